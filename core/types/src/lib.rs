@@ -1,0 +1,29 @@
+//! The vocabulary of Helios: numbers, time, instruments, events, orders. Nothing here acts.
+//!
+//! Everything that can happen to the system is an [`Input`]; everything it says is an [`Output`].
+//! All prices, quantities and cash are integers with a stated scale; overflow is an error, never a wrap.
+//! Absent on purpose: clocks, floats that hold money, maps with a random order.
+
+mod digest;
+mod event;
+mod instrument;
+mod number;
+mod order;
+mod output;
+mod rng;
+mod time;
+
+pub use digest::{Digest, Hasher};
+pub use event::{
+    BookRef, Control, Event, Input, Intent, IntentKind, Market, Report, ReportKind, StrategyId, Timer, TradeKind,
+    TradingStatus, Update,
+};
+pub use instrument::{Instrument, InstrumentId};
+pub use number::{
+    CASH_SCALE, Cash, Overflow, PRICE_SCALE, Price, QUANTITY_SCALE, Quantity, notional, round_down_to_lot,
+    round_down_to_tick, round_up_to_tick,
+};
+pub use order::{CancelReason, Liquidity, Order, OrderId, OrderState, RejectReason, Side, TimeInForce};
+pub use output::{Breach, Fill, Output, Quality, QualityKind, Refusal, Rule, SignalChange, StateChange};
+pub use rng::Rng;
+pub use time::{NANOS_PER_DAY, NANOS_PER_SECOND, Nanos};

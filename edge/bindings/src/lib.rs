@@ -1,0 +1,1 @@
+//! The module `helios._core`.
