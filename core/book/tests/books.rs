@@ -1,0 +1,253 @@
+//! The books against a naive oracle: a list of orders, searched from the front.
+
+use helios_book::{BookError, Books, Capacity, Level};
+use helios_types::{BookRef, Digest, Hasher, InstrumentId, Price, Quantity, Side};
+use proptest::prelude::*;
+
+const INSTRUMENTS: u32 = 3;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Add { instrument: u32, order: u64, buy: bool, price: i64, quantity: i64 },
+    Reduce { instrument: u32, order: u64, quantity: i64 },
+    Remove { instrument: u32, order: u64 },
+    Replace { instrument: u32, order: u64, new_order: u64, price: i64, quantity: i64 },
+    Clear { instrument: u32 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    // Few numbers and prices, so that duplicates, unknown orders and shared levels happen all the time;
+    // some numbers differ only above bit 32, where the index cannot tell them apart by itself.
+    let order = prop_oneof![0u64..40, (0u64..40).prop_map(|n| n | 1 << 40), (0u64..4).prop_map(|n| n << 32)];
+    let (instrument, price, quantity) = (0..INSTRUMENTS, 0i64..12, 0i64..5);
+    prop_oneof![
+        5 => (instrument.clone(), order.clone(), any::<bool>(), price.clone(), quantity.clone()).prop_map(
+            |(instrument, order, buy, price, quantity)| Step::Add { instrument, order, buy, price, quantity }),
+        3 => (instrument.clone(), order.clone(), quantity.clone())
+            .prop_map(|(instrument, order, quantity)| Step::Reduce { instrument, order, quantity }),
+        3 => (instrument.clone(), order.clone()).prop_map(|(instrument, order)| Step::Remove { instrument, order }),
+        2 => (instrument.clone(), order.clone(), order, price, quantity).prop_map(
+            |(instrument, order, new_order, price, quantity)| Step::Replace { instrument, order, new_order, price, quantity }),
+        1 => instrument.prop_map(|instrument| Step::Clear { instrument }),
+    ]
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Plain {
+    instrument: u32,
+    order: BookRef,
+    side: Side,
+    price: i64,
+    quantity: i64,
+}
+
+/// All orders in time order; price order is found by looking.
+#[derive(Default)]
+struct Oracle(Vec<Plain>);
+
+impl Oracle {
+    fn own(&self, instrument: u32, order: u64) -> Result<usize, BookError> {
+        let at = self.0.iter().position(|o| o.order == order).ok_or(BookError::UnknownOrder)?;
+        if self.0[at].instrument == instrument { Ok(at) } else { Err(BookError::WrongInstrument) }
+    }
+
+    fn run(&mut self, step: &Step) -> Result<(), BookError> {
+        match *step {
+            Step::Add { instrument, order, buy, price, quantity } => {
+                if price <= 0 || quantity <= 0 {
+                    return Err(BookError::BadValue);
+                }
+                if self.0.iter().any(|o| o.order == order) {
+                    return Err(BookError::DuplicateOrder);
+                }
+                let side = if buy { Side::Buy } else { Side::Sell };
+                self.0.push(Plain { instrument, order, side, price, quantity });
+            }
+            Step::Reduce { instrument, order, quantity } => {
+                let at = self.own(instrument, order)?;
+                if quantity <= 0 {
+                    return Err(BookError::BadValue);
+                }
+                if quantity > self.0[at].quantity {
+                    return Err(BookError::ExceedsQuantity);
+                }
+                self.0[at].quantity -= quantity;
+                if self.0[at].quantity == 0 {
+                    self.0.remove(at);
+                }
+            }
+            Step::Remove { instrument, order } => {
+                let at = self.own(instrument, order)?;
+                self.0.remove(at);
+            }
+            Step::Replace { instrument, order, new_order, price, quantity } => {
+                let at = self.own(instrument, order)?;
+                if price <= 0 || quantity <= 0 {
+                    return Err(BookError::BadValue);
+                }
+                if new_order != order && self.0.iter().any(|o| o.order == new_order) {
+                    return Err(BookError::DuplicateOrder);
+                }
+                let old = self.0.remove(at);
+                self.0.push(Plain { order: new_order, price, quantity, ..old });
+            }
+            Step::Clear { instrument } => self.0.retain(|o| o.instrument != instrument),
+        }
+        Ok(())
+    }
+
+    fn depth(&self, instrument: u32, side: Side) -> Vec<Level> {
+        let mut prices: Vec<i64> =
+            self.0.iter().filter(|o| o.instrument == instrument && o.side == side).map(|o| o.price).collect();
+        prices.sort_unstable();
+        prices.dedup();
+        if side == Side::Buy {
+            prices.reverse();
+        }
+        prices
+            .into_iter()
+            .map(|price| {
+                let orders = self.queue(instrument, side, price);
+                Level {
+                    price: Price(price),
+                    quantity: Quantity(orders.iter().map(|o| o.quantity).sum()),
+                    orders: orders.len() as u32,
+                }
+            })
+            .collect()
+    }
+
+    fn queue(&self, instrument: u32, side: Side, price: i64) -> Vec<Plain> {
+        self.0.iter().copied().filter(|o| o.instrument == instrument && o.side == side && o.price == price).collect()
+    }
+}
+
+fn run(books: &mut Books, step: &Step) -> Result<(), BookError> {
+    match *step {
+        Step::Add { instrument, order, buy, price, quantity } => {
+            let side = if buy { Side::Buy } else { Side::Sell };
+            books.add(InstrumentId(instrument), order, side, Price(price), Quantity(quantity)).map(drop)
+        }
+        Step::Reduce { instrument, order, quantity } => {
+            books.reduce(InstrumentId(instrument), order, Quantity(quantity)).map(drop)
+        }
+        Step::Remove { instrument, order } => books.remove(InstrumentId(instrument), order).map(drop),
+        Step::Replace { instrument, order, new_order, price, quantity } => {
+            books.replace(InstrumentId(instrument), order, new_order, Price(price), Quantity(quantity)).map(drop)
+        }
+        Step::Clear { instrument } => {
+            books.clear(InstrumentId(instrument));
+            Ok(())
+        }
+    }
+}
+
+fn digest(books: &Books) -> u128 {
+    let mut hasher = Hasher::new();
+    books.digest(&mut hasher);
+    hasher.finish()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn equals_the_oracle_after_every_step(steps in prop::collection::vec(step(), 1..300)) {
+        let mut books = Books::new(INSTRUMENTS as usize, Capacity::default());
+        let mut oracle = Oracle::default();
+        for step in &steps {
+            let tops: Vec<_> = (0..INSTRUMENTS).map(|i| books.top(InstrumentId(i))).collect();
+            let before = digest(&books);
+            let (ours, theirs) = (run(&mut books, step), oracle.run(step));
+            prop_assert_eq!(ours, theirs, "{:?}", step);
+            if ours.is_err() {
+                prop_assert_eq!(before, digest(&books), "a refused change must change nothing: {:?}", step);
+                for (i, top) in tops.iter().enumerate() {
+                    prop_assert_eq!(*top, books.top(InstrumentId(i as u32)));
+                }
+            }
+            prop_assert_eq!(books.len(), oracle.0.len());
+            for instrument in 0..INSTRUMENTS {
+                let id = InstrumentId(instrument);
+                for side in [Side::Buy, Side::Sell] {
+                    let depth = oracle.depth(instrument, side);
+                    prop_assert_eq!(&books.depth(id, side).collect::<Vec<_>>(), &depth);
+                    prop_assert_eq!(books.best(id, side), depth.first().copied().unwrap_or(Level::EMPTY));
+                    for level in &depth {
+                        let queue: Vec<_> = books.queue(id, side, level.price).map(|o| (o.order, o.quantity.0)).collect();
+                        let want: Vec<_> =
+                            oracle.queue(instrument, side, level.price.0).iter().map(|o| (o.order, o.quantity)).collect();
+                        prop_assert_eq!(queue, want);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn top_changed_is_told_exactly(steps in prop::collection::vec(step(), 1..300)) {
+        let mut books = Books::new(INSTRUMENTS as usize, Capacity::default());
+        for step in &steps {
+            let (instrument, replaces) = match *step {
+                Step::Add { instrument, .. } | Step::Reduce { instrument, .. } | Step::Remove { instrument, .. } => (instrument, false),
+                Step::Replace { instrument, .. } => (instrument, true),
+                Step::Clear { .. } => continue,
+            };
+            let id = InstrumentId(instrument);
+            let before = books.top(id);
+            let change = match *step {
+                Step::Add { order, buy, price, quantity, .. } => {
+                    books.add(id, order, if buy { Side::Buy } else { Side::Sell }, Price(price), Quantity(quantity))
+                }
+                Step::Reduce { order, quantity, .. } => books.reduce(id, order, Quantity(quantity)),
+                Step::Remove { order, .. } => books.remove(id, order),
+                Step::Replace { order, new_order, price, quantity, .. } => {
+                    books.replace(id, order, new_order, Price(price), Quantity(quantity))
+                }
+                Step::Clear { .. } => unreachable!("skipped above"),
+            };
+            if let Ok(change) = change {
+                let changed = before != books.top(id);
+                // A replace may give the best level the same price, quantity and count again.
+                prop_assert!(change.top_changed == changed || (replaces && change.top_changed), "{:?}", step);
+            }
+        }
+    }
+}
+
+#[test]
+fn orders_without_a_price_rank_last_and_are_no_best_price() {
+    let mut books = Books::new(1, Capacity::default());
+    let id = InstrumentId(0);
+    books.add(id, 1, Side::Buy, Price::UNDEFINED, Quantity(5)).unwrap();
+    assert_eq!(books.best(id, Side::Buy), Level::EMPTY);
+    books.add(id, 2, Side::Buy, Price(10), Quantity(7)).unwrap();
+    assert_eq!(books.best(id, Side::Buy).price, Price(10));
+    assert_eq!(books.depth(id, Side::Buy).count(), 1);
+    books.remove(id, 1).unwrap();
+    assert_eq!(books.len(), 1);
+}
+
+#[test]
+fn a_full_table_refuses_and_keeps_what_it_has() {
+    let mut books = Books::new(1, Capacity { orders: 2, levels: 2 });
+    let id = InstrumentId(0);
+    books.add(id, 1, Side::Buy, Price(10), Quantity(1)).unwrap();
+    books.add(id, 2, Side::Buy, Price(10), Quantity(1)).unwrap();
+    assert_eq!(books.add(id, 3, Side::Buy, Price(10), Quantity(1)), Err(BookError::Full));
+    books.replace(id, 1, 3, Price(11), Quantity(1)).unwrap();
+    assert_eq!(books.best(id, Side::Buy).price, Price(11));
+    assert_eq!(books.len(), 2);
+}
+
+#[test]
+fn a_level_whose_sum_would_overflow_refuses_the_order() {
+    let mut books = Books::new(1, Capacity::default());
+    let id = InstrumentId(0);
+    books.add(id, 1, Side::Sell, Price(10), Quantity(i64::MAX)).unwrap();
+    assert_eq!(books.add(id, 2, Side::Sell, Price(10), Quantity(1)), Err(BookError::BadValue));
+    assert_eq!(books.best(id, Side::Sell).orders, 1);
+    books.add(id, 3, Side::Sell, Price(11), Quantity(1)).unwrap();
+    assert_eq!(books.replace(id, 3, 4, Price(10), Quantity(1)), Err(BookError::BadValue));
+    assert_eq!(books.order(3).map(|o| o.price), Some(Price(11)));
+}
