@@ -1,1 +1,10 @@
-//! To be written.
+//! The engine: one input, one step, four pillars.
+//!
+//! [`step`] is the whole of it. Backtest, paper, live and replay call this same function; they differ only in where
+//! inputs come from and where outputs go. The engine does not know its mode and does not know the venue.
+
+mod state;
+mod step;
+
+pub use state::{Config, ConfigError, State};
+pub use step::step;

@@ -1,1 +1,24 @@
-//! To be written.
+//! The real world: files, clocks, and the loops that drive the engine.
+//!
+//! [`Backtest`] is the loop of a backtest: sources -> journal -> engine -> venue -> engine. [`replay`] feeds a
+//! journal back. [`ItchFile`] streams a day of messages with flat memory, and [`survey`] answers questions about one.
+
+mod backtest;
+mod bench;
+mod columns;
+mod itch_file;
+mod journal_file;
+mod recorder;
+mod replay;
+mod source;
+mod survey;
+
+pub use backtest::{Backtest, Callbacks, Latency, NoCallbacks, Progress, Setup};
+pub use bench::{BookTimes, bench_book, bench_decode, bench_step};
+pub use columns::{ColumnBatch, Columns, Schema};
+pub use itch_file::{Batch, Faults, ItchFile};
+pub use journal_file::JournalFile;
+pub use recorder::{Recorder, Tables};
+pub use replay::{Replayed, config_of, replay};
+pub use source::{ItchSource, Merge, Source, SourceError};
+pub use survey::{BookAt, Stats, book_at, books_digest, directory, stats};

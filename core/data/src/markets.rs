@@ -1,0 +1,280 @@
+//! The state of every instrument, as the strategies see it.
+
+use helios_book::{Books, Capacity, Level, Top};
+use helios_types::{
+    BookRef, Digest, Hasher, InstrumentId, Market, Nanos, Price, Quality, QualityKind, Quantity, Side, TradingStatus,
+    Update,
+};
+
+/// What a market event changed, as a set of flags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Touched(pub u8);
+
+impl Touched {
+    /// Nothing that a strategy can see.
+    pub const NOTHING: Self = Self(0);
+    /// Best bid or ask: price, quantity or order count; every quote event.
+    pub const TOP: Self = Self(1);
+    /// A trade was printed.
+    pub const TRADE: Self = Self(2);
+    /// A bar was completed.
+    pub const BAR: Self = Self(4);
+    /// The trading state changed.
+    pub const STATUS: Self = Self(8);
+
+    /// True when all of `other` is in here.
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0 && other.0 != 0
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// One completed bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bar {
+    /// First price.
+    pub open: Price,
+    /// Highest price.
+    pub high: Price,
+    /// Lowest price.
+    pub low: Price,
+    /// Last price.
+    pub close: Price,
+    /// Traded quantity.
+    pub volume: Quantity,
+}
+
+/// What is known of one instrument.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    /// Best bid and ask, from the book or from quotes.
+    pub top: Top,
+    /// Last trade price, or the last bar's close; [`Price::UNDEFINED`] before the first.
+    pub last: Price,
+    /// Last trade's quantity.
+    pub last_quantity: Quantity,
+    /// Side of the last trade's aggressor, where known.
+    pub last_aggressor: Option<Side>,
+    /// Last completed bar.
+    pub bar: Option<Bar>,
+    /// Trading state; trading until told otherwise.
+    pub status: TradingStatus,
+    /// The venue's stamp of the last event.
+    pub ts_event: Nanos,
+    /// The last event left the best bid above the best ask.
+    crossed: bool,
+}
+
+impl View {
+    const UNSEEN: Self = Self {
+        top: Top::EMPTY,
+        last: Price::UNDEFINED,
+        last_quantity: Quantity::ZERO,
+        last_aggressor: None,
+        bar: None,
+        status: TradingStatus::Trading,
+        ts_event: Nanos(0),
+        crossed: false,
+    };
+
+    /// The price at which a position is valued: mid of a two-sided market that is not crossed, else the last trade
+    /// or close, else [`Price::UNDEFINED`].
+    pub fn mark(&self) -> Price {
+        let (bid, ask) = (self.top.bid.price, self.top.ask.price);
+        if bid.is_defined() && ask.is_defined() && bid <= ask { Price(bid.0 + (ask.0 - bid.0) / 2) } else { self.last }
+    }
+}
+
+/// All instruments.
+pub struct Markets {
+    books: Books,
+    views: Vec<View>,
+    clock: Nanos,
+    faults: [u64; QUALITY_KINDS],
+}
+
+const QUALITY_KINDS: usize = QualityKind::Full as usize + 1;
+
+impl Markets {
+    /// `instruments` instruments, numbered from zero, nothing seen yet.
+    pub fn new(instruments: usize, capacity: Capacity) -> Self {
+        Self {
+            books: Books::new(instruments, capacity),
+            views: vec![View::UNSEEN; instruments],
+            clock: Nanos(0),
+            faults: [0; QUALITY_KINDS],
+        }
+    }
+
+    /// What is known of an instrument.
+    #[inline]
+    pub fn view(&self, instrument: InstrumentId) -> &View {
+        &self.views[instrument.index()]
+    }
+
+    /// Number of instruments.
+    pub fn len(&self) -> usize {
+        self.views.len()
+    }
+
+    /// True without instruments.
+    pub fn is_empty(&self) -> bool {
+        self.views.is_empty()
+    }
+
+    /// The order books.
+    pub fn books(&self) -> &Books {
+        &self.books
+    }
+
+    /// Events refused so far, by [`QualityKind`].
+    pub fn faults(&self) -> &[u64; QUALITY_KINDS] {
+        &self.faults
+    }
+
+    /// Applies one event whole, or refuses it whole.
+    ///
+    /// `Err` names a fault in the data; crossed books and clocks that go back are reported the same way, but such an
+    /// event is applied when it can be: see [`Markets::judge`].
+    pub fn apply(&mut self, market: &Market) -> Result<Touched, Quality> {
+        let id = market.instrument;
+        let fault = |kind, detail| Quality { instrument: id, kind, detail };
+        if id.index() >= self.views.len() {
+            return self.count(fault(QualityKind::WrongInstrument, u64::from(id.0)));
+        }
+        let touched = match market.update {
+            Update::Quote { bid, bid_quantity, ask, ask_quantity } => {
+                if !quote_is_sound(bid, bid_quantity) || !quote_is_sound(ask, ask_quantity) {
+                    return self.count(fault(QualityKind::BadValue, 0));
+                }
+                let side = |price: Price, quantity| Level { price, quantity, orders: u32::from(price.is_defined()) };
+                self.views[id.index()].top = Top { bid: side(bid, bid_quantity), ask: side(ask, ask_quantity) };
+                Touched::TOP
+            }
+            Update::Bar { open, high, low, close, volume, .. } => {
+                let sound = low.0 > 0 && low <= open && low <= close && high >= open && high >= close && volume.0 >= 0;
+                if !sound || !high.is_defined() {
+                    return self.count(fault(QualityKind::BadValue, 0));
+                }
+                let view = &mut self.views[id.index()];
+                view.bar = Some(Bar { open, high, low, close, volume });
+                view.last = close;
+                Touched::BAR
+            }
+            Update::Trade { price, quantity, aggressor, .. } => {
+                if price.0 <= 0 || !price.is_defined() || quantity.0 <= 0 {
+                    return self.count(fault(QualityKind::BadValue, 0));
+                }
+                self.printed(id, price, quantity, aggressor)
+            }
+            Update::Status(status) => {
+                self.views[id.index()].status = status;
+                Touched::STATUS
+            }
+            Update::TradeBreak { .. } => Touched::NOTHING,
+            _ => match self.books.apply(id, &market.update) {
+                Ok(change) => {
+                    let mut touched = Touched::NOTHING;
+                    // Clear reports no change of its own.
+                    if change.is_none_or(|change| change.top_changed) {
+                        self.views[id.index()].top = self.books.top(id);
+                        touched = Touched::TOP;
+                    }
+                    match (market.update, change) {
+                        (Update::Execute { quantity, .. }, Some(change)) => {
+                            touched.and(self.printed(id, change.price, quantity, Some(change.side.opposite())))
+                        }
+                        (Update::ExecuteAt { price, quantity, printable: true, .. }, Some(change)) => {
+                            touched.and(self.printed(id, price, quantity, Some(change.side.opposite())))
+                        }
+                        _ => touched,
+                    }
+                }
+                Err(error) => return self.count(fault(error.quality(), subject(&market.update))),
+            },
+        };
+        self.views[id.index()].ts_event = market.ts_event;
+        Ok(touched)
+    }
+
+    fn printed(&mut self, id: InstrumentId, price: Price, quantity: Quantity, aggressor: Option<Side>) -> Touched {
+        let view = &mut self.views[id.index()];
+        view.last = price;
+        view.last_quantity = quantity;
+        view.last_aggressor = aggressor;
+        Touched::TRADE
+    }
+
+    fn count(&mut self, quality: Quality) -> Result<Touched, Quality> {
+        self.faults[quality.kind as usize] += 1;
+        Err(quality)
+    }
+
+    /// Faults that do not keep an event from being applied: a clock that goes back, a market that has just crossed.
+    /// Call it after [`Markets::apply`].
+    pub fn judge(&mut self, market: &Market) -> Option<Quality> {
+        let backwards = market.ts_event < self.clock;
+        self.clock = self.clock.max(market.ts_event);
+        let view = self.views.get_mut(market.instrument.index())?;
+        let was_crossed = view.crossed;
+        view.crossed = view.top.is_crossed() && view.top.bid.price > view.top.ask.price;
+        let kind = if backwards {
+            QualityKind::TimeBackwards
+        } else if view.crossed && !was_crossed && view.status == TradingStatus::Trading {
+            QualityKind::Crossed
+        } else {
+            return None;
+        };
+        self.faults[kind as usize] += 1;
+        Some(Quality { instrument: market.instrument, kind, detail: market.ts_event.0 })
+    }
+}
+
+/// An empty side is undefined with quantity zero; a quoted one has a positive price and a quantity.
+fn quote_is_sound(price: Price, quantity: Quantity) -> bool {
+    if price.is_defined() { price.0 > 0 && quantity.0 > 0 } else { quantity.is_zero() }
+}
+
+/// The order that an event is about.
+fn subject(update: &Update) -> BookRef {
+    match *update {
+        Update::Add { order, .. }
+        | Update::Execute { order, .. }
+        | Update::ExecuteAt { order, .. }
+        | Update::Reduce { order, .. }
+        | Update::Delete { order }
+        | Update::Replace { order, .. } => order,
+        _ => 0,
+    }
+}
+
+impl Digest for Markets {
+    fn digest(&self, hasher: &mut Hasher) {
+        self.books.digest(hasher);
+        for view in &self.views {
+            for level in [view.top.bid, view.top.ask] {
+                hasher.i64(level.price.0);
+                hasher.i64(level.quantity.0);
+                hasher.u64(u64::from(level.orders));
+            }
+            hasher.i64(view.last.0);
+            hasher.i64(view.last_quantity.0);
+            hasher.u64(view.last_aggressor.map_or(2, |side| side as u64));
+            let bar = view.bar.unwrap_or(Bar {
+                open: Price::UNDEFINED,
+                high: Price::UNDEFINED,
+                low: Price::UNDEFINED,
+                close: Price::UNDEFINED,
+                volume: Quantity::ZERO,
+            });
+            for x in [bar.open.0, bar.high.0, bar.low.0, bar.close.0, bar.volume.0] {
+                hasher.i64(x);
+            }
+            hasher.u64(view.status as u64);
+        }
+        hasher.u64(self.clock.0);
+    }
+}

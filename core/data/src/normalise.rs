@@ -1,0 +1,128 @@
+//! Venue messages -> normalised events.
+
+use std::collections::BTreeMap;
+
+use helios_types::{InstrumentId, Market, Nanos, Price, Quantity, Side, TradeKind, TradingStatus, Update};
+use helios_wire::itch::Message;
+
+/// 200,000.0000 and above stand for "market" or a placeholder: the order rests, but without a price.
+const PLACEHOLDER_PRICE4: u32 = 2_000_000_000;
+/// ITCH prices have four decimals, ours nine.
+const PRICE4: i64 = 100_000;
+
+/// NASDAQ TotalView-ITCH 5.0 -> events of the instruments that a run asked for.
+///
+/// The directory (`R`) tells which stock a locate number means today; messages about other stocks give no event.
+pub struct ItchNormaliser {
+    midnight: Nanos,
+    wanted: BTreeMap<[u8; 8], InstrumentId>,
+    by_locate: Vec<Option<InstrumentId>>,
+}
+
+impl ItchNormaliser {
+    /// `midnight` is the start of the trading day in New York, as UTC; `symbols[i]` becomes instrument `i`.
+    pub fn new(midnight: Nanos, symbols: &[String]) -> Self {
+        let wanted = symbols
+            .iter()
+            .enumerate()
+            .filter_map(|(at, symbol)| Some((padded(symbol)?, InstrumentId(u32::try_from(at).ok()?))))
+            .collect();
+        Self { midnight, wanted, by_locate: vec![None; 1 << 16] }
+    }
+
+    /// The event that a message is, if it is about an instrument of the run and means something to a book or trade.
+    #[inline]
+    pub fn normalise(&mut self, message: &Message<'_>) -> Option<Market> {
+        if let Message::StockDirectory(m) = message {
+            self.by_locate[usize::from(m.stock_locate())] = self.wanted.get(m.stock()).copied();
+            return None;
+        }
+        let instrument = self.by_locate[usize::from(message.stock_locate())]?;
+        let update = update(message)?;
+        Some(Market { instrument, ts_event: self.midnight.plus(message.timestamp()), update })
+    }
+}
+
+fn padded(symbol: &str) -> Option<[u8; 8]> {
+    let mut stock = [b' '; 8];
+    stock.get_mut(..symbol.len())?.copy_from_slice(symbol.as_bytes());
+    Some(stock)
+}
+
+/// A displayed price.
+#[inline]
+pub fn price4(raw: u32) -> Price {
+    if raw >= PLACEHOLDER_PRICE4 { Price::UNDEFINED } else { Price(i64::from(raw) * PRICE4) }
+}
+
+fn shares(raw: u32) -> Quantity {
+    Quantity::whole(i64::from(raw))
+}
+
+fn side(indicator: u8) -> Side {
+    if indicator == b'B' { Side::Buy } else { Side::Sell }
+}
+
+/// What a message does to a book or says of a trade; `None` for administration.
+#[inline]
+pub fn update(message: &Message<'_>) -> Option<Update> {
+    Some(match message {
+        Message::AddOrder(m) => Update::Add {
+            order: m.order_reference_number(),
+            side: side(m.buy_sell_indicator()),
+            price: price4(m.price()),
+            quantity: shares(m.shares()),
+        },
+        Message::AddOrderMpid(m) => Update::Add {
+            order: m.order_reference_number(),
+            side: side(m.buy_sell_indicator()),
+            price: price4(m.price()),
+            quantity: shares(m.shares()),
+        },
+        Message::OrderExecuted(m) => Update::Execute {
+            order: m.order_reference_number(),
+            quantity: shares(m.executed_shares()),
+            trade: m.match_number(),
+        },
+        Message::OrderExecutedWithPrice(m) => Update::ExecuteAt {
+            order: m.order_reference_number(),
+            quantity: shares(m.executed_shares()),
+            price: price4(m.execution_price()),
+            printable: m.printable() == b'Y',
+            trade: m.match_number(),
+        },
+        Message::OrderCancel(m) => {
+            Update::Reduce { order: m.order_reference_number(), quantity: shares(m.canceled_shares()) }
+        }
+        Message::OrderDelete(m) => Update::Delete { order: m.order_reference_number() },
+        Message::OrderReplace(m) => Update::Replace {
+            order: m.original_order_reference_number(),
+            new_order: m.new_order_reference_number(),
+            price: price4(m.price()),
+            quantity: shares(m.shares()),
+        },
+        Message::TradeNonCross(m) => Update::Trade {
+            price: price4(m.price()),
+            quantity: shares(m.shares()),
+            aggressor: None,
+            kind: TradeKind::Hidden,
+            trade: m.match_number(),
+        },
+        // A cross without shares is an announcement, not a trade.
+        Message::CrossTrade(m) if m.cross_shares() > 0 => Update::Trade {
+            price: price4(m.cross_price()),
+            quantity: Quantity(i64::try_from(m.cross_shares()).ok()?.checked_mul(helios_types::QUANTITY_SCALE)?),
+            aggressor: None,
+            kind: TradeKind::Cross,
+            trade: m.match_number(),
+        },
+        Message::BrokenTrade(m) => Update::TradeBreak { trade: m.match_number() },
+        Message::StockTradingAction(m) => Update::Status(match m.trading_state() {
+            b'T' => TradingStatus::Trading,
+            b'Q' => TradingStatus::QuoteOnly,
+            b'P' => TradingStatus::Paused,
+            _ => TradingStatus::Halted,
+        }),
+        _ => return None,
+    })
+}

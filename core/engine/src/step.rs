@@ -1,0 +1,67 @@
+//! The four pillars on one page.
+
+use helios_data::{Touched, View};
+use helios_execution::Touch;
+use helios_types::{Event, Input, InstrumentId, Market, Output, Quality, QualityKind};
+
+use crate::state::State;
+
+/// One input, one step. Appends what it has to say to `out`; the caller empties it.
+///
+/// The caller has journaled the input, numbers inputs without gaps, and never lets `ts` go back.
+#[inline]
+pub fn step(state: &mut State, input: &Input, out: &mut Vec<Output>) {
+    assert!(input.seq == state.next_seq, "input {} came where {} was due", input.seq, state.next_seq);
+    assert!(input.ts >= state.now, "the engine's clock went back at input {}: the driver must not let it", input.seq);
+    state.now = input.ts;
+    state.touched = Touched::NOTHING;
+    match &input.event {
+        Event::Market(market) => on_market(state, market, out),
+        Event::Report(report) => state.orders.report(report, &mut state.risk, out),
+        Event::Intent(intent) => state.orders.wish(input.ts, intent, &mut state.risk, out),
+        Event::Timer(_) => {}
+        Event::Control(control) => state.risk.control(*control),
+    }
+    if let Some(breach) = state.risk.supervise() {
+        out.push(Output::Breach(breach));
+    }
+    while let Some(instrument) = state.orders.next_due() {
+        work(state, instrument, out);
+    }
+    state.next_seq += 1;
+}
+
+fn on_market(state: &mut State, market: &Market, out: &mut Vec<Output>) {
+    let id = market.instrument;
+    let touched = match state.markets.apply(market) {
+        Ok(touched) => touched,
+        Err(quality) => return out.push(Output::Quality(quality)),
+    };
+    state.touched = touched;
+    if let Some(quality) = state.markets.judge(market) {
+        out.push(Output::Quality(quality));
+    }
+    if touched == Touched::NOTHING || touched == Touched::STATUS {
+        return;
+    }
+    if state.risk.mark(state.now, id, state.markets.view(id).mark()).is_err() {
+        out.push(Output::Quality(Quality { instrument: id, kind: QualityKind::BadValue, detail: 0 }));
+    }
+    state.graph.evaluate(state.now, id, touched, &state.markets, &mut state.intents, &mut state.changes);
+    out.extend(state.changes.drain(..).map(Output::Signal));
+    for intent in state.intents.drain(..) {
+        state.orders.wish(state.now, &intent, &mut state.risk, out);
+    }
+    if state.orders.is_hungry(id) {
+        work(state, id, out);
+    }
+}
+
+fn work(state: &mut State, instrument: InstrumentId, out: &mut Vec<Output>) {
+    let touch = touch(state.markets.view(instrument));
+    state.orders.work(state.now, instrument, touch, &mut state.risk, out);
+}
+
+fn touch(view: &View) -> Touch {
+    Touch { bid: view.top.bid.price, ask: view.top.ask.price, mark: view.mark() }
+}

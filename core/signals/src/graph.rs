@@ -1,0 +1,522 @@
+//! The graph: what its nodes are, how it is checked, and how an event runs through it.
+
+use std::fmt;
+
+use helios_data::{Markets, Touched};
+use helios_types::{
+    Cash, Digest, Hasher, InstrumentId, Intent, IntentKind, Nanos, Price, Quantity, SignalChange, StrategyId,
+    round_down_to_lot,
+};
+
+use crate::window::{Moments, Stat, Window};
+
+/// Position of a node in its graph; inputs come before the nodes that use them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NodeId(pub u32);
+
+/// What a source node reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// Best bid price.
+    Bid,
+    /// Best ask price.
+    Ask,
+    /// Half way between best bid and best ask.
+    Mid,
+    /// Quantity at the best bid.
+    BidSize,
+    /// Quantity at the best ask.
+    AskSize,
+    /// Last trade price.
+    Last,
+    /// Last trade quantity.
+    LastSize,
+    /// Bar field.
+    Open,
+    /// Bar field.
+    High,
+    /// Bar field.
+    Low,
+    /// Bar field.
+    Close,
+    /// Bar field.
+    Volume,
+}
+
+impl Field {
+    const fn fired_by(self) -> Touched {
+        match self {
+            Self::Bid | Self::Ask | Self::Mid | Self::BidSize | Self::AskSize => Touched::TOP,
+            Self::Last | Self::LastSize => Touched::TRADE,
+            Self::Open | Self::High | Self::Low | Self::Close | Self::Volume => Touched::BAR,
+        }
+    }
+}
+
+/// Functions of one value; null in, null out. Out of its domain a function is null.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unary {
+    /// Sign change.
+    Neg,
+    /// Natural logarithm.
+    Log,
+    /// Exponential.
+    Exp,
+    /// Square root.
+    Sqrt,
+    /// Absolute value.
+    Abs,
+}
+
+/// Functions of two values; null in, null out. A division by zero is null.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binary {
+    /// x + y
+    Add,
+    /// x - y
+    Sub,
+    /// x * y
+    Mul,
+    /// x / y
+    Div,
+}
+
+/// How a target's number becomes shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sizing {
+    /// Value times this many shares.
+    Quantity(Quantity),
+    /// Value times this much money, at the instrument's mark when the target fires.
+    Notional(Cash),
+}
+
+/// One node.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Node {
+    /// A number from the market.
+    Source { instrument: InstrumentId, field: Field },
+    /// A number.
+    Constant(f64),
+    /// A function of one node.
+    Unary { op: Unary, x: NodeId },
+    /// A function of two nodes; fires when either fires.
+    Binary { op: Binary, x: NodeId, y: NodeId },
+    /// Remembers the recent values of `x`; its own value is the last of them.
+    Window { x: NodeId, window: Window },
+    /// A statistic of a [`Node::Window`].
+    Moment { window: NodeId, stat: Stat },
+    /// -1, 0 or +1: becomes +1 when `x >= enter` and stays until `x <= exit`; -1 likewise below. A null changes nothing.
+    Hysteresis { x: NodeId, enter: f64, exit: f64 },
+    /// Wishes the position `value * sizing` for a strategy, rounded towards zero to the lot.
+    Target { x: NodeId, strategy: StrategyId, instrument: InstrumentId, sizing: Sizing },
+    /// Reports each new value of `x` as output signal number `signal`; `input` is reported beside it.
+    Record { x: NodeId, signal: u32, input: NodeId },
+}
+
+/// Why a graph is not one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GraphError {
+    /// Which node.
+    pub node: u32,
+    /// What is wrong with it, and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for GraphError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "node {}: {}", self.node, self.message)
+    }
+}
+
+impl std::error::Error for GraphError {}
+
+/// What a node keeps between events.
+#[derive(Clone, Debug)]
+enum Memory {
+    None,
+    Moments(Box<Moments>),
+    LastTarget(Option<Quantity>),
+}
+
+/// A checked graph with its state.
+pub struct Graph {
+    nodes: Vec<Node>,
+    lots: Vec<Quantity>,
+    values: Vec<f64>,
+    /// The event at which a node last fired; event numbers start at 1.
+    fired: Vec<u64>,
+    memory: Vec<Memory>,
+    /// Nodes to visit, in order, for each instrument and kind of event: `plans[instrument * PLANS + plan]`.
+    plans: Vec<Vec<u32>>,
+    event: u64,
+}
+
+/// The kinds of event that are planned for: an execution both prints a trade and changes the best level.
+const PLANS: usize = 4;
+
+const fn plan_of(touched: Touched) -> Option<usize> {
+    match touched.0 & (Touched::TOP.0 | Touched::TRADE.0 | Touched::BAR.0) {
+        1 => Some(0),
+        2 => Some(1),
+        3 => Some(2),
+        4 => Some(3),
+        _ => None,
+    }
+}
+
+const _: () = assert!(Touched::TOP.0 == 1 && Touched::TRADE.0 == 2 && Touched::BAR.0 == 4);
+
+impl Graph {
+    /// Checks the nodes and plans which of them each event visits. `lots` are the instruments' lot sizes.
+    pub fn new(nodes: Vec<Node>, lots: Vec<Quantity>) -> Result<Self, GraphError> {
+        for (at, node) in nodes.iter().enumerate() {
+            check(&nodes, at, node, lots.len())
+                .map_err(|message| GraphError { node: u32::try_from(at).unwrap_or(u32::MAX), message })?;
+        }
+        let plans = plan(&nodes, lots.len());
+        let values = nodes.iter().map(|node| if let Node::Constant(x) = node { *x } else { f64::NAN }).collect();
+        let memory = nodes
+            .iter()
+            .map(|node| match node {
+                Node::Window { window, .. } => Memory::Moments(Box::new(Moments::new(*window))),
+                Node::Target { .. } => Memory::LastTarget(None),
+                _ => Memory::None,
+            })
+            .collect();
+        Ok(Self { fired: vec![0; nodes.len()], nodes, lots, values, memory, plans, event: 0 })
+    }
+
+    /// Number of nodes.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// True without nodes.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// A node's present value; NaN for null.
+    pub fn value(&self, node: NodeId) -> f64 {
+        self.values[node.0 as usize]
+    }
+
+    /// Samples that time windows dropped early because they were full.
+    pub fn truncated(&self) -> u64 {
+        self.memory.iter().map(|memory| if let Memory::Moments(m) = memory { m.truncated() } else { 0 }).sum()
+    }
+
+    /// Runs one market event through the graph.
+    #[inline]
+    pub fn evaluate(
+        &mut self,
+        now: Nanos,
+        instrument: InstrumentId,
+        touched: Touched,
+        markets: &Markets,
+        intents: &mut Vec<Intent>,
+        signals: &mut Vec<SignalChange>,
+    ) {
+        let Some(number) = plan_of(touched).map(|plan| instrument.index() * PLANS + plan) else { return };
+        if self.plans[number].is_empty() {
+            return;
+        }
+        self.event += 1;
+        let plan = std::mem::take(&mut self.plans[number]);
+        for &at in &plan {
+            self.visit(at as usize, now, touched, markets, intents, signals);
+        }
+        self.plans[number] = plan;
+    }
+
+    #[inline(always)]
+    fn visit(
+        &mut self,
+        at: usize,
+        now: Nanos,
+        touched: Touched,
+        markets: &Markets,
+        intents: &mut Vec<Intent>,
+        signals: &mut Vec<SignalChange>,
+    ) {
+        let event = self.event;
+        let fresh = |fired: &[u64], node: NodeId| fired[node.0 as usize] == event;
+        let value = match self.nodes[at] {
+            Node::Source { instrument, field } => {
+                if !touched.has(field.fired_by()) {
+                    return;
+                }
+                read(markets, instrument, field)
+            }
+            Node::Constant(_) => return,
+            Node::Unary { op, x } => {
+                if !fresh(&self.fired, x) {
+                    return;
+                }
+                unary(op, self.values[x.0 as usize])
+            }
+            Node::Binary { op, x, y } => {
+                if !fresh(&self.fired, x) && !fresh(&self.fired, y) {
+                    return;
+                }
+                binary(op, self.values[x.0 as usize], self.values[y.0 as usize])
+            }
+            Node::Window { x, .. } => {
+                if !fresh(&self.fired, x) {
+                    return;
+                }
+                let value = self.values[x.0 as usize];
+                if let Memory::Moments(moments) = &mut self.memory[at] {
+                    moments.push(now, value);
+                }
+                value
+            }
+            Node::Moment { window, stat } => {
+                if !fresh(&self.fired, window) {
+                    return;
+                }
+                match &self.memory[window.0 as usize] {
+                    Memory::Moments(moments) => moments.stat(stat),
+                    _ => unreachable!("checked when the graph was built"),
+                }
+            }
+            Node::Hysteresis { x, enter, exit } => {
+                if !fresh(&self.fired, x) {
+                    return;
+                }
+                let before = self.values[at];
+                let after = hysteresis(before, self.values[x.0 as usize], enter, exit);
+                if after.to_bits() == before.to_bits() || after.is_nan() {
+                    return;
+                }
+                after
+            }
+            Node::Target { x, strategy, instrument, sizing } => {
+                if fresh(&self.fired, x) {
+                    self.aim(at, self.values[x.0 as usize], strategy, instrument, sizing, markets, intents);
+                }
+                return;
+            }
+            Node::Record { x, signal, input } => {
+                let value = self.values[x.0 as usize];
+                if fresh(&self.fired, x) && !value.is_nan() {
+                    signals.push(SignalChange { signal, value, input: self.values[input.0 as usize] });
+                }
+                return;
+            }
+        };
+        self.values[at] = value;
+        self.fired[at] = event;
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn aim(
+        &mut self,
+        at: usize,
+        value: f64,
+        strategy: StrategyId,
+        instrument: InstrumentId,
+        sizing: Sizing,
+        markets: &Markets,
+        intents: &mut Vec<Intent>,
+    ) {
+        let Some(position) = size(value, sizing, markets.view(instrument).mark(), self.lots[instrument.index()]) else {
+            return;
+        };
+        let Memory::LastTarget(last) = &mut self.memory[at] else {
+            unreachable!("targets remember their last wish");
+        };
+        // The first wish is to hold nothing, which is what is held.
+        if last.unwrap_or(Quantity::ZERO) != position {
+            intents.push(Intent { strategy, instrument, kind: IntentKind::Target { position } });
+        }
+        *last = Some(position);
+    }
+}
+
+/// Shares for a target value; `None` while there is no value or no price.
+fn size(value: f64, sizing: Sizing, mark: Price, lot: Quantity) -> Option<Quantity> {
+    if value.is_nan() {
+        return None;
+    }
+    let shares = match sizing {
+        Sizing::Quantity(unit) => value * unit.to_f64(),
+        Sizing::Notional(_) if value == 0.0 => 0.0,
+        Sizing::Notional(_) if !mark.is_defined() => return None,
+        Sizing::Notional(money) => value * money.to_f64() / mark.to_f64(),
+    };
+    Quantity::from_f64(shares).map(|quantity| round_down_to_lot(quantity, lot))
+}
+
+fn read(markets: &Markets, instrument: InstrumentId, field: Field) -> f64 {
+    let view = markets.view(instrument);
+    let price = |price: Price| if price.is_defined() { price.to_f64() } else { f64::NAN };
+    let (bid, ask) = (view.top.bid, view.top.ask);
+    let bar = |f: fn(&helios_data::Bar) -> Price| view.bar.as_ref().map_or(f64::NAN, |bar| f(bar).to_f64());
+    match field {
+        Field::Bid => price(bid.price),
+        Field::Ask => price(ask.price),
+        Field::Mid => {
+            if bid.price.is_defined() && ask.price.is_defined() {
+                (bid.price.to_f64() + ask.price.to_f64()) * 0.5
+            } else {
+                f64::NAN
+            }
+        }
+        Field::BidSize => bid.quantity.to_f64(),
+        Field::AskSize => ask.quantity.to_f64(),
+        Field::Last => price(view.last),
+        Field::LastSize => view.last_quantity.to_f64(),
+        Field::Open => bar(|bar| bar.open),
+        Field::High => bar(|bar| bar.high),
+        Field::Low => bar(|bar| bar.low),
+        Field::Close => bar(|bar| bar.close),
+        Field::Volume => view.bar.as_ref().map_or(f64::NAN, |bar| bar.volume.to_f64()),
+    }
+}
+
+fn unary(op: Unary, x: f64) -> f64 {
+    let value = match op {
+        Unary::Neg => -x,
+        Unary::Log => libm::log(x),
+        Unary::Exp => libm::exp(x),
+        Unary::Sqrt => x.sqrt(),
+        Unary::Abs => x.abs(),
+    };
+    null_unless_finite(value)
+}
+
+fn binary(op: Binary, x: f64, y: f64) -> f64 {
+    let value = match op {
+        Binary::Add => x + y,
+        Binary::Sub => x - y,
+        Binary::Mul => x * y,
+        Binary::Div => x / y,
+    };
+    null_unless_finite(value)
+}
+
+/// log(0), 1/0 and overflow are no numbers to trade on.
+fn null_unless_finite(x: f64) -> f64 {
+    if x.is_finite() { x } else { f64::NAN }
+}
+
+fn hysteresis(before: f64, x: f64, enter: f64, exit: f64) -> f64 {
+    if x.is_nan() {
+        return before;
+    }
+    let held = if before == 1.0 { x > exit } else { before == -1.0 && x < -exit };
+    if x >= enter {
+        1.0
+    } else if x <= -enter {
+        -1.0
+    } else if held {
+        before
+    } else {
+        0.0
+    }
+}
+
+fn check(nodes: &[Node], at: usize, node: &Node, instruments: usize) -> Result<(), String> {
+    let earlier = |x: NodeId| {
+        if (x.0 as usize) < at { Ok(()) } else { Err(format!("input {} must come before it", x.0)) }
+    };
+    let known = |instrument: InstrumentId| {
+        if instrument.index() < instruments {
+            Ok(())
+        } else {
+            Err(format!("instrument {} is not one of the {instruments} of this run", instrument.0))
+        }
+    };
+    match *node {
+        Node::Source { instrument, .. } => known(instrument),
+        Node::Constant(x) if x.is_finite() => Ok(()),
+        Node::Constant(x) => Err(format!("the constant {x} is not a finite number")),
+        Node::Unary { x, .. } => earlier(x),
+        Node::Binary { x, y, .. } => earlier(x).and_then(|()| earlier(y)),
+        Node::Window { x, window } => earlier(x).and_then(|()| check_window(window)),
+        Node::Moment { window, .. } => earlier(window).and_then(|()| match nodes[window.0 as usize] {
+            Node::Window { .. } => Ok(()),
+            _ => Err(format!("input {} is not a window: a statistic needs .rolling(…) or .ewm(…)", window.0)),
+        }),
+        Node::Hysteresis { x, enter, exit } => earlier(x).and_then(|()| {
+            if enter.is_finite() && exit.is_finite() && enter > exit && exit >= 0.0 {
+                Ok(())
+            } else {
+                Err(format!("hysteresis needs enter > exit >= 0, got enter={enter} exit={exit}"))
+            }
+        }),
+        Node::Target { x, instrument, sizing, .. } => earlier(x).and_then(|()| known(instrument)).and_then(|()| {
+            let unit = match sizing {
+                Sizing::Quantity(quantity) => quantity.0,
+                Sizing::Notional(cash) => cash.0,
+            };
+            if unit > 0 { Ok(()) } else { Err("a target's quantity or notional must be positive".to_owned()) }
+        }),
+        Node::Record { x, input, .. } => earlier(x).and_then(|()| earlier(input)),
+    }
+}
+
+fn check_window(window: Window) -> Result<(), String> {
+    match window {
+        Window::Count(n) if n < 2 || n as usize > MAX_COUNT => {
+            Err(format!("a window by count needs 2 to {MAX_COUNT} samples, got {n}"))
+        }
+        Window::Time(0) | Window::EwmTime(0) => Err("a window by time must be longer than zero".to_owned()),
+        Window::EwmCount(halflife) if !(halflife.is_finite() && halflife > 0.0) => {
+            Err(format!("a half-life must be positive, got {halflife}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+const MAX_COUNT: usize = crate::window::MAX_SAMPLES;
+
+/// For each instrument and kind of event, the nodes that can change, in topological order.
+fn plan(nodes: &[Node], instruments: usize) -> Vec<Vec<u32>> {
+    // A node's sources, as sorted plan numbers; a node is visited by every plan that fires one of them.
+    let mut reached_by: Vec<Vec<usize>> = Vec::with_capacity(nodes.len());
+    let mut plans = vec![Vec::new(); instruments * PLANS];
+    for (at, node) in nodes.iter().enumerate() {
+        let mut plan_numbers = match *node {
+            Node::Source { instrument, field } => {
+                let first = instrument.index() * PLANS;
+                match field.fired_by() {
+                    Touched::TOP => vec![first, first + 2],
+                    Touched::TRADE => vec![first + 1, first + 2],
+                    _ => vec![first + 3],
+                }
+            }
+            Node::Constant(_) => Vec::new(),
+            Node::Unary { x, .. }
+            | Node::Window { x, .. }
+            | Node::Moment { window: x, .. }
+            | Node::Hysteresis { x, .. }
+            | Node::Target { x, .. }
+            | Node::Record { x, .. } => reached_by[x.0 as usize].clone(),
+            Node::Binary { x, y, .. } => [reached_by[x.0 as usize].as_slice(), &reached_by[y.0 as usize]].concat(),
+        };
+        plan_numbers.sort_unstable();
+        plan_numbers.dedup();
+        for number in &plan_numbers {
+            plans[*number].push(u32::try_from(at).expect("a graph has fewer than 2^32 nodes"));
+        }
+        reached_by.push(plan_numbers);
+    }
+    plans
+}
+
+impl Digest for Graph {
+    fn digest(&self, hasher: &mut Hasher) {
+        hasher.u64(self.event);
+        for (at, value) in self.values.iter().enumerate() {
+            hasher.f64(*value);
+            hasher.u64(self.fired[at]);
+            match &self.memory[at] {
+                Memory::None => {}
+                Memory::Moments(moments) => moments.digest(hasher),
+                Memory::LastTarget(last) => hasher.i64(last.map_or(i64::MIN, |quantity| quantity.0)),
+            }
+        }
+    }
+}

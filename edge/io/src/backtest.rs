@@ -1,0 +1,370 @@
+//! The loop of a backtest: sources -> journal -> engine -> venue, and the venue's answers back in.
+
+use std::time::Instant;
+
+use hdrhistogram::Histogram;
+use helios_engine::{State, step};
+use helios_execution::OuchGateway;
+use helios_types::{Event, Input, Intent, Market, Nanos, Output, Report, Timer};
+use helios_venue::Venue;
+
+use crate::journal_file::JournalFile;
+use crate::recorder::{Recorder, Tables};
+use crate::source::{Merge, Source, SourceError};
+
+/// A strategy outside the core (Python). It sees the state after an input and answers with wishes, which become
+/// inputs of their own, so that a replay does not need it.
+pub trait Callbacks {
+    /// Called after every input; pushes what it wants. An error stops the run.
+    fn after(
+        &mut self,
+        input: &Input,
+        outputs: &[Output],
+        state: &State,
+        wishes: &mut Vec<Intent>,
+    ) -> Result<(), SourceError>;
+    /// Nanoseconds between timers, if it wants any.
+    fn timer(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// No strategy outside the core.
+pub struct NoCallbacks;
+
+impl Callbacks for NoCallbacks {
+    #[inline(always)]
+    fn after(&mut self, _: &Input, _: &[Output], _: &State, _: &mut Vec<Intent>) -> Result<(), SourceError> {
+        Ok(())
+    }
+}
+
+/// What a run is made of.
+pub struct Setup {
+    /// The engine, fresh.
+    pub state: State,
+    /// The simulated exchange, fresh.
+    pub venue: Venue,
+    /// Where market events come from.
+    pub source: Merge,
+    /// Where the journal goes, if anywhere.
+    pub journal: Option<JournalFile>,
+    /// Nanoseconds between samples of the money.
+    pub sample_ns: u64,
+    /// Nanoseconds between samples of all reference prices; zero for none.
+    pub marks_ns: u64,
+    /// Measure the time from message to order bytes.
+    pub measure: bool,
+    /// Symbols, for the order-entry bytes.
+    pub symbols: Vec<String>,
+    /// Money at the start.
+    pub cash: i64,
+}
+
+/// Wall time from a market event in hand to its order's bytes, in nanoseconds.
+#[derive(Clone, Debug)]
+pub struct Latency {
+    /// Events that led to an order.
+    pub orders: Histogram<u64>,
+    /// All events.
+    pub events: Histogram<u64>,
+}
+
+impl Latency {
+    pub(crate) fn new() -> Self {
+        // One nanosecond to ten seconds, three digits.
+        let histogram = || Histogram::new_with_bounds(1, 10_000_000_000, 3).expect("constant bounds are valid");
+        Self { orders: histogram(), events: histogram() }
+    }
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Market events so far.
+    pub events: u64,
+    /// Inputs so far, market events included.
+    pub inputs: u64,
+    /// Outputs so far.
+    pub outputs: u64,
+    /// The engine's clock.
+    pub now: Nanos,
+    /// 0 to 1.
+    pub fraction: f64,
+    /// The sources are at their end and all answers are in.
+    pub done: bool,
+}
+
+/// Answers that one moment may take before it must move on: with zero latency a strategy that answers every report
+/// with an order would stand still for ever.
+const MAX_ROUNDS: u32 = 10_000;
+
+/// Points in time at a fixed distance.
+struct Grid {
+    every: u64,
+    next: Nanos,
+}
+
+impl Grid {
+    /// Zero means never.
+    fn every(every: u64) -> Self {
+        Self { every, next: Nanos(0) }
+    }
+
+    /// The last point at or before `ts` when at least one was passed since the last call; the first call only starts.
+    #[inline]
+    fn passed(&mut self, ts: Nanos) -> Option<Nanos> {
+        if ts < self.next || self.every == 0 {
+            return None;
+        }
+        let started = self.next > Nanos(0);
+        let point = ts.0 / self.every * self.every;
+        self.next = Nanos(point.saturating_add(self.every));
+        started.then_some(Nanos(point))
+    }
+}
+
+/// A backtest under way.
+pub struct Backtest {
+    state: State,
+    venue: Venue,
+    source: Merge,
+    journal: Option<JournalFile>,
+    recorder: Recorder,
+    gateway: OuchGateway,
+    outputs: Vec<Output>,
+    reports: Vec<(Nanos, Report)>,
+    wishes: Vec<Intent>,
+    latency: Option<Box<Latency>>,
+    money: Grid,
+    marks: Grid,
+    instruments: usize,
+    next_timer: Option<Nanos>,
+    timers: u64,
+    events: u64,
+    output_count: u64,
+    fatal: Option<String>,
+    done: bool,
+}
+
+impl Backtest {
+    /// Ready to run.
+    pub fn new(setup: Setup) -> Self {
+        Self {
+            gateway: OuchGateway::new(setup.symbols.iter().map(String::as_str)),
+            latency: setup.measure.then(|| Box::new(Latency::new())),
+            recorder: Recorder::new(setup.cash),
+            state: setup.state,
+            venue: setup.venue,
+            source: setup.source,
+            journal: setup.journal,
+            outputs: Vec::new(),
+            reports: Vec::new(),
+            wishes: Vec::new(),
+            money: Grid::every(setup.sample_ns.max(1)),
+            marks: Grid::every(setup.marks_ns),
+            instruments: setup.symbols.len(),
+            next_timer: None,
+            timers: 0,
+            events: 0,
+            output_count: 0,
+            fatal: None,
+            done: false,
+        }
+    }
+
+    /// Handles up to `count` market events.
+    pub fn advance(&mut self, count: u64, callbacks: &mut impl Callbacks) -> Result<Progress, SourceError> {
+        for _ in 0..count {
+            if self.done {
+                break;
+            }
+            let begun = self.latency.is_some().then(Instant::now);
+            match self.source.next()? {
+                Some(market) => self.market(market, begun, callbacks)?,
+                None => {
+                    self.settle(Nanos(u64::MAX), callbacks)?;
+                    self.recorder.sample(self.state.now(), self.state.risk());
+                    self.done = true;
+                }
+            }
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.tick()?;
+        }
+        Ok(self.progress())
+    }
+
+    /// One market event: answers due before it, the venue, then the engine.
+    fn market(
+        &mut self,
+        mut market: Market,
+        begun: Option<Instant>,
+        callbacks: &mut impl Callbacks,
+    ) -> Result<(), SourceError> {
+        let decoded = begun.map(|begun| begun.elapsed());
+        // A stamp that goes back is reported by the engine; its clock stays.
+        let ts = market.ts_event.max(self.state.now());
+        self.settle(ts, callbacks)?;
+        // A sample says what stood before the event that passes the grid.
+        if let Some(at) = self.money.passed(ts) {
+            self.recorder.sample(at, self.state.risk());
+        }
+        if let Some(at) = self.marks.passed(ts) {
+            self.recorder.sample_marks(at, self.state.markets());
+        }
+        self.events += 1;
+        let stamp = std::mem::replace(&mut market.ts_event, ts);
+        self.venue.market(&market);
+        market.ts_event = stamp;
+        self.settle(ts, callbacks)?;
+        let stepping = begun.map(|_| Instant::now());
+        let before = self.output_count;
+        self.input(ts, Event::Market(market), callbacks)?;
+        if let (Some(latency), Some(decoded), Some(stepping)) = (&mut self.latency, decoded, stepping) {
+            let nanos = (decoded + stepping.elapsed()).as_nanos() as u64;
+            latency.events.saturating_record(nanos);
+            if self.output_count > before && self.outputs.iter().any(|output| matches!(output, Output::Submit(_))) {
+                latency.orders.saturating_record(nanos);
+            }
+        }
+        self.settle(ts, callbacks)
+    }
+
+    /// Delivers every answer and timer that is due at or before `to`.
+    #[inline]
+    fn settle(&mut self, to: Nanos, callbacks: &mut impl Callbacks) -> Result<(), SourceError> {
+        let mut rounds = 0;
+        let mut last = Nanos(0);
+        loop {
+            let timer = self.next_timer.filter(|timer| *timer <= to && to.0 != u64::MAX);
+            let answer = self.venue.next_due().filter(|due| *due <= to);
+            match (timer, answer) {
+                (None, None) => return Ok(()),
+                (Some(at), answer) if answer.is_none_or(|due| at <= due) => self.ring(at, callbacks)?,
+                (_, Some(due)) => {
+                    rounds = if due == last { rounds + 1 } else { 0 };
+                    last = due;
+                    if rounds > MAX_ROUNDS {
+                        return Err(SourceError {
+                            source: "venue".to_owned(),
+                            message: format!(
+                                "more than {MAX_ROUNDS} answers at {due}: a strategy answers every report with an \
+                                 order and latency is zero; give the venue a latency"
+                            ),
+                        });
+                    }
+                    let mut reports = std::mem::take(&mut self.reports);
+                    self.venue.advance(due, &mut reports);
+                    for (at, report) in reports.drain(..) {
+                        self.input(at.max(self.state.now()), Event::Report(report), callbacks)?;
+                    }
+                    self.reports = reports;
+                }
+                (Some(at), None) => self.ring(at, callbacks)?,
+            }
+        }
+    }
+
+    fn ring(&mut self, at: Nanos, callbacks: &mut impl Callbacks) -> Result<(), SourceError> {
+        self.timers += 1;
+        self.next_timer = callbacks.timer().map(|every| at.plus(every));
+        self.input(at.max(self.state.now()), Event::Timer(Timer { id: self.timers }), callbacks)
+    }
+
+    /// Journal, step, and the outputs to where they go; then the wishes of a strategy outside the core.
+    #[inline]
+    fn input(&mut self, ts: Nanos, event: Event, callbacks: &mut impl Callbacks) -> Result<(), SourceError> {
+        let input = Input { seq: self.state.next_seq(), ts, event };
+        self.outputs.clear();
+        self.apply(&input)?;
+        if self.next_timer.is_none()
+            && let Some(every) = callbacks.timer()
+        {
+            self.next_timer = Some(Nanos((ts.0 / every + 1).saturating_mul(every)));
+        }
+        callbacks.after(&input, &self.outputs, &self.state, &mut self.wishes)?;
+        if !self.wishes.is_empty() {
+            let mut wishes = std::mem::take(&mut self.wishes);
+            for wish in wishes.drain(..) {
+                self.apply(&Input { seq: self.state.next_seq(), ts, event: Event::Intent(wish) })?;
+            }
+            self.wishes = wishes;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn apply(&mut self, input: &Input) -> Result<(), SourceError> {
+        if let Some(journal) = &mut self.journal {
+            journal.input(input);
+            journal.tick()?;
+        }
+        let first = self.outputs.len();
+        step(&mut self.state, input, &mut self.outputs);
+        for output in &self.outputs[first..] {
+            self.output_count += 1;
+            if let Some(journal) = &mut self.journal {
+                journal.output(input.seq, output);
+            }
+            if let Output::Submit(_) | Output::Cancel { .. } | Output::Replace { .. } = output {
+                if self.latency.is_some()
+                    && let Err(error) = self.gateway.encode(output)
+                {
+                    self.fatal.get_or_insert_with(|| error.to_string());
+                }
+                self.venue.submit(input.ts, output);
+            }
+            self.recorder.record(input.ts, output);
+        }
+        Ok(())
+    }
+
+    /// Where it stands.
+    pub fn progress(&self) -> Progress {
+        Progress {
+            events: self.events,
+            inputs: self.state.next_seq(),
+            outputs: self.output_count,
+            now: self.state.now(),
+            fraction: if self.done { 1.0 } else { self.source.progress().min(1.0) },
+            done: self.done,
+        }
+    }
+
+    /// What was recorded, with the positions as they are now.
+    pub fn take_tables(&mut self) -> Tables {
+        self.recorder.take(self.state.risk(), self.instruments)
+    }
+
+    /// The engine's state, to look at.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The simulated exchange, to look at.
+    pub fn venue(&self) -> &Venue {
+        &self.venue
+    }
+
+    /// Measured times, if asked for.
+    pub fn latency(&self) -> Option<&Latency> {
+        self.latency.as_deref()
+    }
+
+    /// Faults of the sources that did not stop the run, and an order that could not be encoded, if any.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = self.source.faults();
+        faults.extend(self.fatal.iter().map(|error| format!("order entry: {error}")));
+        faults
+    }
+
+    /// Closes the journal; returns the digest of the final state.
+    pub fn finish(&mut self) -> Result<u128, SourceError> {
+        let digest = self.state.digest();
+        if let Some(journal) = self.journal.take() {
+            journal.end(digest)?;
+        }
+        Ok(digest)
+    }
+}

@@ -1,0 +1,169 @@
+//! Timed loops over real components, for `helios bench`. Input lies in memory: what is timed is our work, not the
+//! disk's.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use helios_book::{Books, Capacity, Depth};
+use helios_data::normalise::update;
+use helios_engine::{State, step};
+use helios_execution::OuchGateway;
+use helios_journal::Writer;
+use helios_types::{Event, Input, InstrumentId, Nanos, Output};
+use helios_wire::frame::{Frames, Framing};
+use helios_wire::itch::{self, Message};
+
+use crate::backtest::Latency;
+
+/// What a pass over a day with books measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BookTimes {
+    /// Messages.
+    pub messages: u64,
+    /// Seconds for all of them.
+    pub seconds: f64,
+    /// Orders resting at the end.
+    pub resting: usize,
+    /// Refused changes: zero for a good file.
+    pub refused: u64,
+}
+
+/// Decodes every message and reads the fields that a book needs; returns messages, seconds and a sum that keeps the
+/// work from being optimised away.
+pub fn bench_decode(bytes: &[u8]) -> (u64, f64, u64) {
+    let begun = Instant::now();
+    let (mut messages, mut sum) = (0u64, 0u64);
+    for frame in Frames::new(bytes, Framing::LengthPrefixed) {
+        if let Ok(message) = itch::decode(frame) {
+            messages += 1;
+            sum = sum.wrapping_add(fields(&message));
+        }
+    }
+    (messages, begun.elapsed().as_secs_f64(), black_box(sum))
+}
+
+#[inline(always)]
+fn fields(message: &Message<'_>) -> u64 {
+    let rest = match message {
+        Message::AddOrder(m) => m
+            .order_reference_number()
+            .wrapping_add(u64::from(m.shares()))
+            .wrapping_add(u64::from(m.price()))
+            .wrapping_add(u64::from(m.buy_sell_indicator()))
+            .wrapping_add(u64::from_le_bytes(*m.stock())),
+        Message::OrderDelete(m) => m.order_reference_number(),
+        Message::OrderReplace(m) => m
+            .original_order_reference_number()
+            .wrapping_add(m.new_order_reference_number())
+            .wrapping_add(u64::from(m.shares()))
+            .wrapping_add(u64::from(m.price())),
+        Message::OrderExecuted(m) => m.order_reference_number().wrapping_add(u64::from(m.executed_shares())),
+        Message::OrderCancel(m) => m.order_reference_number().wrapping_add(u64::from(m.canceled_shares())),
+        _ => 0,
+    };
+    message.timestamp().wrapping_add(rest)
+}
+
+/// How many messages ahead each stage of the look-ahead runs.
+const AHEAD: [(usize, Depth); 3] = [(24, Depth::Index), (16, Depth::Order), (8, Depth::Level)];
+const WINDOW: usize = 32;
+
+/// Decode, full order-level books of the whole market, and best prices after every message.
+pub fn bench_book(bytes: &[u8]) -> BookTimes {
+    let mut books = Books::new(1 << 16, Capacity::default());
+    let begun = Instant::now();
+    let mut frames = Frames::new(bytes, Framing::LengthPrefixed);
+    // A ring of the next messages: those behind the current one are being fetched.
+    let mut ring: [&[u8]; WINDOW] = [&[]; WINDOW];
+    let (mut filled, mut at) = (0usize, 0usize);
+    let (mut messages, mut refused, mut sum) = (0u64, 0u64, 0i64);
+    loop {
+        while filled < at + WINDOW {
+            let Some(frame) = frames.next() else { break };
+            ring[filled % WINDOW] = frame;
+            filled += 1;
+            books.look_ahead(itch::order_reference_ahead(frame), Depth::Index);
+        }
+        if at == filled {
+            break;
+        }
+        for (ahead, depth) in &AHEAD[1..] {
+            if at + ahead < filled {
+                books.look_ahead(itch::order_reference_ahead(ring[(at + ahead) % WINDOW]), *depth);
+            }
+        }
+        if let Ok(message) = itch::decode(ring[at % WINDOW]) {
+            messages += 1;
+            let id = InstrumentId(u32::from(message.stock_locate()));
+            if let Some(change) = update(&message) {
+                match books.apply(id, &change) {
+                    Ok(Some(_)) => {
+                        let top = books.top(id);
+                        sum = sum.wrapping_add(top.bid.price.0).wrapping_add(top.ask.price.0);
+                    }
+                    Ok(None) => {}
+                    Err(_) => refused += 1,
+                }
+            }
+        }
+        at += 1;
+    }
+    black_box(sum);
+    BookTimes { messages, seconds: begun.elapsed().as_secs_f64(), resting: books.len(), refused }
+}
+
+/// Message bytes -> decode, normalise, journal, step (300 pairs) -> order bytes, timed message by message. Orders are
+/// accepted and filled at once at their limit, outside the timed part.
+pub fn bench_step(bytes: &[u8], mut state: State, symbols: &[String]) -> Latency {
+    let mut normaliser = helios_data::normalise::ItchNormaliser::new(Nanos(0), symbols);
+    let mut journal = Writer::new(b"{}").expect("a short configuration fits");
+    let mut gateway = OuchGateway::new(symbols.iter().map(String::as_str));
+    let mut latency = Latency::new();
+    let mut out: Vec<Output> = Vec::new();
+    for frame in Frames::new(bytes, Framing::LengthPrefixed) {
+        out.clear();
+        let begun = Instant::now();
+        let Ok(message) = itch::decode(frame) else { continue };
+        let Some(market) = normaliser.normalise(&message) else { continue };
+        let input = Input { seq: state.next_seq(), ts: market.ts_event.max(state.now()), event: Event::Market(market) };
+        journal.input(&input);
+        step(&mut state, &input, &mut out);
+        let mut sent = 0;
+        for output in &out {
+            journal.output(input.seq, output);
+            sent += gateway.encode(output).map_or(0, <[u8]>::len);
+        }
+        let nanos = begun.elapsed().as_nanos() as u64;
+        latency.events.saturating_record(nanos);
+        if black_box(sent) > 0 {
+            latency.orders.saturating_record(nanos);
+        }
+        journal.clear_pending();
+        answer(&mut state, &mut journal, &out);
+    }
+    latency
+}
+
+/// The venue of the step bench: every order fills whole at its limit.
+fn answer(state: &mut State, journal: &mut Writer, out: &[Output]) {
+    use helios_types::{Cash, Liquidity, Report, ReportKind};
+    let mut answers = Vec::new();
+    for output in out {
+        let Output::Submit(order) = output else { continue };
+        let fill = ReportKind::Filled {
+            execution: order.id.0,
+            price: order.price,
+            quantity: order.quantity,
+            liquidity: Liquidity::Taker,
+            fee: Cash::ZERO,
+        };
+        for kind in [ReportKind::Accepted { book_ref: order.id.0 }, fill] {
+            let report = Report { order: order.id, instrument: order.instrument, ts_event: state.now(), kind };
+            let input = Input { seq: state.next_seq(), ts: state.now(), event: Event::Report(report) };
+            journal.input(&input);
+            answers.clear();
+            step(state, &input, &mut answers);
+        }
+    }
+    journal.clear_pending();
+}

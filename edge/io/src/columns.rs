@@ -1,0 +1,173 @@
+//! Market events from columns: bars, quotes, trades or order events, in batches.
+
+use helios_types::{InstrumentId, Market, Nanos, Price, Quantity, Side, TradeKind, TradingStatus, Update};
+
+use crate::source::{Source, SourceError};
+
+/// What the six value columns of a batch mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schema {
+    /// open high low close volume span
+    Bars,
+    /// bid ask bid_size ask_size
+    Quotes,
+    /// price size aggressor (0 unknown, 1 buy, 2 sell)
+    Trades,
+    /// kind order new_order side price size
+    Orders,
+}
+
+impl Schema {
+    /// Names of the value columns, in order.
+    pub const fn columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Bars => &["open", "high", "low", "close", "volume", "span"],
+            Self::Quotes => &["bid", "ask", "bid_size", "ask_size"],
+            Self::Trades => &["price", "size", "aggressor"],
+            Self::Orders => &["kind", "order", "new_order", "side", "price", "size"],
+        }
+    }
+
+    /// By its name.
+    pub fn named(name: &str) -> Option<Self> {
+        [("bars", Self::Bars), ("quotes", Self::Quotes), ("trades", Self::Trades), ("orders", Self::Orders)]
+            .into_iter()
+            .find_map(|(known, schema)| (known == name).then_some(schema))
+    }
+}
+
+/// Rows of one schema, sorted by time. Prices at 1e-9, quantities at 1e-8, times in nanoseconds.
+#[derive(Clone, Debug, Default)]
+pub struct ColumnBatch {
+    /// Event time of each row.
+    pub ts: Vec<i64>,
+    /// Instrument of each row.
+    pub instrument: Vec<u32>,
+    /// The value columns of the schema.
+    pub values: Vec<Vec<i64>>,
+}
+
+impl ColumnBatch {
+    /// All columns are there and have one length.
+    fn check(&self, schema: Schema) -> Result<(), String> {
+        let rows = self.ts.len();
+        if self.values.len() != schema.columns().len() {
+            return Err(format!("a batch of {schema:?} needs columns ts, instrument, {}", schema.columns().join(", ")));
+        }
+        if self.instrument.len() != rows || self.values.iter().any(|column| column.len() != rows) {
+            return Err("the columns of a batch have different lengths".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Gives the next batch, or `None` at the end.
+pub type Feeder = Box<dyn FnMut() -> Result<Option<ColumnBatch>, SourceError> + Send>;
+
+/// A source made of batches.
+pub struct Columns {
+    name: String,
+    schema: Schema,
+    feeder: Feeder,
+    batch: ColumnBatch,
+    at: usize,
+    done: u64,
+    rows: Option<u64>,
+    next_trade: u64,
+}
+
+impl Columns {
+    /// `rows` is the total if known; it only serves the progress bar.
+    pub fn new(name: String, schema: Schema, rows: Option<u64>, feeder: Feeder) -> Self {
+        let batch = ColumnBatch::default();
+        Self { name, schema, feeder, batch, at: 0, done: 0, rows, next_trade: 1 }
+    }
+
+    fn error(&self, message: String) -> SourceError {
+        SourceError { source: self.name.clone(), message }
+    }
+
+    fn update(&mut self, row: usize) -> Result<Update, SourceError> {
+        let value = |column: usize| self.batch.values[column][row];
+        let side = |code: i64| if code == 0 { Side::Buy } else { Side::Sell };
+        Ok(match self.schema {
+            Schema::Bars => Update::Bar {
+                open: Price(value(0)),
+                high: Price(value(1)),
+                low: Price(value(2)),
+                close: Price(value(3)),
+                volume: Quantity(value(4)),
+                span: value(5) as u64,
+            },
+            Schema::Quotes => Update::Quote {
+                bid: Price(value(0)),
+                ask: Price(value(1)),
+                bid_quantity: Quantity(value(2)),
+                ask_quantity: Quantity(value(3)),
+            },
+            Schema::Trades => {
+                self.next_trade += 1;
+                Update::Trade {
+                    price: Price(self.batch.values[0][row]),
+                    quantity: Quantity(self.batch.values[1][row]),
+                    aggressor: match self.batch.values[2][row] {
+                        1 => Some(Side::Buy),
+                        2 => Some(Side::Sell),
+                        _ => None,
+                    },
+                    kind: TradeKind::Regular,
+                    trade: self.next_trade - 1,
+                }
+            }
+            Schema::Orders => {
+                let (order, new_order) = (value(1) as u64, value(2) as u64);
+                let (price, quantity) = (Price(value(4)), Quantity(value(5)));
+                let (who, kind) = (side(value(3)), value(0));
+                self.next_trade += 1;
+                let trade = self.next_trade - 1;
+                match kind {
+                    0 => Update::Add { order, side: who, price, quantity },
+                    1 => Update::Execute { order, quantity, trade },
+                    2 => Update::Reduce { order, quantity },
+                    3 => Update::Delete { order },
+                    4 => Update::Replace { order, new_order, price, quantity },
+                    5 => Update::Trade { price, quantity, aggressor: Some(who), kind: TradeKind::Hidden, trade },
+                    6 => Update::Trade { price, quantity, aggressor: None, kind: TradeKind::Cross, trade },
+                    7 => Update::Status(TradingStatus::Halted),
+                    8 => Update::Status(TradingStatus::Trading),
+                    9 => Update::Clear,
+                    _ => {
+                        let row = self.done + row as u64;
+                        return Err(self.error(format!("row {row}: kind {kind} is not one of 0 to 9")));
+                    }
+                }
+            }
+        })
+    }
+}
+
+impl Source for Columns {
+    #[inline]
+    fn next(&mut self) -> Result<Option<Market>, SourceError> {
+        while self.at == self.batch.ts.len() {
+            self.done += self.batch.ts.len() as u64;
+            self.at = 0;
+            let Some(batch) = (self.feeder)()? else {
+                self.batch = ColumnBatch::default();
+                return Ok(None);
+            };
+            batch.check(self.schema).map_err(|message| self.error(message))?;
+            self.batch = batch;
+        }
+        let row = self.at;
+        self.at += 1;
+        let update = self.update(row)?;
+        let ts = u64::try_from(self.batch.ts[row])
+            .map_err(|_| self.error(format!("row {}: a time before 1970", self.done + row as u64)))?;
+        Ok(Some(Market { instrument: InstrumentId(self.batch.instrument[row]), ts_event: Nanos(ts), update }))
+    }
+
+    fn progress(&self) -> f64 {
+        self.rows.map_or(0.0, |rows| (self.done + self.at as u64) as f64 / rows.max(1) as f64)
+    }
+}

@@ -1,0 +1,158 @@
+//! Feeds a journal back and compares every output.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use helios_engine::{State, step};
+use helios_journal::{Closing, Reader, Record};
+use helios_types::{Input, Output};
+
+use crate::source::SourceError;
+
+/// How a replay went.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Replayed {
+    /// Inputs fed.
+    pub inputs: u64,
+    /// Outputs compared.
+    pub outputs: u64,
+    /// Digest of the final state.
+    pub digest: u128,
+    /// The first difference, if any.
+    pub difference: Option<String>,
+    /// What was wrong with the file, if anything; what came before it was replayed.
+    pub damage: Option<String>,
+}
+
+const CHUNK: usize = 1 << 20;
+
+/// Reads the configuration that a journal begins with.
+pub fn config_of(path: &Path) -> Result<Vec<u8>, SourceError> {
+    let mut file = File::open(path).map_err(|e| SourceError::io(path, &e))?;
+    let mut reader = Reader::new();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let got = file.read(&mut chunk).map_err(|e| SourceError::io(path, &e))?;
+        reader.push(&chunk[..got]);
+        match reader.next_record() {
+            Ok(Some(Record::Config(config))) => return Ok(config.to_vec()),
+            Ok(None) if got > 0 => {}
+            Ok(_) => return Err(not_a_journal(path, "it holds no configuration")),
+            Err(damage) => return Err(not_a_journal(path, &damage.to_string())),
+        }
+    }
+}
+
+fn not_a_journal(path: &Path, why: &str) -> SourceError {
+    SourceError { source: path.display().to_string(), message: why.to_owned() }
+}
+
+/// Feeds the journal's inputs to a fresh state and compares outputs one by one.
+pub fn replay(path: &Path, state: &mut State) -> Result<Replayed, SourceError> {
+    let mut file = File::open(path).map_err(|e| SourceError::io(path, &e))?;
+    let mut reader = Reader::new();
+    let mut chunk = vec![0; CHUNK];
+    let mut comparison = Comparison::default();
+    let mut result = Replayed { inputs: 0, outputs: 0, digest: 0, difference: None, damage: None };
+    'file: loop {
+        let got = file.read(&mut chunk).map_err(|e| SourceError::io(path, &e))?;
+        if got == 0 {
+            break;
+        }
+        reader.push(&chunk[..got]);
+        loop {
+            match reader.next_record() {
+                Ok(Some(record)) => {
+                    if let Err(difference) = comparison.take(&record, state) {
+                        result.difference = Some(difference);
+                        break 'file;
+                    }
+                }
+                Ok(None) => break,
+                Err(damage) => {
+                    result.damage = Some(damage.to_string());
+                    break 'file;
+                }
+            }
+        }
+    }
+    if result.difference.is_none() {
+        result.difference = comparison.settle().err();
+    }
+    result.digest = state.digest();
+    if result.difference.is_none() && result.damage.is_none() {
+        match reader.finish() {
+            Ok(Closing::Clean(end)) if end.digest != result.digest => {
+                result.difference =
+                    Some(format!("the final state: digest {:032x} then, {:032x} now", end.digest, result.digest));
+            }
+            Ok(Closing::Clean(_)) => {}
+            Ok(closing) => result.damage = Some(format!("the run did not close its journal: {closing:?}")),
+            Err(damage) => result.damage = Some(damage.to_string()),
+        }
+    }
+    result.inputs = comparison.inputs;
+    result.outputs = comparison.outputs;
+    Ok(result)
+}
+
+/// Outputs of the last input that the journal has not named yet.
+#[derive(Default)]
+struct Comparison {
+    produced: Vec<Output>,
+    at: usize,
+    last: Option<Input>,
+    inputs: u64,
+    outputs: u64,
+}
+
+impl Comparison {
+    fn take(&mut self, record: &Record<'_>, state: &mut State) -> Result<(), String> {
+        match record {
+            Record::Config(_) => Ok(()),
+            Record::Input(input) => {
+                self.settle()?;
+                self.produced.clear();
+                self.at = 0;
+                step(state, input, &mut self.produced);
+                self.last = Some(*input);
+                self.inputs += 1;
+                Ok(())
+            }
+            Record::Output { seq, output } => {
+                let now = self.produced.get(self.at);
+                // Bits, not values: a NaN must equal itself.
+                if now.is_some_and(|now| same(now, output)) {
+                    self.at += 1;
+                    self.outputs += 1;
+                    return Ok(());
+                }
+                let now = now.map_or("nothing".to_owned(), |now| format!("{now:?}"));
+                Err(format!("output {} of input {seq} was {output:?}, is now {now}", self.at))
+            }
+            Record::End(_) => self.settle(),
+        }
+    }
+
+    /// The journal goes on: nothing may be left over.
+    fn settle(&self) -> Result<(), String> {
+        match (self.produced.get(self.at), self.last) {
+            (Some(extra), Some(input)) => {
+                Err(format!("output {} of input {} was nothing, is now {extra:?}", self.at, input.seq))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn same(a: &Output, b: &Output) -> bool {
+    match (a, b) {
+        (Output::Signal(a), Output::Signal(b)) => {
+            a.signal == b.signal
+                && a.value.to_bits() == b.value.to_bits()
+                && (a.input.to_bits() == b.input.to_bits() || (a.input.is_nan() && b.input.is_nan()))
+        }
+        _ => a == b,
+    }
+}

@@ -1,0 +1,201 @@
+//! Questions about one ITCH file: what is in it, and what a book looked like.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use helios_book::{Books, Capacity, Level};
+use helios_data::normalise::update;
+use helios_types::{Digest, Hasher, InstrumentId, Side};
+use helios_wire::itch::{self, Message};
+
+use crate::itch_file::ItchFile;
+use crate::source::SourceError;
+
+/// What a file holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Good messages by type.
+    pub counts: BTreeMap<char, u64>,
+    /// Nanoseconds since midnight of the first and last good message.
+    pub span: Option<(u64, u64)>,
+    /// Messages stamped earlier than the one before.
+    pub backwards: u64,
+    /// Changes of orders that are not in the book.
+    pub unknown_orders: u64,
+    /// Other changes that the books refused.
+    pub refused: u64,
+    /// The first refused change of each sort, in words.
+    pub notes: Vec<String>,
+    /// Faults of the file itself.
+    pub faults: Vec<String>,
+    /// Number of faults of the file itself.
+    pub fault_count: u64,
+    /// Orders resting at the end.
+    pub resting: usize,
+    /// Fingerprint of all books at the end.
+    pub digest: u128,
+}
+
+/// A book at a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BookAt {
+    /// Nanoseconds since midnight of the last message applied to this book, if any.
+    pub ts: Option<u64>,
+    /// Best first.
+    pub bids: Vec<Level>,
+    /// Best first.
+    pub asks: Vec<Level>,
+    /// Faults of the file itself.
+    pub faults: Vec<String>,
+}
+
+/// A locate number is an instrument number here: the whole market at once.
+fn whole_market() -> Books {
+    Books::new(1 << 16, Capacity::default())
+}
+
+/// Gives each good message to `take`, until it says false.
+fn each(file: &mut ItchFile, mut take: impl FnMut(&Message<'_>) -> bool) -> Result<(), SourceError> {
+    while file.advance()? {
+        for at in 0..file.batch().len() {
+            match itch::decode(file.batch().message(at)) {
+                Ok(message) => {
+                    if !take(&message) {
+                        return Ok(());
+                    }
+                }
+                Err(error) => file.note(at, error),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Counts messages and builds every book.
+pub fn stats(path: &Path) -> Result<Stats, SourceError> {
+    let mut file = ItchFile::open(path)?;
+    let mut books = whole_market();
+    let mut stats = Stats::default();
+    let mut counts = [0u64; 256];
+    let mut last = 0;
+    each(&mut file, |message| {
+        counts[usize::from(message.bytes()[0])] += 1;
+        let ts = message.timestamp();
+        if ts < last {
+            stats.backwards += 1;
+            note(&mut stats.notes, stats.backwards, || format!("time goes back from {} to {}", clock(last), clock(ts)));
+        }
+        last = last.max(ts);
+        stats.span = Some((stats.span.map_or(ts, |(first, _)| first.min(ts)), last));
+        let locate = InstrumentId(u32::from(message.stock_locate()));
+        if let Some(change) = update(message)
+            && let Err(error) = books.apply(locate, &change)
+        {
+            let count = match error {
+                helios_book::BookError::UnknownOrder => &mut stats.unknown_orders,
+                _ => &mut stats.refused,
+            };
+            *count += 1;
+            note(&mut stats.notes, *count, || {
+                format!("at {} a message of type {}: {error}", clock(ts), message.bytes()[0] as char)
+            });
+        }
+        true
+    })?;
+    stats.counts = counts
+        .iter()
+        .enumerate()
+        .filter(|(_, count)| **count > 0)
+        .map(|(kind, count)| (kind as u8 as char, *count))
+        .collect();
+    stats.faults = file.faults().describe();
+    stats.fault_count = file.faults().count();
+    stats.resting = books.len();
+    stats.digest = digest(&books);
+    Ok(stats)
+}
+
+/// Keeps the words for the first of its sort only.
+fn note(notes: &mut Vec<String>, count: u64, words: impl FnOnce() -> String) {
+    if count == 1 {
+        notes.push(words());
+    }
+}
+
+fn digest(books: &Books) -> u128 {
+    let mut hasher = Hasher::new();
+    books.digest(&mut hasher);
+    hasher.finish()
+}
+
+/// Fingerprint of all books at the end of a file.
+pub fn books_digest(path: &Path) -> Result<u128, SourceError> {
+    Ok(stats(path)?.digest)
+}
+
+/// `HH:MM:SS.nnnnnnnnn`
+fn clock(ns: u64) -> String {
+    let seconds = ns / 1_000_000_000;
+    format!("{:02}:{:02}:{:02}.{:09}", seconds / 3600, seconds / 60 % 60, seconds % 60, ns % 1_000_000_000)
+}
+
+/// The stocks that a file lists before its first order, in order of appearance.
+pub fn directory(path: &Path) -> Result<Vec<String>, SourceError> {
+    let mut file = ItchFile::open(path)?;
+    let mut symbols = Vec::new();
+    each(&mut file, |message| {
+        if let Message::StockDirectory(m) = message {
+            symbols.push(text(m.stock()));
+        }
+        !matches!(message, Message::AddOrder(_) | Message::AddOrderMpid(_))
+    })?;
+    Ok(symbols)
+}
+
+fn text(stock: &[u8; 8]) -> String {
+    String::from_utf8_lossy(stock).trim_end_matches(' ').to_owned()
+}
+
+/// The book of a stock after every message stamped at or before `at` (end of file when `None`); the error names
+/// near symbols when there is no such stock.
+pub fn book_at(path: &Path, symbol: &str, at: Option<u64>, levels: usize) -> Result<BookAt, SourceError> {
+    let mut file = ItchFile::open(path)?;
+    let mut books = Books::new(1, Capacity::default());
+    let (mut locate, mut ts, mut known) = (None, None, Vec::new());
+    let id = InstrumentId(0);
+    each(&mut file, |message| {
+        // Stamps can go back in a damaged file, so every message is looked at.
+        if at.is_some_and(|at| message.timestamp() > at) {
+            return true;
+        }
+        if let Message::StockDirectory(m) = message {
+            let stock = text(m.stock());
+            if stock == symbol {
+                locate = Some(m.stock_locate());
+            } else {
+                known.push(stock);
+            }
+        }
+        if Some(message.stock_locate()) == locate
+            && let Some(change) = update(message)
+            && matches!(books.apply(id, &change), Ok(Some(_)))
+        {
+            ts = Some(message.timestamp());
+        }
+        true
+    })?;
+    if locate.is_none() {
+        known.sort_unstable();
+        let near: Vec<_> =
+            known.iter().filter(|stock| stock.starts_with(symbol.get(..1).unwrap_or(""))).take(5).collect();
+        let hint = if near.is_empty() { String::new() } else { format!("; some that are: {near:?}") };
+        let message = format!("no stock {symbol:?} is listed in this file{hint}");
+        return Err(SourceError { source: path.display().to_string(), message });
+    }
+    Ok(BookAt {
+        ts,
+        bids: books.depth(id, Side::Buy).take(levels).collect(),
+        asks: books.depth(id, Side::Sell).take(levels).collect(),
+        faults: file.faults().describe(),
+    })
+}
