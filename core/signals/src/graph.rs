@@ -201,6 +201,11 @@ impl Graph {
         self.values[node.0 as usize]
     }
 
+    /// Market events that reached at least one node.
+    pub fn evaluations(&self) -> u64 {
+        self.event
+    }
+
     /// Samples that time windows dropped early because they were full.
     pub fn truncated(&self) -> u64 {
         self.memory.iter().map(|memory| if let Memory::Moments(m) = memory { m.truncated() } else { 0 }).sum()

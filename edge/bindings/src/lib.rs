@@ -1,1 +1,52 @@
-//! The module `helios._core`.
+//! The module `helios._core`, and the only place that knows Python.
+//!
+//! Python sends inputs and reads views; it mutates nothing. Numbers cross as integers at their scales.
+
+mod session;
+mod spec;
+mod strategy;
+mod tools;
+
+use helios_io::SourceError;
+use pyo3::create_exception;
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+
+create_exception!(_core, CoreError, PyException, "The core refused: (source, message).");
+
+/// An error as Python sees it: the source and the message apart.
+pub(crate) fn raise(error: SourceError) -> PyErr {
+    CoreError::new_err((error.source, error.message))
+}
+
+pub(crate) fn refuse(source: &str, message: impl Into<String>) -> PyErr {
+    CoreError::new_err((source.to_owned(), message.into()))
+}
+
+#[pymodule]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("CoreError", module.py().get_type::<CoreError>())?;
+    module.add_class::<session::Session>()?;
+    module.add_class::<strategy::Port>()?;
+    module.add_class::<strategy::BookView>()?;
+    module.add_class::<strategy::TradeView>()?;
+    module.add_class::<strategy::BarView>()?;
+    module.add_class::<strategy::FillView>()?;
+    module.add_class::<tools::Book>()?;
+    module.add_class::<tools::Market>()?;
+    for function in [
+        wrap_pyfunction!(tools::itch_stats, module)?,
+        wrap_pyfunction!(tools::itch_book, module)?,
+        wrap_pyfunction!(tools::itch_directory, module)?,
+        wrap_pyfunction!(tools::journal_config, module)?,
+        wrap_pyfunction!(tools::replay, module)?,
+        wrap_pyfunction!(tools::decode, module)?,
+        wrap_pyfunction!(tools::encode, module)?,
+        wrap_pyfunction!(tools::bench_decode, module)?,
+        wrap_pyfunction!(tools::bench_book, module)?,
+        wrap_pyfunction!(tools::bench_step, module)?,
+    ] {
+        module.add_function(function)?;
+    }
+    Ok(())
+}

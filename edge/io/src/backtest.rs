@@ -138,7 +138,7 @@ pub struct Backtest {
     latency: Option<Box<Latency>>,
     money: Grid,
     marks: Grid,
-    instruments: usize,
+    symbols: Vec<String>,
     next_timer: Option<Nanos>,
     timers: u64,
     events: u64,
@@ -163,7 +163,7 @@ impl Backtest {
             wishes: Vec::new(),
             money: Grid::every(setup.sample_ns.max(1)),
             marks: Grid::every(setup.marks_ns),
-            instruments: setup.symbols.len(),
+            symbols: setup.symbols,
             next_timer: None,
             timers: 0,
             events: 0,
@@ -334,7 +334,18 @@ impl Backtest {
 
     /// What was recorded, with the positions as they are now.
     pub fn take_tables(&mut self) -> Tables {
-        self.recorder.take(self.state.risk(), self.instruments)
+        self.recorder.take(self.state.risk(), self.symbols.len())
+    }
+
+    /// Symbols by instrument number.
+    pub fn symbols(&self) -> &[String] {
+        &self.symbols
+    }
+
+    /// Sets where market events come from, before the first one is handled.
+    pub fn set_source(&mut self, source: Merge) {
+        assert!(self.events == 0, "a run's source is set before it starts");
+        self.source = source;
     }
 
     /// The engine's state, to look at.

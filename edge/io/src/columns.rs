@@ -131,7 +131,10 @@ impl Columns {
                     2 => Update::Reduce { order, quantity },
                     3 => Update::Delete { order },
                     4 => Update::Replace { order, new_order, price, quantity },
-                    5 => Update::Trade { price, quantity, aggressor: Some(who), kind: TradeKind::Hidden, trade },
+                    5 => {
+                        let aggressor = (value(3) >= 0).then_some(who);
+                        Update::Trade { price, quantity, aggressor, kind: TradeKind::Hidden, trade }
+                    }
                     6 => Update::Trade { price, quantity, aggressor: None, kind: TradeKind::Cross, trade },
                     7 => Update::Status(TradingStatus::Halted),
                     8 => Update::Status(TradingStatus::Trading),

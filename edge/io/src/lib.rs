@@ -16,6 +16,7 @@ mod survey;
 pub use backtest::{Backtest, Callbacks, Latency, NoCallbacks, Progress, Setup};
 pub use bench::{BookTimes, bench_book, bench_decode, bench_step};
 pub use columns::{ColumnBatch, Columns, Schema};
+pub use helios_data::Touched;
 pub use itch_file::{Batch, Faults, ItchFile};
 pub use journal_file::JournalFile;
 pub use recorder::{Recorder, Tables};

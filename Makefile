@@ -1,0 +1,52 @@
+# make demo and make test do all their own set-up: Python >= 3.11, Rust 1.95 and make are enough.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+RUST   := $(shell find core edge -name '*.rs' -o -name Cargo.toml 2>/dev/null | grep -v /target/) Cargo.toml Cargo.lock
+
+.PHONY: demo test lint bench docs setup fuzz clean format
+
+demo: $(VENV)/.built
+	$(BIN)/python examples/01_pairs_on_a_simulated_day.py
+
+test: $(VENV)/.built
+	cargo test --workspace --exclude helios-bindings --quiet
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.built
+	cargo fmt --check
+	cd core && for crate in */; do (cd $$crate && cargo clippy --quiet --all-targets -- -D warnings) || exit 1; done
+	cargo clippy --quiet --package helios-io --package helios-bindings --all-targets -- -D warnings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.built
+	cargo fmt
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.built
+	$(BIN)/python benches/run.py
+
+# Longer than CI runs it: make fuzz CASES=1000000
+CASES ?= 200000
+fuzz:
+	PROPTEST_CASES=$(CASES) cargo test --release --package helios-wire --package helios-journal
+
+setup: $(VENV)/.built
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	    msgspec numpy plotly polars rich typer \
+	    hypothesis import-linter maturin mypy pandas pyarrow pytest ruff
+	touch $@
+
+$(VENV)/.built: $(VENV)/.installed $(RUST)
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --quiet
+	touch $@
+
+clean:
+	rm -rf target $(VENV) runs dist python/helios/_core*.so

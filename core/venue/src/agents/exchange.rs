@@ -1,0 +1,243 @@
+//! The simulated exchange: the matching engine, and a feed that says everything that happens on it.
+//!
+//! Agents speak in cents and shares. Every change of the books goes through here, so the feed is complete by
+//! construction: books rebuilt from the frames are the engine's books.
+
+use helios_book::{Books, Capacity};
+use helios_types::{BookRef, InstrumentId, PRICE_SCALE, Price, QUANTITY_SCALE, Quantity, Side, TimeInForce};
+
+use super::emit::{CENT, Feed, Mpid, Shown, Stock};
+use crate::matching::{Incoming, MatchingEngine, Replaced, Trade};
+
+const PRICE_PER_CENT: i64 = PRICE_SCALE / 100;
+/// Time that one action of an agent takes at the exchange.
+const ACTION_NS: u64 = 250;
+/// Orders that may rest at once; [`super::market`] bounds what its agents keep to less.
+pub(crate) const CAPACITY: Capacity = Capacity { orders: 1 << 21, levels: 1 << 21 };
+
+/// An order of an agent that rests; `order` 0 stands for none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Quote {
+    pub(crate) order: BookRef,
+    pub(crate) cents: u32,
+    pub(crate) shares: u32,
+}
+
+impl Quote {
+    pub(crate) const NONE: Self = Self { order: 0, cents: 0, shares: 0 };
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.order != 0
+    }
+}
+
+/// Best prices in cents and the shares there. An empty bid is 0, an empty ask [`Touch::NO_ASK`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Touch {
+    pub(crate) cents: [u32; 2],
+    pub(crate) shares: [u32; 2],
+}
+
+impl Touch {
+    pub(crate) const NO_ASK: u32 = u32::MAX;
+
+    pub(crate) fn bid(&self) -> u32 {
+        self.cents[Side::Buy as usize]
+    }
+
+    pub(crate) fn ask(&self) -> u32 {
+        self.cents[Side::Sell as usize]
+    }
+
+    pub(crate) fn is_two_sided(&self) -> bool {
+        self.bid() != 0 && self.ask() != Self::NO_ASK
+    }
+}
+
+/// How the feed reports the trades of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Print {
+    /// At the resting order's price.
+    Displayed,
+    /// Half a cent better for the incoming order: the resting one had hidden such a price.
+    Improved,
+    /// In a cross at this many cents: not printed one by one.
+    Cross(u32),
+}
+
+/// A wish of an agent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket {
+    pub(crate) symbol: usize,
+    pub(crate) side: Side,
+    pub(crate) cents: u32,
+    pub(crate) shares: u32,
+    pub(crate) time_in_force: TimeInForce,
+    pub(crate) print: Print,
+    pub(crate) mpid: Option<Mpid>,
+}
+
+/// Matching and its feed.
+pub(crate) struct Exchange {
+    engine: MatchingEngine,
+    names: Vec<Stock>,
+    /// Trades of the last submitted order.
+    trades: Vec<Trade>,
+    pub(crate) feed: Feed,
+}
+
+impl Exchange {
+    pub(crate) fn new(names: Vec<Stock>, clock: u64) -> Self {
+        Self {
+            engine: MatchingEngine::new(names.len(), CAPACITY),
+            names,
+            trades: Vec::with_capacity(256),
+            feed: Feed::new(clock),
+        }
+    }
+
+    pub(crate) fn books(&self) -> &Books {
+        self.engine.books()
+    }
+
+    /// Trades of the last submitted order, in shares: which resting order, how much, what it has left.
+    pub(crate) fn trades(&self) -> impl Iterator<Item = (BookRef, u32, u32)> + '_ {
+        self.trades.iter().map(|t| (t.resting, shares_of(t.quantity), shares_of(t.resting_left)))
+    }
+
+    pub(crate) fn touch(&self, symbol: usize) -> Touch {
+        let top = self.engine.top(InstrumentId(symbol as u32));
+        let ask = if top.ask.orders == 0 { Touch::NO_ASK } else { cents_of(top.ask.price) };
+        let bid = if top.bid.orders == 0 { 0 } else { cents_of(top.bid.price) };
+        Touch { cents: [bid, ask], shares: [shares_of(top.bid.quantity), shares_of(top.ask.quantity)] }
+    }
+
+    pub(crate) fn name(&self, symbol: usize) -> Stock {
+        self.names[symbol]
+    }
+
+    pub(crate) fn name_str(&self, symbol: usize) -> &str {
+        std::str::from_utf8(&self.names[symbol]).expect("names are letters").trim_end()
+    }
+
+    /// The price down to which `shares` are displayed on a side, looking at `levels` prices at most; 0 on an empty side.
+    pub(crate) fn clearing_cents(&self, symbol: usize, side: Side, shares: u32, levels: usize) -> u32 {
+        let (mut cents, mut seen) = (0, 0);
+        for level in self.books().depth(InstrumentId(symbol as u32), side).take(levels) {
+            if seen >= shares {
+                break;
+            }
+            cents = cents_of(level.price);
+            seen += shares_of(level.quantity);
+        }
+        cents
+    }
+
+    /// Matches an order, tells the feed, and returns what rests of it.
+    pub(crate) fn submit(&mut self, ticket: Ticket, out: &mut Vec<u8>) -> Quote {
+        let Ticket { symbol, side, cents, shares, time_in_force, print, mpid } = ticket;
+        self.feed.pass(ACTION_NS);
+        self.trades.clear();
+        let order = self.feed.order_number();
+        let incoming = Incoming {
+            instrument: InstrumentId(symbol as u32),
+            order,
+            side,
+            price: price_of(cents),
+            quantity: quantity_of(shares),
+            time_in_force,
+        };
+        let outcome = self.engine.submit(incoming, &mut self.trades);
+        let outcome = outcome.expect("agents send valid orders and keep fewer than the books hold");
+        self.print(symbol, side, print, out);
+        if outcome.resting.is_zero() {
+            return Quote::NONE;
+        }
+        let shares = shares_of(outcome.resting);
+        let shown = Shown { order, side, shares, price: cents * CENT };
+        self.feed.add(locate(symbol), self.names[symbol], shown, mpid, out);
+        Quote { order, cents, shares }
+    }
+
+    fn print(&mut self, symbol: usize, side: Side, print: Print, out: &mut Vec<u8>) {
+        for trade in &self.trades {
+            let (order, shares) = (trade.resting, shares_of(trade.quantity));
+            let displayed = cents_of(trade.price) * CENT;
+            match print {
+                Print::Displayed => self.feed.executed(locate(symbol), order, shares, out),
+                Print::Improved => {
+                    let price = if side == Side::Buy { displayed - CENT / 2 } else { displayed + CENT / 2 };
+                    self.feed.executed_at(locate(symbol), order, shares, (price, true), out);
+                }
+                Print::Cross(cents) => {
+                    self.feed.executed_at(locate(symbol), order, shares, (cents * CENT, false), out);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn cancel(&mut self, symbol: usize, order: BookRef, out: &mut Vec<u8>) {
+        self.feed.pass(ACTION_NS);
+        self.engine.cancel(InstrumentId(symbol as u32), order).expect("agents cancel what they have");
+        self.feed.deleted(locate(symbol), order, out);
+    }
+
+    /// Takes `shares` off, fewer than the order has.
+    pub(crate) fn reduce(&mut self, symbol: usize, order: BookRef, shares: u32, out: &mut Vec<u8>) {
+        self.feed.pass(ACTION_NS);
+        let reduced = self.engine.reduce(InstrumentId(symbol as u32), order, quantity_of(shares));
+        reduced.expect("agents reduce what they have");
+        self.feed.reduced(locate(symbol), order, shares, out);
+    }
+
+    /// Replaces an order by one that does not trade at once; the caller has made sure of that.
+    pub(crate) fn replace(&mut self, symbol: usize, side: Side, old: Quote, new: Quote, out: &mut Vec<u8>) -> Quote {
+        self.feed.pass(ACTION_NS);
+        let order = self.feed.order_number();
+        let instrument = InstrumentId(symbol as u32);
+        let (price, quantity) = (price_of(new.cents), quantity_of(new.shares));
+        self.trades.clear();
+        let replaced = self.engine.replace(instrument, old.order, order, price, quantity, &mut self.trades);
+        match replaced.expect("agents replace what they have") {
+            Replaced::Kept(less) => {
+                if !less.is_zero() {
+                    self.feed.reduced(locate(symbol), old.order, shares_of(less), out);
+                }
+                Quote { order: old.order, ..new }
+            }
+            Replaced::Moved(outcome) => {
+                assert!(outcome.traded.is_zero(), "a replacement that would trade must be a cancel and a new order");
+                let shown = Shown { order, side, shares: new.shares, price: new.cents * CENT };
+                self.feed.replaced(locate(symbol), old.order, shown, out);
+                Quote { order, ..new }
+            }
+        }
+    }
+
+    /// A trade between two orders of which neither was displayed; `price` in the feed's units.
+    pub(crate) fn hidden_trade(&mut self, symbol: usize, shares: u32, price: u32, out: &mut Vec<u8>) {
+        self.feed.pass(ACTION_NS);
+        self.feed.hidden_trade(locate(symbol), self.names[symbol], shares, price, out);
+    }
+}
+
+/// Locates count from 1.
+pub(crate) fn locate(symbol: usize) -> u16 {
+    (symbol + 1) as u16
+}
+
+fn price_of(cents: u32) -> Price {
+    Price(i64::from(cents) * PRICE_PER_CENT)
+}
+
+fn quantity_of(shares: u32) -> Quantity {
+    Quantity::whole(i64::from(shares))
+}
+
+fn cents_of(price: Price) -> u32 {
+    (price.0 / PRICE_PER_CENT) as u32
+}
+
+fn shares_of(quantity: Quantity) -> u32 {
+    (quantity.0 / QUANTITY_SCALE) as u32
+}

@@ -1,0 +1,443 @@
+//! What must hold whatever history and our orders do: random valid flow against the order-level and quote models.
+
+use crate::{Config, Venue};
+use helios_types::{
+    BookRef, Instrument, InstrumentId, Market, Nanos, Order, OrderId, Output, Price, Quantity, Report, ReportKind,
+    Side, StrategyId, TimeInForce, TradeKind, TradingStatus, Update,
+};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const X: InstrumentId = InstrumentId(0);
+const TICK: i64 = 10_000_000;
+
+fn venue(order_latency_ns: u64, report_latency_ns: u64) -> Venue {
+    let listed = Instrument { symbol: "X".to_owned(), tick: Price(TICK), lot: Quantity::whole(1) };
+    Venue::new(&[listed], Config { order_latency_ns, report_latency_ns, ..Config::default() })
+}
+
+fn ticks(n: i64) -> Price {
+    Price(n * TICK)
+}
+
+/// Raw material of one step; what it becomes depends on the state.
+type Dice = (u8, u8, u8, u8);
+
+fn side_of(die: u8) -> Side {
+    if die.is_multiple_of(2) { Side::Buy } else { Side::Sell }
+}
+
+/// An exchange without us, kept as simply as possible: what history says. Orders in order of arrival.
+#[derive(Default)]
+struct History {
+    orders: Vec<(BookRef, Side, i64, i64)>,
+    last: BookRef,
+    /// Quantity with which each order was displayed.
+    shown: BTreeMap<BookRef, i64>,
+    /// The first order of each order's chain of replaces.
+    root: BTreeMap<BookRef, BookRef>,
+    /// By first order: all quantity that its owner ever added.
+    offered: BTreeMap<BookRef, i64>,
+}
+
+impl History {
+    /// Best price of a side, or far away.
+    fn best(&self, side: Side) -> i64 {
+        let prices = self.orders.iter().filter(|order| order.1 == side).map(|order| order.2);
+        match side {
+            Side::Buy => prices.max().unwrap_or(980),
+            Side::Sell => prices.min().unwrap_or(1_020),
+        }
+    }
+
+    /// A price of `side` that crosses nothing of history, near the touch.
+    fn passive(&self, side: Side, die: u8) -> i64 {
+        let depth = i64::from(die % 6);
+        match side {
+            Side::Buy => (self.best(Side::Sell) - 1 - depth).max(1),
+            Side::Sell => self.best(Side::Buy) + 1 + depth,
+        }
+    }
+
+    fn add(&mut self, side: Side, price: i64, quantity: i64) -> BookRef {
+        self.last += 1;
+        self.orders.push((self.last, side, price, quantity));
+        self.shown.insert(self.last, quantity);
+        self.root.insert(self.last, self.last);
+        self.offered.insert(self.last, quantity);
+        self.last
+    }
+
+    fn take(&mut self, at: usize, quantity: i64) -> BookRef {
+        let order = self.orders[at].0;
+        self.orders[at].3 -= quantity;
+        if self.orders[at].3 == 0 {
+            self.orders.remove(at);
+        }
+        order
+    }
+
+    /// One step of valid history: the events that a feed would show.
+    fn step(&mut self, (what, a, b, c): Dice) -> Vec<Update> {
+        let (side, quantity) = (side_of(a), 1 + i64::from(c % 9));
+        let any = usize::from(b) % self.orders.len().max(1);
+        match what % 10 {
+            0..=3 => {
+                let price = self.passive(side, b);
+                let order = self.add(side, price, quantity);
+                vec![Update::Add { order, side, price: ticks(price), quantity: Quantity::whole(quantity) }]
+            }
+            4 | 5 => self.aggress(side, 3 * quantity),
+            6 if !self.orders.is_empty() => {
+                let quantity = quantity.min(self.orders[any].3);
+                let order = self.take(any, quantity);
+                vec![Update::Reduce { order, quantity: Quantity::whole(quantity) }]
+            }
+            7 if !self.orders.is_empty() => vec![Update::Delete { order: self.orders.remove(any).0 }],
+            8 if !self.orders.is_empty() => {
+                let (order, side, _, old) = self.orders.remove(any);
+                let price = self.passive(side, c);
+                let new_order = self.add(side, price, quantity);
+                let root = self.root[&order];
+                self.root.insert(new_order, root);
+                *self.offered.get_mut(&root).expect("a root was added") += (quantity - old).max(0);
+                let (price, quantity) = (ticks(price), Quantity::whole(quantity));
+                vec![Update::Replace { order, new_order, price, quantity }]
+            }
+            9 => {
+                let (bid, ask) = (self.best(Side::Buy), self.best(Side::Sell));
+                let price = ticks(bid + i64::from(b) % (ask - bid + 1).max(1));
+                let aggressor = if c.is_multiple_of(3) { None } else { Some(side) };
+                let (quantity, kind) = (Quantity::whole(quantity), TradeKind::Hidden);
+                vec![Update::Trade { price, quantity, aggressor, kind, trade: 0 }]
+            }
+            _ => vec![],
+        }
+    }
+
+    /// A buyer or seller sweeps the other side, best price first, first in first out.
+    fn aggress(&mut self, side: Side, mut quantity: i64) -> Vec<Update> {
+        let mut updates = Vec::new();
+        while quantity > 0 {
+            let best = self.best(side.opposite());
+            let front = self.orders.iter().position(|order| order.1 == side.opposite() && order.2 == best);
+            let Some(at) = front else { break };
+            let met = quantity.min(self.orders[at].3);
+            let order = self.take(at, met);
+            updates.push(Update::Execute { order, quantity: Quantity::whole(met), trade: 0 });
+            quantity -= met;
+        }
+        updates
+    }
+}
+
+/// Our side of the story, from reports alone.
+#[derive(Default)]
+struct Ours {
+    sent: BTreeMap<OrderId, Order>,
+    /// Total and limit in force, filled, and whether it is done; from acceptance on.
+    working: BTreeMap<OrderId, (Quantity, Price, i64, bool)>,
+    bought: i64,
+    sold: i64,
+    last: Nanos,
+}
+
+impl Ours {
+    fn request(&mut self, (what, a, b, c): Dice, mid: i64) -> Output {
+        let id = OrderId(1 + u64::from(b) % (self.sent.len() as u64 + 1));
+        let quantity = Quantity::whole(1 + i64::from(c % 12));
+        let price = ticks(mid + i64::from(a % 9) - 4);
+        match what % 8 {
+            0 => Output::Cancel { order: id, instrument: X },
+            1 | 2 => Output::Replace { order: id, instrument: X, quantity, price },
+            kind => {
+                let order = Order {
+                    id: OrderId(self.sent.len() as u64 + 1),
+                    strategy: StrategyId(0),
+                    instrument: X,
+                    side: side_of(b),
+                    quantity,
+                    price: if kind == 3 { Price::UNDEFINED } else { price },
+                    time_in_force: if kind == 4 { TimeInForce::Ioc } else { TimeInForce::Day },
+                };
+                self.sent.insert(order.id, order);
+                Output::Submit(order)
+            }
+        }
+    }
+
+    /// Books reports; returns the quantity filled in them.
+    fn read(&mut self, reports: &[(Nanos, Report)]) -> i64 {
+        let mut filled_now = 0;
+        for (arrival, report) in reports {
+            assert!(*arrival >= self.last && *arrival >= report.ts_event, "reports arrive in time order");
+            self.last = *arrival;
+            let order = self.sent.get(&report.order);
+            let state = self.working.get_mut(&report.order);
+            match (report.kind, state) {
+                (ReportKind::Accepted { .. }, None) => {
+                    let order = order.expect("only orders that were sent are accepted");
+                    self.working.insert(order.id, (order.quantity, order.price, 0, false));
+                }
+                (ReportKind::Rejected { .. }, None) | (ReportKind::ChangeRejected { .. }, _) => {}
+                (ReportKind::Filled { price, quantity, .. }, Some((total, limit, filled, done @ false))) => {
+                    *filled += quantity.0;
+                    filled_now += quantity.0;
+                    *done = *filled == total.0;
+                    assert!(quantity.0 > 0 && *filled <= total.0, "never more than the order");
+                    let side = order.expect("it was sent").side;
+                    let worse = if side == Side::Buy { price > *limit } else { price < *limit };
+                    assert!(!limit.is_defined() || !worse, "never worse than the limit");
+                    *(if side == Side::Buy { &mut self.bought } else { &mut self.sold }) += quantity.0;
+                }
+                (ReportKind::Replaced { quantity, price }, Some((total, limit, filled, false))) => {
+                    assert!(quantity.0 > *filled, "a replace leaves something to do");
+                    (*total, *limit) = (quantity, price);
+                }
+                (ReportKind::Cancelled { .. }, Some((.., done @ false))) => *done = true,
+                (kind, state) => panic!("{kind:?} does not follow {state:?}"),
+            }
+        }
+        filled_now
+    }
+}
+
+/// Most that an event of history can give to orders of ours that rest.
+fn offered(update: &Update) -> i64 {
+    match *update {
+        Update::Add { quantity, .. }
+        | Update::Execute { quantity, .. }
+        | Update::Replace { quantity, .. }
+        | Update::Trade { quantity, .. } => quantity.0,
+        _ => 0,
+    }
+}
+
+/// The venue's account against history's, order by order.
+fn check_accounts(venue: &Venue, history: &History) {
+    let mut met: BTreeMap<BookRef, i64> = BTreeMap::new();
+    for (_, stranger, quantity) in &venue.replay.met {
+        *met.entry(*stranger).or_default() += quantity.0;
+    }
+    for (order, shown) in &history.shown {
+        let told = history.orders.iter().find(|(number, ..)| number == order).map_or(0, |(.., left)| *left);
+        let (here, left) = venue.replay.accounts(X, *order);
+        assert_eq!(left, Quantity::whole(told), "what order {order} has left in history");
+        let ours = met.get(order).copied().unwrap_or(0);
+        assert!(ours + here.0 <= Quantity::whole(*shown).0, "no share of order {order} is used twice");
+    }
+    let mut by_owner: BTreeMap<BookRef, i64> = BTreeMap::new();
+    for (order, quantity) in met {
+        *by_owner.entry(history.root[&order]).or_default() += quantity;
+    }
+    for (root, quantity) in by_owner {
+        let offered = Quantity::whole(history.offered[&root]).0;
+        assert!(quantity <= offered, "the owner of order {root} gave {quantity}, but offered {offered}");
+    }
+    for (number, working) in venue.desk.open() {
+        let resting = venue.books().order(number).expect("an open order rests in the book");
+        assert_eq!(resting.quantity, working.left(), "book and desk agree");
+        assert_eq!(resting.price, working.order.price);
+    }
+}
+
+/// Runs the dice; the reports are the outcome.
+fn play(dice: &[(Dice, u8)], order_latency: u64, report_latency: u64) -> Vec<(Nanos, Report)> {
+    let mut venue = venue(order_latency, report_latency);
+    let (mut history, mut ours, mut now) = (History::default(), Ours::default(), Nanos(1));
+    let (mut all, mut fills, mut trading) = (Vec::new(), 0, true);
+    for ((die, wait), index) in dice.iter().zip(0..) {
+        now = now.plus(u64::from(wait % 3));
+        let mut reports = Vec::new();
+        if wait.is_multiple_of(16) {
+            trading = !trading;
+            let status = if trading { TradingStatus::Trading } else { TradingStatus::Halted };
+            venue.market(&Market { instrument: X, ts_event: now, update: Update::Status(status) });
+        }
+        if wait % 5 < 2 {
+            let mid = (history.best(Side::Buy) + history.best(Side::Sell)) / 2;
+            venue.submit(now, &ours.request(*die, mid));
+            venue.advance(now, &mut reports);
+        } else {
+            venue.advance(now, &mut reports);
+            for update in history.step(*die) {
+                let before = venue.desk.filled_so_far();
+                venue.market(&Market { instrument: X, ts_event: now, update });
+                let got = venue.desk.filled_so_far() - before;
+                assert!(got <= offered(&update), "step {index}: {got} from {update:?}");
+                assert!(trading || got == 0, "step {index}: a fill in a halt");
+            }
+            venue.advance(now, &mut reports);
+        }
+        fills += ours.read(&reports);
+        all.extend(reports);
+        assert_eq!(venue.counts(), crate::Counts::default(), "step {index}: valid history is not refused");
+        assert!(!trading || !venue.books().top(X).is_crossed(), "step {index}: the book is not crossed");
+        check_accounts(&venue, &history);
+    }
+    let mut reports = Vec::new();
+    venue.advance(now.plus(1_000), &mut reports);
+    fills += ours.read(&reports);
+    all.extend(reports);
+    assert_eq!(fills, ours.bought + ours.sold);
+    assert_eq!(fills, venue.desk.filled_so_far(), "every fill is reported once");
+    all
+}
+
+/// Numbers of ours in the textbook queue begin here.
+const OURS: BookRef = 1 << 32;
+
+/// The textbook queue: one list in order of arrival, in which ours stand among the others. Nobody takes.
+#[derive(Default)]
+struct Textbook(Vec<(BookRef, Side, i64, i64)>);
+
+impl Textbook {
+    /// Our orders that a newcomer of `side` at this price would cross.
+    fn crossed(&self, side: Side, price: Price) -> Vec<BookRef> {
+        let reaches = |limit: i64| side.sign() * (price.0 / TICK - limit) >= 0;
+        let ours = self.0.iter().filter(|order| order.0 > OURS && order.1 != side && reaches(order.2));
+        ours.map(|order| order.0).collect()
+    }
+
+    /// History moves on; returns what our orders fill, best priority first.
+    fn follow(&mut self, update: &Update) -> Vec<(BookRef, i64)> {
+        let units = |quantity: Quantity| quantity.0 / Quantity::whole(1).0;
+        let mut fills = Vec::new();
+        match *update {
+            Update::Add { order, side, price, quantity } => {
+                self.0.push((order, side, price.0 / TICK, units(quantity)));
+            }
+            Update::Execute { order, quantity, .. } => fills = self.execute(order, units(quantity)),
+            Update::Reduce { order, quantity } => self.find(order).3 -= units(quantity),
+            Update::Delete { order } => self.find(order).3 = 0,
+            Update::Replace { order, new_order, price, quantity } => {
+                let old = self.find(order);
+                let side = old.1;
+                old.3 = 0;
+                self.0.push((new_order, side, price.0 / TICK, units(quantity)));
+            }
+            _ => {}
+        }
+        self.0.retain(|order| order.3 > 0);
+        fills
+    }
+
+    fn find(&mut self, order: BookRef) -> &mut (BookRef, Side, i64, i64) {
+        self.0.iter_mut().find(|other| other.0 == order).expect("history speaks of what it displayed")
+    }
+
+    fn execute(&mut self, met: BookRef, quantity: i64) -> Vec<(BookRef, i64)> {
+        let (_, side, ..) = *self.find(met);
+        let mut queue: Vec<_> = self.0.iter_mut().filter(|order| order.1 == side).collect();
+        queue.sort_by_key(|order| -side.sign() * order.2);
+        let (mut left, mut fills) = (quantity, Vec::new());
+        for order in queue {
+            if order.0 == met {
+                order.3 -= quantity;
+                break;
+            }
+            let filled = left.min(order.3);
+            if order.0 > OURS && filled > 0 {
+                (order.3, left) = (order.3 - filled, left - filled);
+                fills.push((order.0 - OURS, filled));
+            }
+        }
+        fills
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_used_twice_and_every_account_agrees(
+        dice in prop::collection::vec((any::<Dice>(), any::<u8>()), 1..250),
+        order_latency in 0u64..4,
+        report_latency in 0u64..4,
+    ) {
+        let once = play(&dice, order_latency, report_latency);
+        prop_assert_eq!(once, play(&dice, order_latency, report_latency), "the same flow gives the same reports");
+    }
+
+    #[test]
+    fn passive_orders_fill_as_in_a_textbook_queue(
+        dice in prop::collection::vec((any::<Dice>(), any::<u8>()), 1..250),
+    ) {
+        let (mut venue, mut history, mut textbook) = (venue(0, 0), History::default(), Textbook::default());
+        let (mut next, mut reports) = (0u64, Vec::new());
+        for (((what, a, b, c), wait), now) in dice.into_iter().zip(1..) {
+            let now = Nanos(now);
+            let side = side_of(a);
+            if wait.is_multiple_of(4) && history.orders.iter().any(|order| order.1 == side) {
+                // Ours: at the touch or behind it, so that nothing crosses.
+                let (price, quantity) = (history.best(side) - side.sign() * i64::from(b % 3), 1 + i64::from(c % 12));
+                next += 1;
+                venue.submit(now, &Output::Submit(Order {
+                    id: OrderId(next), strategy: StrategyId(0), instrument: X, side,
+                    quantity: Quantity::whole(quantity), price: ticks(price), time_in_force: TimeInForce::Day,
+                }));
+                textbook.0.push((OURS + next, side, price, quantity));
+                continue;
+            }
+            // No hidden prints: the textbook has only displayed orders.
+            for update in history.step((what % 9, a, b, c)) {
+                let crossed = match update {
+                    Update::Add { side, price, .. } => textbook.crossed(side, price),
+                    Update::Replace { order, price, .. } => {
+                        let side = textbook.find(order).1;
+                        textbook.crossed(side, price)
+                    }
+                    _ => vec![],
+                };
+                for order in crossed {
+                    textbook.0.retain(|other| other.0 != order);
+                    venue.submit(now, &Output::Cancel { order: OrderId(order - OURS), instrument: X });
+                }
+                venue.advance(now, &mut reports);
+                reports.clear();
+                venue.market(&Market { instrument: X, ts_event: now, update });
+                venue.advance(now, &mut reports);
+                let fills: Vec<_> = reports.iter().filter_map(|(_, report)| match report.kind {
+                    ReportKind::Filled { quantity, .. } => Some((report.order.0, quantity.0 / Quantity::whole(1).0)),
+                    _ => None,
+                }).collect();
+                prop_assert_eq!(fills, textbook.follow(&update), "{:?}", update);
+            }
+        }
+    }
+
+    #[test]
+    fn quotes_never_give_more_than_they_show(
+        dice in prop::collection::vec((any::<Dice>(), any::<u8>()), 1..200),
+        order_latency in 0u64..4,
+        report_latency in 0u64..4,
+    ) {
+        let mut venue = venue(order_latency, report_latency);
+        let (mut ours, mut now, mut joined) = (Ours::default(), Nanos(1), 0);
+        let mut shown = [(0, 0); 2];
+        for ((a, b, c, d), wait) in &dice {
+            now = now.plus(u64::from(wait % 3));
+            let mut reports = Vec::new();
+            if wait.is_multiple_of(3) {
+                let mid = 1_000 + i64::from(a % 4);
+                let quote = [(mid - i64::from(b % 3) - 1, i64::from(c % 20)), (mid + 1, i64::from(d % 20))];
+                for side in 0..2 {
+                    // What can be had at most: all of a new price, or what joined at the old one.
+                    let (price, size) = quote[side];
+                    joined += if price == shown[side].0 { (size - shown[side].1).max(0) } else { size };
+                }
+                shown = quote;
+                let update = Update::Quote {
+                    bid: ticks(quote[0].0), bid_quantity: Quantity::whole(quote[0].1),
+                    ask: ticks(quote[1].0), ask_quantity: Quantity::whole(quote[1].1),
+                };
+                venue.market(&Market { instrument: X, ts_event: now, update });
+            } else {
+                venue.submit(now, &ours.request((*a, *b, *c, *d), 1_000));
+            }
+            venue.advance(now, &mut reports);
+            ours.read(&reports);
+            prop_assert!(venue.desk.filled_so_far() <= Quantity::whole(joined).0);
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! Text scenarios of the simulated exchange: history and our orders in, reports out.
+//!
+//! A file in `tests/scenarios` is a table that a trader can read:
+//!
+//! ```text
+//! # settings, before the first time: instruments A B | tick 0.01 | lot 1 | latency 10us 20us (order, report)
+//! #   fees maker -0.002 taker 0.003 maker_ppm 0 taker_ppm 10 minimum 1 | half_spread 0.01 or 100ppm
+//! #   max_open 2 | max_pending 2 | day_begins 1h
+//! 09:30:00.000 add 1 B 100 @ 10.00            history; `2/09:30:00` is the second day, `B: add …` another instrument
+//! 09:30:00.001 us buy 50 @ 10.00 id=1 [ioc]   ours; `@ market` has no limit; also us cancel 1, us replace 1 30 @ 10.00
+//! -> accepted 1                               the reports delivered up to and at this line, all of them, in order
+//! -> filled 1 50 @ 10.00 maker fee 0.15 stamped 09:30:00.001 at 09:30:00.002      from `fee` on: only if written
+//! = ahead 1 100                               displayed quantity before our order; also = counts unknown bad full
+//! ```
+
+use helios_types::{
+    Cash, Instrument, InstrumentId, Market, NANOS_PER_DAY, NANOS_PER_SECOND, Nanos, Order, OrderId, Output, Price,
+    Quantity, Report, ReportKind, Side, StrategyId, TimeInForce, TradeKind, TradingStatus, Update,
+};
+use helios_venue::{Config, HalfSpread, Venue};
+
+macro_rules! scenarios {
+    ($($name:ident)*) => {
+        $(#[test]
+        fn $name() {
+            run(concat!(stringify!($name), ".txt"), include_str!(concat!("scenarios/", stringify!($name), ".txt")));
+        })*
+
+        const LISTED: &[&str] = &[$(concat!(stringify!($name), ".txt")),*];
+    };
+}
+
+scenarios! {
+    queue_position cancel_ahead_and_behind taken_stays_taken taken_then_replaced missed_flow_goes_on
+    partial_fills immediate_or_cancel market_order replace_priority crossing_add hidden_print execute_at
+    own_orders_do_not_meet halt rejects latency order_message_first fees unknown_references clear_and_end_of_day
+    tables_full bars bars_limit bars_under_way bars_cancel_under_way bars_days quotes quotes_taken quotes_resting
+    trades_only better_data
+}
+
+#[test]
+fn every_scenario_file_is_listed() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios");
+    for entry in std::fs::read_dir(folder).expect("the folder of scenarios") {
+        let name = entry.expect("a readable folder").file_name().into_string().expect("a plain file name");
+        assert!(LISTED.contains(&name.as_str()), "{name} is not run: add it to the list in tests/scenarios.rs");
+    }
+}
+
+fn run(file: &str, text: &str) {
+    let mut table = Table::default();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or("").trim();
+        table.place = format!("{file}:{}", number + 1);
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            [] => {}
+            ["->", expected @ ..] => table.expected.push((table.place.clone(), expected.join(" "))),
+            ["=", state @ ..] => table.check_state(state),
+            [time, action @ ..] if time.contains(':') => table.act(moment(time), action),
+            setting => table.set(setting),
+        }
+    }
+    table.finish();
+}
+
+/// One scenario as it runs.
+struct Table {
+    place: String,
+    names: Vec<String>,
+    tick: Price,
+    lot: Quantity,
+    config: Config,
+    venue: Option<Venue>,
+    got: Vec<(Nanos, Report)>,
+    expected: Vec<(String, String)>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            place: String::new(),
+            names: vec!["X".to_owned()],
+            tick: Price(10_000_000),
+            lot: Quantity::whole(1),
+            config: Config { half_spread: HalfSpread::Fixed(Price::ZERO), ..Config::default() },
+            venue: None,
+            got: Vec::new(),
+            expected: Vec::new(),
+        }
+    }
+}
+
+impl Table {
+    fn set(&mut self, words: &[&str]) {
+        assert!(self.venue.is_none(), "{}: settings stand before the first time", self.place);
+        let config = &mut self.config;
+        match words {
+            ["instruments", names @ ..] => self.names = names.iter().map(|&name| name.to_owned()).collect(),
+            ["tick", x] => self.tick = price(x),
+            ["lot", x] => self.lot = quantity(x),
+            ["latency", order, report] => {
+                (config.order_latency_ns, config.report_latency_ns) = (duration(order), duration(report));
+            }
+            ["fees", pairs @ ..] => {
+                for pair in pairs.chunks(2) {
+                    let fees = &mut config.fees;
+                    match *pair {
+                        ["maker", x] => fees.maker_per_share = cash(x),
+                        ["taker", x] => fees.taker_per_share = cash(x),
+                        ["maker_ppm", x] => fees.maker_ppm = x.parse().expect("parts per million"),
+                        ["taker_ppm", x] => fees.taker_ppm = x.parse().expect("parts per million"),
+                        ["minimum", x] => fees.minimum_per_order = cash(x),
+                        _ => panic!("{}: unknown fee {pair:?}", self.place),
+                    }
+                }
+            }
+            ["half_spread", x] => {
+                config.half_spread = match x.strip_suffix("ppm") {
+                    Some(ppm) => HalfSpread::Ppm(ppm.parse().expect("parts per million")),
+                    None => HalfSpread::Fixed(price(x)),
+                }
+            }
+            ["max_open", n] => config.max_open_orders = n.parse().expect("a count"),
+            ["max_pending", n] => config.max_pending_messages = n.parse().expect("a count"),
+            ["day_begins", x] => config.day_begins_ns = duration(x),
+            _ => panic!("{}: unknown setting {words:?}", self.place),
+        }
+    }
+
+    fn venue(&mut self) -> &mut Venue {
+        self.venue.get_or_insert_with(|| {
+            let list = |name: &String| Instrument { symbol: name.clone(), tick: self.tick, lot: self.lot };
+            Venue::new(&self.names.iter().map(list).collect::<Vec<_>>(), self.config)
+        })
+    }
+
+    fn act(&mut self, at: Nanos, words: &[&str]) {
+        self.compare();
+        let mut got = std::mem::take(&mut self.got);
+        self.venue().advance(at, &mut got);
+        let (instrument, words) = match words {
+            [name, rest @ ..] if name.ends_with(':') => (name.trim_end_matches(':'), rest),
+            words => (self.names[0].as_str(), words),
+        };
+        let known = self.names.iter().position(|name| name == instrument);
+        let instrument = InstrumentId(known.map_or(99, |index| index as u32));
+        match words {
+            ["pass"] => {}
+            ["us", ours @ ..] => {
+                let output = self.output(instrument, ours);
+                self.venue().submit(at, &output);
+            }
+            history => {
+                let market = Market { instrument, ts_event: at, update: self.update(history) };
+                self.venue().market(&market);
+            }
+        }
+        self.venue().advance(at, &mut got);
+        self.got = got;
+    }
+
+    fn output(&self, instrument: InstrumentId, words: &[&str]) -> Output {
+        match *words {
+            [side @ ("buy" | "sell"), shares, "@", limit, id, ref rest @ ..] => Output::Submit(Order {
+                id: OrderId(id.strip_prefix("id=").expect("id=N").parse().expect("an order number")),
+                strategy: StrategyId(0),
+                instrument,
+                side: if side == "buy" { Side::Buy } else { Side::Sell },
+                quantity: quantity(shares),
+                price: price(limit),
+                time_in_force: if rest.contains(&"ioc") { TimeInForce::Ioc } else { TimeInForce::Day },
+            }),
+            ["cancel", id] => Output::Cancel { order: OrderId(number(id)), instrument },
+            ["replace", id, total, "@", limit] => Output::Replace {
+                order: OrderId(number(id)),
+                instrument,
+                quantity: quantity(total),
+                price: price(limit),
+            },
+            _ => panic!("{}: unknown order {words:?}", self.place),
+        }
+    }
+
+    fn update(&self, words: &[&str]) -> Update {
+        match *words {
+            ["add", id, who, shares, "@", at] => {
+                Update::Add { order: number(id), side: side(who), price: price(at), quantity: quantity(shares) }
+            }
+            ["execute", id, shares] => Update::Execute { order: number(id), quantity: quantity(shares), trade: 0 },
+            ["execute_at", id, shares, "@", at, ref rest @ ..] => Update::ExecuteAt {
+                order: number(id),
+                quantity: quantity(shares),
+                price: price(at),
+                printable: !rest.contains(&"unprinted"),
+                trade: 0,
+            },
+            ["reduce", id, shares] => Update::Reduce { order: number(id), quantity: quantity(shares) },
+            ["delete", id] => Update::Delete { order: number(id) },
+            ["replace", id, new, shares, "@", at] => Update::Replace {
+                order: number(id),
+                new_order: number(new),
+                price: price(at),
+                quantity: quantity(shares),
+            },
+            [kind @ ("trade" | "hidden" | "cross"), shares, "@", at, ref rest @ ..] => Update::Trade {
+                price: price(at),
+                quantity: quantity(shares),
+                aggressor: rest.first().map(|who| side(who)),
+                kind: match kind {
+                    "trade" => TradeKind::Regular,
+                    "hidden" => TradeKind::Hidden,
+                    _ => TradeKind::Cross,
+                },
+                trade: 0,
+            },
+            ["quote", bid_shares, "@", bid, "/", ask_shares, "@", ask] => Update::Quote {
+                bid: price(bid),
+                bid_quantity: quantity(bid_shares),
+                ask: price(ask),
+                ask_quantity: quantity(ask_shares),
+            },
+            ["bar", open, high, low, close, "for", span] => Update::Bar {
+                open: price(open),
+                high: price(high),
+                low: price(low),
+                close: price(close),
+                volume: Quantity::whole(1),
+                span: duration(span),
+            },
+            ["status", status] => Update::Status(match status {
+                "halted" => TradingStatus::Halted,
+                "paused" => TradingStatus::Paused,
+                "quote_only" => TradingStatus::QuoteOnly,
+                "trading" => TradingStatus::Trading,
+                _ => panic!("{}: unknown status {status}", self.place),
+            }),
+            ["clear"] => Update::Clear,
+            _ => panic!("{}: unknown event {words:?}", self.place),
+        }
+    }
+
+    /// Every report since the last comparison must be written in the table, and nothing else.
+    fn compare(&mut self) {
+        let got = std::mem::take(&mut self.got);
+        let expected = std::mem::take(&mut self.expected);
+        for (index, (place, line)) in expected.iter().enumerate() {
+            let Some((arrival, report)) = got.get(index) else { panic!("{place}: expected `{line}`, got nothing") };
+            let (words, wanted) = (render(*arrival, report), canonical(line));
+            let core = words.iter().position(|word| word == "fee" || word == "stamped").expect("rendered with a stamp");
+            assert_eq!(wanted.get(..core), Some(&words[..core]), "{place}: got `{}`", words.join(" "));
+            for pair in wanted[core..].chunks(2) {
+                let at = words.iter().position(|word| *word == pair[0]);
+                let found = at.map(|at| &words[at + 1]);
+                assert_eq!(found, pair.get(1), "{place}: {} differs, got `{}`", pair[0], words.join(" "));
+            }
+        }
+        if let Some((arrival, report)) = got.get(expected.len()) {
+            panic!("before {}: a report that is not in the table: {}", self.place, render(*arrival, report).join(" "));
+        }
+    }
+
+    fn check_state(&mut self, words: &[&str]) {
+        let place = self.place.clone();
+        match *words {
+            ["ahead", id, shares] => {
+                let order = OrderId(number(id));
+                let count = self.names.len() as u32;
+                let standing = (0..count).find_map(|index| self.venue().standing(order, InstrumentId(index)));
+                let ahead = standing.unwrap_or_else(|| panic!("{place}: order {id} does not rest")).ahead;
+                assert_eq!(ahead, quantity(shares), "{place}: quantity ahead of order {id}");
+            }
+            ["counts", "unknown", unknown, "bad", bad, "full", full] => {
+                let counts = self.venue().counts();
+                let got = (counts.unknown_order, counts.bad, counts.full);
+                assert_eq!(got, (number(unknown), number(bad), number(full)), "{place}: unknown, bad, full");
+            }
+            ["open", n] => assert_eq!(self.venue().open_orders() as u64, number(n), "{place}: open orders"),
+            _ => panic!("{place}: unknown state {words:?}"),
+        }
+    }
+
+    fn finish(&mut self) {
+        let mut got = std::mem::take(&mut self.got);
+        while let Some(due) = self.venue().next_due() {
+            self.venue().advance(due, &mut got);
+        }
+        self.got = got;
+        self.compare();
+    }
+}
+
+/// The words of a report, with all that can be known of it.
+fn render(arrival: Nanos, report: &Report) -> Vec<String> {
+    let id = report.order.0;
+    let what = match report.kind {
+        ReportKind::Accepted { .. } => format!("accepted {id}"),
+        ReportKind::Filled { price, quantity, liquidity, fee, .. } => {
+            format!("filled {id} {quantity} @ {price} {liquidity:?} fee {fee}").to_lowercase()
+        }
+        ReportKind::Cancelled { reason } => format!("cancelled {id} {reason:?}").to_lowercase(),
+        ReportKind::Replaced { quantity, price } => format!("replaced {id} {quantity} @ {price}"),
+        ReportKind::Rejected { reason } => format!("rejected {id} {reason:?}").to_lowercase(),
+        ReportKind::ChangeRejected { reason } => format!("change_rejected {id} {reason:?}").to_lowercase(),
+    };
+    let line = format!("{what} stamped {} at {}", clock(report.ts_event), clock(arrival));
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Words with numbers and times written as `render` writes them.
+fn canonical(line: &str) -> Vec<String> {
+    let word = |word: &str| match word {
+        _ if word.contains(':') => clock(moment(word)),
+        _ if word.starts_with(|c: char| c.is_ascii_digit() || c == '-') => {
+            Price(decimal(word, 1_000_000_000)).to_string()
+        }
+        _ => word.to_owned(),
+    };
+    line.split_whitespace().map(word).collect()
+}
+
+fn clock(at: Nanos) -> String {
+    let (day, second, fraction) =
+        (at.0 / NANOS_PER_DAY + 1, at.0 % NANOS_PER_DAY / NANOS_PER_SECOND, at.0 % NANOS_PER_SECOND);
+    format!("{day}/{:02}:{:02}:{:02}.{fraction:09}", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// `[day/]HH:MM:SS[.fraction]`; the first day is 1.
+fn moment(word: &str) -> Nanos {
+    let (day, time) = word.split_once('/').unwrap_or(("1", word));
+    let parts: Vec<&str> = time.split(':').collect();
+    let [hours, minutes, seconds] = parts[..] else { panic!("{word} is not HH:MM:SS") };
+    let whole = (number(day) - 1) * 86_400 + number(hours) * 3_600 + number(minutes) * 60;
+    Nanos(whole * NANOS_PER_SECOND + decimal(seconds, 1_000_000_000) as u64)
+}
+
+fn duration(word: &str) -> u64 {
+    let units = [("ns", 1), ("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000), ("m", 60_000_000_000)];
+    let hours = [("h", 3_600_000_000_000)];
+    let unit = units.iter().chain(&hours).find_map(|(unit, ns)| Some(number_of(word.strip_suffix(unit)?)? * ns));
+    unit.unwrap_or_else(|| panic!("{word} is not a duration such as 10us or 1m"))
+}
+
+fn number_of(word: &str) -> Option<u64> {
+    word.parse().ok()
+}
+
+fn number(word: &str) -> u64 {
+    number_of(word).unwrap_or_else(|| panic!("{word} is not a whole number"))
+}
+
+/// Exact decimal text at a scale.
+fn decimal(word: &str, scale: i64) -> i64 {
+    let (sign, digits) = word.strip_prefix('-').map_or((1, word), |rest| (-1, rest));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let places = scale.ilog10() as usize;
+    assert!(fraction.len() <= places, "{word} has more than {places} decimals");
+    let fraction = format!("{fraction:0<places$}");
+    sign * (number(whole) as i64 * scale + number(&fraction) as i64)
+}
+
+fn price(word: &str) -> Price {
+    if word == "market" || word == "-" { Price::UNDEFINED } else { Price(decimal(word, 1_000_000_000)) }
+}
+
+fn quantity(word: &str) -> Quantity {
+    Quantity(decimal(word, 100_000_000))
+}
+
+fn cash(word: &str) -> Cash {
+    Cash(decimal(word, 1_000_000))
+}
+
+fn side(word: &str) -> Side {
+    match word {
+        "B" => Side::Buy,
+        "S" => Side::Sell,
+        _ => panic!("{word} is neither B nor S"),
+    }
+}

@@ -1,0 +1,4 @@
+//! The wire crate from outside: published vectors in both directions, and properties of arbitrary bytes.
+
+mod properties;
+mod vectors;

@@ -1,0 +1,266 @@
+//! One backtest, advanced in slices so that Python can draw a progress bar and hear Ctrl-C.
+
+use std::path::PathBuf;
+
+use helios_io::{
+    Backtest, ColumnBatch, Columns, ItchSource, JournalFile, Latency, Merge, NoCallbacks, Schema, Setup, Source,
+    SourceError, Tables,
+};
+use helios_types::Nanos;
+use pyo3::buffer::PyBuffer;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyIterator};
+
+use crate::spec::{EngineSpec, VenueSpec};
+use crate::strategy::{Attached, Handler, Port};
+use crate::{raise, refuse};
+
+/// Where the market events come from, as Python names it.
+#[derive(FromPyObject)]
+enum SourceSpec<'py> {
+    /// Path and midnight (UTC ns of the day's start in New York).
+    Itch((PathBuf, u64)),
+    /// Name, schema, rows, iterator of dictionaries of arrays.
+    Columns((String, String, Option<u64>, Bound<'py, PyAny>)),
+}
+
+/// A backtest under way. It stays on the thread that made it.
+#[pyclass(unsendable, module = "helios._core")]
+pub(crate) struct Session {
+    run: Option<Backtest>,
+    handlers: Vec<Handler>,
+}
+
+/// Bound methods of a Python strategy, None where it does not override, and its timer's period.
+type Methods = (Option<Py<PyAny>>, Option<Py<PyAny>>, Option<Py<PyAny>>, Option<Py<PyAny>>, Option<Py<PyAny>>, u64);
+
+#[pymethods]
+impl Session {
+    /// Builds engine, venue, journal and sources; nothing runs yet. `strategies` are Python strategies, in order:
+    /// strategy number and methods; the ports by which they wish are returned by `ports`.
+    #[new]
+    #[pyo3(signature = (engine, venue, *, journal=None, config=b"{}".to_vec(), sample_ns=1_000_000_000, marks_ns=0, measure=false))]
+    fn new(
+        engine: EngineSpec,
+        venue: VenueSpec,
+        journal: Option<PathBuf>,
+        config: Vec<u8>,
+        sample_ns: u64,
+        marks_ns: u64,
+        measure: bool,
+    ) -> PyResult<Self> {
+        let journal = journal.map(|path| JournalFile::create(&path, &config)).transpose().map_err(raise)?;
+        let setup = Setup {
+            state: engine.state().map_err(raise)?,
+            venue: venue.venue(&engine),
+            source: Merge::new(Vec::new()).map_err(raise)?,
+            journal,
+            sample_ns,
+            marks_ns,
+            measure,
+            symbols: engine.symbols(),
+            cash: engine.cash(),
+        };
+        Ok(Self { run: Some(Backtest::new(setup)), handlers: Vec::new() })
+    }
+
+    /// Gives the run its sources; they are merged by time, and the first events are read.
+    fn sources(&mut self, py: Python<'_>, sources: Vec<SourceSpec<'_>>) -> PyResult<()> {
+        let run = self.run.as_mut().ok_or_else(|| refuse("run", "it is finished"))?;
+        let symbols = run.symbols().to_vec();
+        let boxed = sources
+            .into_iter()
+            .map(|source| -> PyResult<Box<dyn Source>> {
+                Ok(match source {
+                    SourceSpec::Itch((path, midnight)) => {
+                        Box::new(ItchSource::open(&path, Nanos(midnight), &symbols).map_err(raise)?)
+                    }
+                    SourceSpec::Columns((name, schema, rows, batches)) => {
+                        Box::new(columns(name, &schema, rows, batches.try_iter()?.unbind())?)
+                    }
+                })
+            })
+            .collect::<PyResult<Vec<_>>>()?;
+        // Sources made of Python batches attach by themselves.
+        let merged = py.detach(|| Merge::new(boxed));
+        run.set_source(merged.map_err(|error| python_error(py, error))?);
+        Ok(())
+    }
+
+    /// Adds a Python strategy under a strategy number; returns its port.
+    fn strategy(&mut self, py: Python<'_>, number: u32, methods: Methods) -> PyResult<Py<Port>> {
+        let run = self.run.as_ref().ok_or_else(|| refuse("run", "it is finished"))?;
+        let (on_book, on_trade, on_bar, on_fill, on_timer, timer_ns) = methods;
+        let methods = [on_book, on_trade, on_bar, on_fill, on_timer];
+        let (handler, port) = Handler::new(py, number, run.symbols(), methods, timer_ns)?;
+        self.handlers.push(handler);
+        Ok(port)
+    }
+
+    /// Handles up to `count` market events; returns (events, inputs, outputs, now, fraction, done).
+    fn advance(&mut self, py: Python<'_>, count: u64) -> PyResult<(u64, u64, u64, u64, f64, bool)> {
+        let run = self.run.as_mut().ok_or_else(|| refuse("run", "it is finished"))?;
+        let progress = if self.handlers.is_empty() {
+            py.detach(|| run.advance(count, &mut NoCallbacks)).map_err(|error| python_error(py, error))?
+        } else {
+            let mut attached = Attached { py, handlers: &mut self.handlers, raised: None };
+            match run.advance(count, &mut attached) {
+                Ok(progress) => progress,
+                Err(error) => return Err(attached.raised.unwrap_or_else(|| python_error(py, error))),
+            }
+        };
+        Ok((progress.events, progress.inputs, progress.outputs, progress.now.0, progress.fraction, progress.done))
+    }
+
+    /// All tables: {table: {column: (type, bytes)}}.
+    fn tables<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let run = self.run.as_mut().ok_or_else(|| refuse("run", "it is finished"))?;
+        let tables = py.detach(|| run.take_tables());
+        into_python(py, &tables)
+    }
+
+    /// Counts of what each pillar did.
+    fn pillars<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let run = self.run.as_ref().ok_or_else(|| refuse("run", "it is finished"))?;
+        let (state, counts) = (run.state(), run.state().orders().counts());
+        let pillars = PyDict::new(py);
+        let add = |pillar: &str, rows: &[(&str, u64)]| -> PyResult<()> {
+            let dict = PyDict::new(py);
+            for (name, value) in rows {
+                dict.set_item(name, value)?;
+            }
+            pillars.set_item(pillar, dict)
+        };
+        let events = run.progress().events;
+        let books = state.markets().books();
+        add(
+            "data",
+            &[
+                ("market events", events),
+                ("orders resting", books.len() as u64),
+                ("price levels", books.levels() as u64),
+                ("faults", state.markets().faults().iter().sum()),
+            ],
+        )?;
+        add(
+            "signals",
+            &[
+                ("graph nodes", state.graph().len() as u64),
+                ("evaluations", state.graph().evaluations()),
+                ("samples dropped", state.graph().truncated()),
+            ],
+        )?;
+        add("risk", &[("limits proven", state.proven().len() as u64), ("wishes refused", counts.refused)])?;
+        add(
+            "execution",
+            &[
+                ("orders sent", counts.sent),
+                ("executions", counts.fills),
+                ("crossed inside", counts.transfers),
+                ("rejected by venue", counts.rejected),
+                ("still open", state.orders().open_orders() as u64),
+            ],
+        )?;
+        Ok(pillars)
+    }
+
+    /// Time from message to order bytes: {"orders": {...}, "events": {...}}, or None when it was not measured.
+    fn latency<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let run = self.run.as_ref().ok_or_else(|| refuse("run", "it is finished"))?;
+        run.latency().map(|latency| histograms(py, latency)).transpose()
+    }
+
+    /// Faults of the sources that did not stop the run, one line each.
+    fn faults(&self) -> PyResult<Vec<String>> {
+        Ok(self.run.as_ref().ok_or_else(|| refuse("run", "it is finished"))?.faults())
+    }
+
+    /// Closes the journal and lets everything go; returns the digest of the final state.
+    fn finish(&mut self, py: Python<'_>) -> PyResult<String> {
+        let mut run = self.run.take().ok_or_else(|| refuse("run", "it is finished"))?;
+        self.handlers.clear();
+        let digest = py.detach(move || run.finish()).map_err(raise)?;
+        Ok(format!("{digest:032x}"))
+    }
+}
+
+/// An error that a Python iterator raised comes back as itself.
+fn python_error(py: Python<'_>, error: SourceError) -> PyErr {
+    PyErr::take(py).unwrap_or_else(|| raise(error))
+}
+
+pub(crate) fn histograms<'py>(py: Python<'py>, latency: &Latency) -> PyResult<Bound<'py, PyDict>> {
+    let both = PyDict::new(py);
+    for (name, histogram) in [("orders", &latency.orders), ("events", &latency.events)] {
+        let dict = PyDict::new(py);
+        dict.set_item("count", histogram.len())?;
+        for (label, quantile) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)] {
+            dict.set_item(label, histogram.value_at_quantile(quantile))?;
+        }
+        dict.set_item("max", histogram.max())?;
+        // Buckets that double: ten of them show the shape.
+        let (mut starts, mut counts) = (Vec::new(), Vec::new());
+        for value in histogram.iter_log(32, 2.0) {
+            starts.push(value.value_iterated_to() / 2 + 1);
+            counts.push(value.count_since_last_iteration());
+        }
+        dict.set_item("bucket_ns", starts)?;
+        dict.set_item("counts", counts)?;
+        both.set_item(name, dict)?;
+    }
+    Ok(both)
+}
+
+fn into_python<'py>(py: Python<'py>, tables: &Tables) -> PyResult<Bound<'py, PyDict>> {
+    let all = PyDict::new(py);
+    macro_rules! add {
+        ($($table:ident),+) => {
+            $({
+                let dict = PyDict::new(py);
+                let mut failed = None;
+                tables.$table.columns(|name, kind, bytes| {
+                    if let Err(error) = dict.set_item(name, (kind, PyBytes::new(py, bytes))) {
+                        failed = Some(error);
+                    }
+                });
+                if let Some(error) = failed {
+                    return Err(error);
+                }
+                all.set_item(stringify!($table), dict)?;
+            })+
+        };
+    }
+    add!(orders, fills, refusals, signals, equity, positions, strategies, quality, marks, breaches);
+    Ok(all)
+}
+
+/// A source whose batches a Python iterator makes.
+fn columns(name: String, schema: &str, rows: Option<u64>, batches: Py<PyIterator>) -> PyResult<Columns> {
+    let schema = Schema::named(schema).ok_or_else(|| refuse(&name, format!("no schema is named {schema:?}")))?;
+    let label = name.clone();
+    let feeder = move || {
+        Python::attach(|py| {
+            let fail = |error: PyErr| {
+                let message = error.to_string();
+                // It is raised again, with its traceback, when control is back in Python.
+                error.restore(py);
+                SourceError { source: label.clone(), message }
+            };
+            match batches.bind(py).clone().next() {
+                None => Ok(None),
+                Some(Err(error)) => Err(fail(error)),
+                Some(Ok(batch)) => batch_of(py, &batch, schema).map(Some).map_err(fail),
+            }
+        })
+    };
+    Ok(Columns::new(name, schema, rows, Box::new(feeder)))
+}
+
+fn batch_of(py: Python<'_>, batch: &Bound<'_, PyAny>, schema: Schema) -> PyResult<ColumnBatch> {
+    let column = |name: &str| -> PyResult<Vec<i64>> { PyBuffer::<i64>::get(&batch.get_item(name)?)?.to_vec(py) };
+    Ok(ColumnBatch {
+        ts: column("ts")?,
+        instrument: PyBuffer::<u32>::get(&batch.get_item("instrument")?)?.to_vec(py)?,
+        values: schema.columns().iter().map(|name| column(name)).collect::<PyResult<_>>()?,
+    })
+}

@@ -1,0 +1,467 @@
+//! Strategies written in Python: what they see, and how their wishes come back.
+
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use helios_engine::State;
+use helios_execution::CALLER_IDS;
+use helios_io::{Callbacks, SourceError};
+use helios_types::{
+    Event, Input, InstrumentId, Intent, IntentKind, OrderId, Output, Price, Quantity, Side, StrategyId, TimeInForce,
+    Update,
+};
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple};
+
+use crate::refuse;
+
+/// The last known numbers of one instrument.
+#[derive(Default)]
+struct Cells {
+    bid: AtomicI64,
+    ask: AtomicI64,
+    bid_size: AtomicI64,
+    ask_size: AtomicI64,
+    position: AtomicI64,
+}
+
+/// What a strategy and its views share. Written by the loop before a call, read during it.
+struct Shared {
+    symbols: Vec<Py<PyString>>,
+    cells: Vec<Cells>,
+    now: AtomicU64,
+    wishes: Mutex<Vec<Intent>>,
+    /// Length of `wishes`: looked at after every event, so it is kept outside the lock.
+    waiting: AtomicUsize,
+    next_id: AtomicU64,
+}
+
+const NAN: f64 = f64::NAN;
+
+fn price(raw: i64) -> f64 {
+    if raw == Price::UNDEFINED.0 || raw == 0 { NAN } else { Price(raw).to_f64() }
+}
+
+/// A strategy's line to the engine: it wishes and asks.
+#[pyclass(frozen, module = "helios._core")]
+pub(crate) struct Port {
+    strategy: StrategyId,
+    shared: Arc<Shared>,
+}
+
+impl Port {
+    fn wish(&self, instrument: u32, kind: IntentKind) -> PyResult<()> {
+        if instrument as usize >= self.shared.cells.len() {
+            return Err(refuse("strategy", format!("instrument {instrument} is not part of this run")));
+        }
+        let mut wishes = self.shared.wishes.lock().unwrap_or_else(PoisonError::into_inner);
+        wishes.push(Intent { strategy: self.strategy, instrument: InstrumentId(instrument), kind });
+        self.shared.waiting.store(wishes.len(), Relaxed);
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl Port {
+    /// Wishes an order; returns its identifier. `price` None is a market order. Units: 1e-8 and 1e-9.
+    fn order(&self, instrument: u32, buy: bool, quantity: i64, price: Option<i64>, ioc: bool) -> PyResult<u64> {
+        let id = OrderId(self.shared.next_id.fetch_add(1, Relaxed));
+        let kind = IntentKind::Order {
+            id,
+            side: if buy { Side::Buy } else { Side::Sell },
+            quantity: Quantity(quantity),
+            price: price.map_or(Price::UNDEFINED, Price),
+            time_in_force: if ioc { TimeInForce::Ioc } else { TimeInForce::Day },
+        };
+        self.wish(instrument, kind)?;
+        Ok(id.0)
+    }
+
+    /// Wishes to cancel a working order.
+    fn cancel(&self, instrument: u32, order: u64) -> PyResult<()> {
+        self.wish(instrument, IntentKind::Cancel { order: OrderId(order) })
+    }
+
+    /// Wishes another quantity and price for a working order.
+    fn replace(&self, instrument: u32, order: u64, quantity: i64, price: i64) -> PyResult<()> {
+        let kind = IntentKind::Replace { order: OrderId(order), quantity: Quantity(quantity), price: Price(price) };
+        self.wish(instrument, kind)
+    }
+
+    /// Wishes to hold this signed position.
+    fn target(&self, instrument: u32, position: i64) -> PyResult<()> {
+        self.wish(instrument, IntentKind::Target { position: Quantity(position) })
+    }
+
+    /// The strategy's signed position, 1e-8.
+    fn position(&self, instrument: usize) -> PyResult<i64> {
+        let cells = self.shared.cells.get(instrument).ok_or_else(|| refuse("strategy", "no such instrument"))?;
+        Ok(cells.position.load(Relaxed))
+    }
+
+    /// Engine time, ns.
+    #[getter]
+    fn now(&self) -> u64 {
+        self.shared.now.load(Relaxed)
+    }
+
+    /// The live view of one instrument's best prices.
+    fn book(&self, instrument: u32) -> PyResult<BookView> {
+        if instrument as usize >= self.shared.cells.len() {
+            return Err(refuse("strategy", format!("instrument {instrument} is not part of this run")));
+        }
+        Ok(BookView { at: AtomicU32::new(instrument), shared: Arc::clone(&self.shared) })
+    }
+}
+
+/// Best bid and ask of an instrument, as they are now. One object serves all calls: copy what you keep.
+#[pyclass(frozen, module = "helios._core")]
+pub(crate) struct BookView {
+    at: AtomicU32,
+    shared: Arc<Shared>,
+}
+
+impl BookView {
+    fn cells(&self) -> &Cells {
+        &self.shared.cells[self.at.load(Relaxed) as usize]
+    }
+}
+
+#[pymethods]
+impl BookView {
+    #[getter]
+    fn instrument(&self) -> u32 {
+        self.at.load(Relaxed)
+    }
+    #[getter]
+    fn symbol<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        self.shared.symbols[self.at.load(Relaxed) as usize].bind(py).clone()
+    }
+    #[getter]
+    fn ts(&self) -> u64 {
+        self.shared.now.load(Relaxed)
+    }
+    #[getter]
+    fn bid(&self) -> f64 {
+        price(self.cells().bid.load(Relaxed))
+    }
+    #[getter]
+    fn ask(&self) -> f64 {
+        price(self.cells().ask.load(Relaxed))
+    }
+    #[getter]
+    fn mid(&self) -> f64 {
+        (self.bid() + self.ask()) * 0.5
+    }
+    #[getter]
+    fn bid_size(&self) -> f64 {
+        Quantity(self.cells().bid_size.load(Relaxed)).to_f64()
+    }
+    #[getter]
+    fn ask_size(&self) -> f64 {
+        Quantity(self.cells().ask_size.load(Relaxed)).to_f64()
+    }
+}
+
+/// The trade that was just printed. One object serves all calls: copy what you keep.
+#[pyclass(frozen, module = "helios._core")]
+pub(crate) struct TradeView {
+    at: AtomicU32,
+    price: AtomicI64,
+    size: AtomicI64,
+    aggressor: AtomicI64,
+    shared: Arc<Shared>,
+}
+
+#[pymethods]
+impl TradeView {
+    #[getter]
+    fn instrument(&self) -> u32 {
+        self.at.load(Relaxed)
+    }
+    #[getter]
+    fn symbol<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        self.shared.symbols[self.at.load(Relaxed) as usize].bind(py).clone()
+    }
+    #[getter]
+    fn ts(&self) -> u64 {
+        self.shared.now.load(Relaxed)
+    }
+    #[getter]
+    fn price(&self) -> f64 {
+        price(self.price.load(Relaxed))
+    }
+    #[getter]
+    fn size(&self) -> f64 {
+        Quantity(self.size.load(Relaxed)).to_f64()
+    }
+    /// +1 buyer, -1 seller, 0 not known.
+    #[getter]
+    fn aggressor(&self) -> i64 {
+        self.aggressor.load(Relaxed)
+    }
+}
+
+/// The bar that just ended. One object serves all calls: copy what you keep.
+#[pyclass(frozen, module = "helios._core")]
+pub(crate) struct BarView {
+    at: AtomicU32,
+    prices: [AtomicI64; 4],
+    volume: AtomicI64,
+    span: AtomicU64,
+    shared: Arc<Shared>,
+}
+
+#[pymethods]
+impl BarView {
+    #[getter]
+    fn instrument(&self) -> u32 {
+        self.at.load(Relaxed)
+    }
+    #[getter]
+    fn symbol<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        self.shared.symbols[self.at.load(Relaxed) as usize].bind(py).clone()
+    }
+    /// End of the bar, ns.
+    #[getter]
+    fn ts(&self) -> u64 {
+        self.shared.now.load(Relaxed)
+    }
+    #[getter]
+    fn open(&self) -> f64 {
+        price(self.prices[0].load(Relaxed))
+    }
+    #[getter]
+    fn high(&self) -> f64 {
+        price(self.prices[1].load(Relaxed))
+    }
+    #[getter]
+    fn low(&self) -> f64 {
+        price(self.prices[2].load(Relaxed))
+    }
+    #[getter]
+    fn close(&self) -> f64 {
+        price(self.prices[3].load(Relaxed))
+    }
+    #[getter]
+    fn volume(&self) -> f64 {
+        Quantity(self.volume.load(Relaxed)).to_f64()
+    }
+    /// Length of the bar, ns.
+    #[getter]
+    fn span(&self) -> u64 {
+        self.span.load(Relaxed)
+    }
+}
+
+/// One fill of a strategy's order: its share of it.
+#[pyclass(frozen, get_all, module = "helios._core")]
+pub(crate) struct FillView {
+    order: u64,
+    instrument: u32,
+    symbol: Py<PyString>,
+    ts: u64,
+    /// "buy" or "sell".
+    side: &'static str,
+    price: f64,
+    quantity: f64,
+    fee: f64,
+    /// Signed position after it.
+    position: f64,
+    /// Profit realised by it, before its fee.
+    realised: f64,
+}
+
+/// One Python strategy: the methods it overrides, and the objects they are called with.
+pub(crate) struct Handler {
+    strategy: StrategyId,
+    on_book: Option<Py<PyAny>>,
+    on_trade: Option<Py<PyAny>>,
+    on_bar: Option<Py<PyAny>>,
+    on_fill: Option<Py<PyAny>>,
+    on_timer: Option<Py<PyAny>>,
+    timer_ns: u64,
+    book: (Py<BookView>, Py<PyTuple>),
+    trade: (Py<TradeView>, Py<PyTuple>),
+    bar: (Py<BarView>, Py<PyTuple>),
+    shared: Arc<Shared>,
+}
+
+impl Handler {
+    /// `methods` are the bound methods `on_book on_trade on_bar on_fill on_timer`, None where not overridden.
+    pub(crate) fn new(
+        py: Python<'_>,
+        strategy: u32,
+        symbols: &[String],
+        methods: [Option<Py<PyAny>>; 5],
+        timer_ns: u64,
+    ) -> PyResult<(Self, Py<Port>)> {
+        let shared = Arc::new(Shared {
+            symbols: symbols.iter().map(|symbol| PyString::intern(py, symbol).unbind()).collect(),
+            cells: symbols.iter().map(|_| Cells::default()).collect(),
+            now: AtomicU64::new(0),
+            wishes: Mutex::new(Vec::new()),
+            waiting: AtomicUsize::new(0),
+            // Each strategy numbers its orders in a range of its own: 2^24 each.
+            next_id: AtomicU64::new(CALLER_IDS + (u64::from(strategy) << 24)),
+        });
+        let book = Py::new(py, BookView { at: AtomicU32::new(0), shared: Arc::clone(&shared) })?;
+        let trade = Py::new(
+            py,
+            TradeView {
+                at: AtomicU32::new(0),
+                price: AtomicI64::new(0),
+                size: AtomicI64::new(0),
+                aggressor: AtomicI64::new(0),
+                shared: Arc::clone(&shared),
+            },
+        )?;
+        let bar = Py::new(
+            py,
+            BarView {
+                at: AtomicU32::new(0),
+                prices: Default::default(),
+                volume: AtomicI64::new(0),
+                span: AtomicU64::new(0),
+                shared: Arc::clone(&shared),
+            },
+        )?;
+        let port = Py::new(py, Port { strategy: StrategyId(strategy), shared: Arc::clone(&shared) })?;
+        let [on_book, on_trade, on_bar, on_fill, on_timer] = methods;
+        let handler = Self {
+            strategy: StrategyId(strategy),
+            on_book,
+            on_trade,
+            on_bar,
+            on_fill,
+            on_timer,
+            timer_ns,
+            book: (book.clone_ref(py), PyTuple::new(py, [book])?.unbind()),
+            trade: (trade.clone_ref(py), PyTuple::new(py, [trade])?.unbind()),
+            bar: (bar.clone_ref(py), PyTuple::new(py, [bar])?.unbind()),
+            shared,
+        };
+        Ok((handler, port))
+    }
+
+    fn after(&mut self, py: Python<'_>, input: &Input, outputs: &[Output], state: &State) -> PyResult<()> {
+        self.shared.now.store(input.ts.0, Relaxed);
+        match &input.event {
+            Event::Market(market) => {
+                let touched = state.touched();
+                if touched.has(helios_io::Touched::TOP) {
+                    let top = &state.markets().view(market.instrument).top;
+                    let cells = &self.shared.cells[market.instrument.index()];
+                    cells.bid.store(top.bid.price.0, Relaxed);
+                    cells.ask.store(top.ask.price.0, Relaxed);
+                    cells.bid_size.store(top.bid.quantity.0, Relaxed);
+                    cells.ask_size.store(top.ask.quantity.0, Relaxed);
+                    if let Some(on_book) = &self.on_book {
+                        self.book.0.get().at.store(market.instrument.0, Relaxed);
+                        call(py, on_book, &self.book.1)?;
+                    }
+                }
+                if touched.has(helios_io::Touched::TRADE)
+                    && let Some(on_trade) = &self.on_trade
+                {
+                    let (view, trade) = (state.markets().view(market.instrument), self.trade.0.get());
+                    trade.at.store(market.instrument.0, Relaxed);
+                    trade.price.store(view.last.0, Relaxed);
+                    trade.size.store(view.last_quantity.0, Relaxed);
+                    trade.aggressor.store(view.last_aggressor.map_or(0, Side::sign), Relaxed);
+                    call(py, on_trade, &self.trade.1)?;
+                }
+                if let Update::Bar { open, high, low, close, volume, span } = market.update
+                    && touched.has(helios_io::Touched::BAR)
+                    && let Some(on_bar) = &self.on_bar
+                {
+                    let bar = self.bar.0.get();
+                    bar.at.store(market.instrument.0, Relaxed);
+                    for (cell, price) in bar.prices.iter().zip([open, high, low, close]) {
+                        cell.store(price.0, Relaxed);
+                    }
+                    bar.volume.store(volume.0, Relaxed);
+                    bar.span.store(span, Relaxed);
+                    call(py, on_bar, &self.bar.1)?;
+                }
+            }
+            Event::Timer(_) => {
+                if let Some(on_timer) = &self.on_timer {
+                    on_timer.bind(py).call1((input.ts.0,))?;
+                }
+            }
+            Event::Report(_) | Event::Intent(_) | Event::Control(_) => {}
+        }
+        for output in outputs {
+            let Output::Fill(fill) = output else { continue };
+            if fill.strategy != self.strategy {
+                continue;
+            }
+            self.shared.cells[fill.instrument.index()].position.store(fill.position.0, Relaxed);
+            if let Some(on_fill) = &self.on_fill {
+                let view = FillView {
+                    order: fill.order.0,
+                    instrument: fill.instrument.0,
+                    symbol: self.shared.symbols[fill.instrument.index()].clone_ref(py),
+                    ts: fill.ts_event.0,
+                    side: if fill.side == Side::Buy { "buy" } else { "sell" },
+                    price: fill.price.to_f64(),
+                    quantity: fill.quantity.to_f64(),
+                    fee: fill.fee.to_f64(),
+                    position: fill.position.to_f64(),
+                    realised: fill.realised.to_f64(),
+                };
+                on_fill.bind(py).call1((view,))?;
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn take(&self, wishes: &mut Vec<Intent>) {
+        if self.shared.waiting.load(Relaxed) > 0 {
+            let mut waiting = self.shared.wishes.lock().unwrap_or_else(PoisonError::into_inner);
+            wishes.append(&mut waiting);
+            self.shared.waiting.store(0, Relaxed);
+        }
+    }
+}
+
+/// A call with arguments that exist already allocates nothing.
+#[inline]
+fn call(py: Python<'_>, method: &Py<PyAny>, arguments: &Py<PyTuple>) -> PyResult<()> {
+    method.bind(py).call1(arguments.bind(py)).map(drop)
+}
+
+/// The handlers of a run, while the interpreter is attached.
+pub(crate) struct Attached<'a, 'py> {
+    pub(crate) py: Python<'py>,
+    pub(crate) handlers: &'a mut [Handler],
+    /// The exception that stopped the run, with its traceback.
+    pub(crate) raised: Option<PyErr>,
+}
+
+impl Callbacks for Attached<'_, '_> {
+    #[inline]
+    fn after(
+        &mut self,
+        input: &Input,
+        outputs: &[Output],
+        state: &State,
+        wishes: &mut Vec<Intent>,
+    ) -> Result<(), SourceError> {
+        for handler in self.handlers.iter_mut() {
+            if let Err(error) = handler.after(self.py, input, outputs, state) {
+                let message = error.to_string();
+                self.raised = Some(error);
+                return Err(SourceError { source: "strategy".to_owned(), message });
+            }
+            handler.take(wishes);
+        }
+        Ok(())
+    }
+
+    fn timer(&self) -> Option<u64> {
+        self.handlers.iter().map(|handler| handler.timer_ns).filter(|ns| *ns > 0).min()
+    }
+}

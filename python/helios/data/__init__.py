@@ -1,0 +1,23 @@
+"""Pillar 1, data: sources of bars, quotes, trades and order events.
+
+    from helios.data import bars, quotes, trades, lobster
+
+Each returns a `ColumnSource`: `.symbols`, `.rows`, `.schema` and `.batches(ids)`, an iterator of integer columns in
+time order. Importing this package imports NumPy and Polars.
+"""
+
+from helios.data.frames import bars, quotes, trades
+from helios.data.lobster import lobster, lobster_check, orderbook
+from helios.data.source import Batch, ColumnSource, Skipped
+
+__all__ = [
+    "Batch",
+    "ColumnSource",
+    "Skipped",
+    "bars",
+    "lobster",
+    "lobster_check",
+    "orderbook",
+    "quotes",
+    "trades",
+]
