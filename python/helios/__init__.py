@@ -1,1 +1,143 @@
-"""Helios."""
+"""Helios: Python says what to trade, a Rust core carries the path from market data to order.
+
+    import helios as hx
+
+    spread = hx.mid("KO").log() - 0.9 * hx.mid("PEP").log()
+    side = spread.zscore("10m").hysteresis(enter=2.0, exit=0.5)
+    run = hx.Backtest(
+        data=hx.itch("day.itch"),
+        strategy=[hx.target("KO", -side, notional=10_000), hx.target("PEP", side, notional=10_000)],
+        limits=hx.Limits(order_notional=50_000, daily_loss=5_000),
+    )
+    print(run.run())
+
+Names are loaded when they are first used, so that `import helios` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from helios.data import bars, lobster, quotes, trades
+    from helios.data.itch import itch
+    from helios.errors import ArgumentError, ConfigError, DataError, HeliosError, ReplayMismatch, RunError
+    from helios.execution import Execution, Fees, HalfSpread, Latency, Venue
+    from helios.research.backtest import Backtest, Instrument
+    from helios.research.results import Results
+    from helios.risk import Limits
+    from helios.signals import (
+        Expr,
+        Record,
+        Strategy,
+        Target,
+        ask,
+        ask_size,
+        bid,
+        bid_size,
+        close,
+        constant,
+        high,
+        last,
+        last_size,
+        low,
+        mid,
+        open_,
+        pair,
+        record,
+        target,
+        volume,
+    )
+
+_HOMES = {
+    "helios.data": ("bars", "lobster", "quotes", "trades"),
+    "helios.data.itch": ("itch",),
+    "helios.errors": ("ArgumentError", "ConfigError", "DataError", "HeliosError", "ReplayMismatch", "RunError"),
+    "helios.execution": ("Execution", "Fees", "HalfSpread", "Latency", "Venue"),
+    "helios.research.backtest": ("Backtest", "Instrument"),
+    "helios.research.results": ("Results",),
+    "helios.risk": ("Limits",),
+    "helios.signals": (
+        "Expr",
+        "Record",
+        "Strategy",
+        "Target",
+        "ask",
+        "ask_size",
+        "bid",
+        "bid_size",
+        "close",
+        "constant",
+        "high",
+        "last",
+        "last_size",
+        "low",
+        "mid",
+        "open_",
+        "pair",
+        "record",
+        "target",
+        "volume",
+    ),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "ArgumentError",
+    "Backtest",
+    "ConfigError",
+    "DataError",
+    "Execution",
+    "Expr",
+    "Fees",
+    "HalfSpread",
+    "HeliosError",
+    "Instrument",
+    "Latency",
+    "Limits",
+    "Record",
+    "ReplayMismatch",
+    "Results",
+    "RunError",
+    "Strategy",
+    "Target",
+    "Venue",
+    "ask",
+    "ask_size",
+    "bars",
+    "bid",
+    "bid_size",
+    "close",
+    "constant",
+    "high",
+    "itch",
+    "last",
+    "last_size",
+    "lobster",
+    "low",
+    "mid",
+    "open_",
+    "pair",
+    "quotes",
+    "record",
+    "target",
+    "trades",
+    "volume",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("helios")
+    if name not in _HOME:
+        raise AttributeError(f"module 'helios' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -70,13 +70,16 @@ pub(crate) fn journal_config(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_
     Ok(PyBytes::new(py, &config))
 }
 
+/// Inputs, outputs, digest, difference, damage.
+type ReplayResult = (u64, u64, String, Option<String>, Option<String>);
+
 /// Feeds a journal back to a fresh engine: (inputs, outputs, digest, difference or None, damage or None).
 #[pyfunction]
 pub(crate) fn replay(
     py: Python<'_>,
     path: PathBuf,
     engine: EngineSpec,
-) -> PyResult<(u64, u64, String, Option<String>, Option<String>)> {
+) -> PyResult<ReplayResult> {
     let mut state = engine.state().map_err(raise)?;
     let replayed = py.detach(|| io::replay(&path, &mut state)).map_err(raise)?;
     let digest = format!("{:032x}", replayed.digest);

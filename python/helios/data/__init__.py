@@ -7,14 +7,17 @@ time order. Importing this package imports NumPy and Polars.
 """
 
 from helios.data.frames import bars, quotes, trades
+from helios.data.itch import ItchSource, itch
 from helios.data.lobster import lobster, lobster_check, orderbook
 from helios.data.source import Batch, ColumnSource, Skipped
 
 __all__ = [
     "Batch",
     "ColumnSource",
+    "ItchSource",
     "Skipped",
     "bars",
+    "itch",
     "lobster",
     "lobster_check",
     "orderbook",

@@ -1,0 +1,308 @@
+"""Run files: RUN.toml describes a backtest by settings, RUN.py by code that defines `run`.
+
+    name = "pairs"
+    cash = 1_000_000
+
+    [[data]]
+    kind = "itch"                    # itch, bars, quotes, trades or lobster
+    path = "day.itch"                # relative to this file
+    date = 2026-01-05
+
+    [strategy]
+    kind = "pairs"                   # or "class", with class = "file.py:Name" and a [strategy.params] table
+    pairs = [["KO", "PEP", 0.9]]     # or file = "pairs.csv" with columns a, b, beta
+    window = "10m"
+
+    [venue]
+    order_latency = "50us"
+
+    [limits]
+    order_notional = 50_000
+
+A key that is not known is an error that names the nearest one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import os
+import sys
+import tomllib
+from datetime import date as Date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from helios.errors import ArgumentError, ConfigError
+from helios.execution import Execution, Fees, HalfSpread, Latency, Venue
+from helios.risk import Limits
+
+if TYPE_CHECKING:
+    from helios.research.backtest import Backtest, Source, Wish
+
+
+class _Table(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file: every key is known."""
+
+
+class DataTable(_Table):
+    """[[data]]"""  # noqa: D400
+
+    kind: Literal["itch", "bars", "quotes", "trades", "lobster"]
+    path: str
+    date: Date | None = None
+    tz: str | None = None
+    ts_unit: str | None = None
+    symbol: str | None = None
+    span: str | None = None
+    label: Literal["end", "start"] = "end"
+    sort: bool = False
+    on_error: Literal["raise", "skip"] = "raise"
+
+
+class StrategyTable(_Table):
+    """[strategy]"""  # noqa: D400
+
+    kind: Literal["pairs", "class"]
+    pairs: list[tuple[str, str, float]] | None = None
+    file: str | None = None
+    window: str | int | None = None
+    halflife: str | float | None = None
+    enter: float = 2.0
+    exit: float = 0.5
+    notional: float = 10_000.0
+    price: Literal["mid", "last", "close"] = "mid"
+    cls: str | None = msgspec.field(default=None, name="class")
+    params: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class VenueTable(_Table):
+    """[venue]"""  # noqa: D400
+
+    order_latency: str | None = None
+    report_latency: str | None = None
+    maker_per_share: float = 0.0
+    taker_per_share: float = 0.0
+    maker_bp: float = 0.0
+    taker_bp: float = 0.0
+    minimum_per_order: float = 0.0
+    half_spread_bp: float = 1.0
+    half_spread_fixed: float = 0.0
+    day_begins: str | None = None
+
+
+class ExecutionTable(_Table):
+    """[execution]"""  # noqa: D400
+
+    style: Literal["auto", "touch", "market"] = "auto"
+    ticks: int = 0
+
+
+class LimitsTable(_Table):
+    """[limits]"""  # noqa: D400
+
+    order_quantity: float | None = None
+    order_notional: float | None = None
+    price_collar: float | None = None
+    position: float | None = None
+    gross_exposure: float | None = None
+    order_rate: int | None = None
+    daily_loss: float | None = None
+
+
+class RunTable(_Table):
+    """The whole file."""
+
+    data: list[DataTable]
+    strategy: StrategyTable
+    name: str | None = None
+    cash: float = 1_000_000.0
+    seed: int | None = None
+    tick: float = 0.01
+    lot: float = 1.0
+    sample: str = "1m"
+    marks: str | None = "1m"
+    latency: bool = False
+    venue: VenueTable = msgspec.field(default_factory=VenueTable)
+    execution: ExecutionTable = msgspec.field(default_factory=ExecutionTable)
+    limits: LimitsTable = msgspec.field(default_factory=LimitsTable)
+
+
+def load_run(path: str | os.PathLike[str]) -> Backtest:
+    """The backtest that a RUN.toml or RUN.py describes. ConfigError names file, key and what to do."""
+    file = Path(path)
+    if not file.is_file():
+        raise ConfigError("there is no such run file", file=str(file))
+    if file.suffix == ".py":
+        return _load_python(file)
+    if file.suffix != ".toml":
+        raise ConfigError("a run file ends in .toml or .py", file=str(file))
+    return _load_toml(file)
+
+
+def _load_toml(file: Path) -> Backtest:
+    try:
+        raw = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"not a TOML file: {error}", file=str(file)) from None
+    _refuse_unknown_keys(raw, RunTable, (), file)
+    try:
+        table = msgspec.convert(raw, RunTable)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `$")
+        raise ConfigError(message, file=str(file), key=place.strip("`.") or None) from None
+    try:
+        return _build(table, file)
+    except ArgumentError as error:
+        raise ConfigError(str(error), file=str(file)) from None
+
+
+def _refuse_unknown_keys(raw: Any, struct: type[msgspec.Struct], place: tuple[str, ...], file: Path) -> None:
+    """msgspec finds unknown keys too, but does not say which known one is near."""
+    known = {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
+    for key, value in raw.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            hint = f"Did you mean '{near[0]}'?" if near else f"Known keys: {', '.join(known)}."
+            raise ConfigError("unknown key", file=str(file), key=".".join([*place, key]), hint=hint)
+        inner = _struct_in(known[key])
+        if inner is not None:
+            for number, table in enumerate(value if isinstance(value, list) else [value]):
+                if isinstance(table, dict):
+                    where = f"{key}[{number}]" if isinstance(value, list) else key
+                    _refuse_unknown_keys(table, inner, (*place, where), file)
+
+
+def _struct_in(kind: Any) -> type[msgspec.Struct] | None:
+    for candidate in (kind, *getattr(kind, "__args__", ())):
+        if isinstance(candidate, type) and issubclass(candidate, msgspec.Struct):
+            return candidate
+    return None
+
+
+def _build(table: RunTable, file: Path) -> Backtest:
+    from helios.research.backtest import Backtest
+
+    v = table.venue
+    venue = Venue(
+        latency=Latency(order=v.order_latency, report=v.report_latency),
+        fees=Fees(
+            maker_per_share=v.maker_per_share,
+            taker_per_share=v.taker_per_share,
+            maker_bp=v.maker_bp,
+            taker_bp=v.taker_bp,
+            minimum_per_order=v.minimum_per_order,
+        ),
+        half_spread=HalfSpread(bp=v.half_spread_bp, fixed=v.half_spread_fixed),
+        day_begins=v.day_begins,
+    )
+    return Backtest(
+        data=[_source(data, file) for data in table.data],
+        strategy=_strategy(table.strategy, file),
+        venue=venue,
+        limits=Limits(**msgspec.structs.asdict(table.limits)),
+        execution=Execution(style=table.execution.style, ticks=table.execution.ticks),
+        cash=table.cash,
+        tick=table.tick,
+        lot=table.lot,
+        name=table.name or file.stem,
+        sample=table.sample,
+        marks=table.marks,
+        latency=table.latency,
+        seed=table.seed,
+    )
+
+
+def _source(table: DataTable, file: Path) -> Source:
+    from helios import data
+
+    path = file.parent / table.path
+    day = None if table.date is None else table.date.isoformat()
+    if table.kind == "itch":
+        return data.itch(path, date=day, tz=table.tz or "America/New_York")
+    if table.kind == "lobster":
+        return data.lobster(path, symbol=table.symbol, date=day, tz=table.tz or "America/New_York")
+    options: dict[str, Any] = {
+        "tz": table.tz,
+        "ts_unit": table.ts_unit,
+        "sort": table.sort,
+        "on_error": table.on_error,
+    }
+    if table.symbol is not None:
+        options |= {"symbol": None, "symbol_is": table.symbol}
+    if table.kind == "bars":
+        return data.bars(path, label=table.label, span=table.span, **options)
+    return (data.quotes if table.kind == "quotes" else data.trades)(path, **options)
+
+
+def _strategy(table: StrategyTable, file: Path) -> Wish | list[Any]:
+    from helios.signals import Strategy, pair
+
+    if table.kind == "class":
+        if table.cls is None or ":" not in table.cls:
+            raise ConfigError("give the class as 'file.py:Name'", file=str(file), key="strategy.class")
+        name, _, attribute = table.cls.partition(":")
+        module = _import(file.parent / name)
+        cls = getattr(module, attribute, None)
+        if not isinstance(cls, type) or not issubclass(cls, Strategy):
+            raise ConfigError(f"{name} has no Strategy class {attribute!r}", file=str(file), key="strategy.class")
+        try:
+            return cls(**table.params)
+        except TypeError as error:
+            raise ConfigError(str(error), file=str(file), key="strategy.params") from None
+    if (table.pairs is None) == (table.file is None):
+        raise ConfigError("give either pairs = [[a, b, beta], …] or file = 'pairs.csv'", file=str(file), key="strategy")
+    pairs = table.pairs if table.pairs is not None else _pairs_of(file.parent / str(table.file))
+    return [
+        pair(
+            a,
+            b,
+            beta=beta,
+            window=table.window,
+            halflife=table.halflife,
+            enter=table.enter,
+            exit=table.exit,
+            notional=table.notional,
+            price=table.price,
+        )
+        for a, b, beta in pairs
+    ]
+
+
+def _pairs_of(path: Path) -> list[tuple[str, str, float]]:
+    import polars as pl
+
+    if not path.is_file():
+        raise ConfigError("there is no such file of pairs", file=str(path))
+    frame = pl.read_csv(path)
+    missing = [name for name in ("a", "b", "beta") if name not in frame.columns]
+    if missing:
+        raise ConfigError(f"columns {', '.join(missing)} are missing: a file of pairs has a, b, beta", file=str(path))
+    return [(str(a), str(b), float(beta)) for a, b, beta in frame.select("a", "b", "beta").iter_rows()]
+
+
+def _import(path: Path) -> Any:
+    if not path.is_file():
+        raise ConfigError("there is no such Python file", file=str(path))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _load_python(file: Path) -> Backtest:
+    from helios.research.backtest import Backtest
+
+    run = getattr(_import(file), "run", None)
+    if callable(run) and not isinstance(run, Backtest):
+        run = run()
+    if not isinstance(run, Backtest):
+        raise ConfigError(
+            "a run file defines `run`, a Backtest or a function that returns one", file=str(file), key="run"
+        )
+    return run

@@ -1,0 +1,37 @@
+"""Lengths of time as people write them: "250ms", "10m", "1.5h"."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from decimal import Decimal
+
+from helios.errors import ArgumentError
+
+_UNITS = {
+    "ns": 1,
+    "us": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+    "d": 86_400_000_000_000,
+}
+_TEXT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*")
+
+
+def nanoseconds(length: str | timedelta, what: str = "a length of time") -> int:
+    """Nanoseconds of a text with one of the units ns us ms s m h d, or of a timedelta.
+
+    Raises ArgumentError for anything else, for zero and below, and for more than 292 years; `what` names the value.
+    """
+    if isinstance(length, timedelta):
+        ns = (length.days * 86_400 + length.seconds) * 1_000_000_000 + length.microseconds * 1_000
+    else:
+        match = _TEXT.fullmatch(length) if isinstance(length, str) else None
+        if match is None or match[2] not in _UNITS:
+            raise ArgumentError(f"{what} is {length!r}: write a number and one of {', '.join(_UNITS)}, like '10m'")
+        ns = int(Decimal(match[1]) * _UNITS[match[2]])
+    if not 0 < ns < 2**63:
+        raise ArgumentError(f"{what} is {length!r}: it must be longer than zero and shorter than 292 years")
+    return ns

@@ -1,0 +1,108 @@
+"""Settings of execution and of the simulated venue. What each model assumes stands in docs/models."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal
+
+from helios.duration import nanoseconds
+from helios.errors import ArgumentError
+
+PRICE_SCALE = 1_000_000_000
+CASH_SCALE = 1_000_000
+PPM_PER_BP = 100
+
+
+def _finite(value: float, what: str, *, least: float | None = None) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ArgumentError(f"{what} is {value!r}: it must be a finite number")
+    if least is not None and value < least:
+        raise ArgumentError(f"{what} is {value!r}: it must be {least:g} or more")
+    return float(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Constant latency: `order` from engine to venue, `report` from venue to engine; lengths of time like "50us"."""
+
+    order: str | timedelta | None = None
+    report: str | timedelta | None = None
+
+    def ns(self) -> tuple[int, int]:
+        """Order and report latency in nanoseconds; None is zero."""
+        order = 0 if self.order is None else nanoseconds(self.order, "order latency")
+        report = 0 if self.report is None else nanoseconds(self.report, "report latency")
+        return order, report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fees:
+    """What a fill costs: per share (money) and in basis points of the notional; negative is a rebate."""
+
+    maker_per_share: float = 0.0
+    taker_per_share: float = 0.0
+    maker_bp: float = 0.0
+    taker_bp: float = 0.0
+    minimum_per_order: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class HalfSpread:
+    """Half of the spread that bars do not show: in basis points of the open, or a fixed amount of money."""
+
+    bp: float = 1.0
+    fixed: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Venue:
+    """The simulated exchange of a backtest."""
+
+    latency: Latency = field(default_factory=Latency)
+    fees: Fees = field(default_factory=Fees)
+    half_spread: HalfSpread = field(default_factory=HalfSpread)
+    #: Length of time after 00:00 UTC at which a trading day begins and day orders have expired, like "5h".
+    day_begins: str | timedelta | None = None
+
+    def spec(self) -> dict[str, int]:
+        """As the core takes it."""
+        order, report = self.latency.ns()
+        fees, half = self.fees, self.half_spread
+        per_share = {
+            name: round(_finite(getattr(fees, name), f"fees.{name}") * CASH_SCALE)
+            for name in ("maker_per_share", "taker_per_share")
+        }
+        ppm = {
+            f"{side}_ppm": round(_finite(getattr(fees, f"{side}_bp"), f"fees.{side}_bp") * PPM_PER_BP)
+            for side in ("maker", "taker")
+        }
+        return {
+            "order_latency_ns": order,
+            "report_latency_ns": report,
+            **per_share,
+            **ppm,
+            "minimum_per_order": round(_finite(fees.minimum_per_order, "fees.minimum_per_order", least=0) * CASH_SCALE),
+            "half_spread_fixed": round(_finite(half.fixed, "half_spread.fixed", least=0) * PRICE_SCALE),
+            "half_spread_ppm": round(_finite(half.bp, "half_spread.bp", least=0) * PPM_PER_BP),
+            "day_begins_ns": 0 if self.day_begins is None else nanoseconds(self.day_begins, "day_begins"),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How a netted wish becomes an order.
+
+    "touch": an immediate-or-cancel limit order `ticks` through the best opposite price; what is left is tried again at
+    the next event. "market": a market order, the venue decides the price. "auto": market for bars, touch otherwise.
+    """
+
+    style: Literal["auto", "touch", "market"] = "auto"
+    ticks: int = 0
+
+    def __post_init__(self) -> None:
+        if self.style not in ("auto", "touch", "market"):
+            raise ArgumentError(f"execution style is {self.style!r}: it must be 'auto', 'touch' or 'market'")
+        if not 0 <= self.ticks < 2**16:
+            raise ArgumentError(f"execution ticks is {self.ticks!r}: it must be 0 to 65535")

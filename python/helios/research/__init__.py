@@ -1,0 +1,1 @@
+"""Research: backtests, their results and reports, and the choice of pairs."""

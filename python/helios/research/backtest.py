@@ -1,0 +1,392 @@
+"""A backtest: data, strategies, limits and a venue in; results, and a folder that can be replayed, out.
+
+Python builds the description and advances the run in slices; the loop itself is native. Nothing here decides anything
+about an order.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from helios.data.itch import ItchSource
+from helios.data.source import ColumnSource
+from helios.duration import nanoseconds
+from helios.errors import ArgumentError, HeliosError, RunError
+from helios.execution import Execution, Venue
+from helios.risk import Limits
+from helios.signals import Record, Strategy, Target, compile_graph
+from helios.signals.graph import symbols_of
+
+if TYPE_CHECKING:
+    from helios.research.results import Results
+
+PRICE_SCALE = 1_000_000_000
+QUANTITY_SCALE = 100_000_000
+CASH_SCALE = 1_000_000
+
+#: Market events between two looks at the progress bar.
+SLICE = 262_144
+
+Source = ItchSource | ColumnSource
+Wish = Target | Record | Strategy
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """Price step and quantity step of one symbol."""
+
+    symbol: str
+    tick: float = 0.01
+    lot: float = 1.0
+
+
+@dataclass
+class Backtest:
+    """Describes a run; `run()` runs it, as often as you like and always with the same result."""
+
+    #: One source or several; several are merged by time.
+    data: Source | Sequence[Source]
+    #: Targets and records (expressions), Python strategies, or lists of them.
+    strategy: Wish | Iterable[Wish | Iterable[Wish]]
+    venue: Venue = field(default_factory=Venue)
+    limits: Limits = field(default_factory=Limits)
+    execution: Execution = field(default_factory=Execution)
+    #: Money at the start.
+    cash: float = 1_000_000.0
+    #: Instruments that differ from `tick` and `lot`.
+    instruments: Sequence[Instrument] = ()
+    tick: float = 0.01
+    lot: float = 1.0
+    name: str = "backtest"
+    #: Distance of the equity samples.
+    sample: str | timedelta = "1m"
+    #: Distance of the samples of all reference prices, for the report's charts; None for none.
+    marks: str | timedelta | None = "1m"
+    #: Measure the wall time from message to order bytes.
+    latency: bool = False
+    #: Kept in the results, to tell runs on simulated data apart.
+    seed: int | None = None
+    #: Orders resting at once in the books, at most.
+    max_orders: int = 1 << 23
+
+    def run(
+        self,
+        out: str | os.PathLike[str] | None = None,
+        *,
+        overwrite: bool = False,
+        progress: bool = False,
+        report: bool = True,
+    ) -> Results:
+        """Runs, and with `out` writes a run folder: tables, journal, run.json, report.html.
+
+        Raises RunError for a folder that is in use, ArgumentError for a description that cannot be, DataError for data
+        that cannot be used (what was good before it is journaled in `out`).
+        """
+        from helios.research.results import JOURNAL_FILE, prepare_folder
+
+        plan = Plan.of(self)
+        folder = None if out is None else prepare_folder(out, overwrite=overwrite)
+        results = plan.run(None if folder is None else folder / JOURNAL_FILE, progress=progress)
+        if folder is not None:
+            results.save(folder, report=report)
+        return results
+
+
+@contextmanager
+def core_errors() -> Iterator[None]:
+    """The core's errors as ours."""
+    from helios._core import CoreError
+
+    try:
+        yield
+    except CoreError as error:
+        source, message = error.args
+        if source == "run":
+            raise ArgumentError(message) from None
+        raise RunError(f"{source}: {message}") from None
+
+
+@dataclass
+class Plan:
+    """A backtest, checked and in the core's terms."""
+
+    backtest: Backtest
+    sources: list[Source]
+    symbols: list[str]
+    strategies: list[str]
+    signals: list[str]
+    callbacks: list[Strategy]
+    engine: dict[str, Any]
+    venue: dict[str, int]
+
+    @classmethod
+    def of(cls, backtest: Backtest) -> Plan:
+        """Checks the description whole before anything runs."""
+        sources = [backtest.data] if isinstance(backtest.data, ItchSource | ColumnSource) else list(backtest.data)
+        if not sources:
+            raise ArgumentError("a backtest needs at least one data source")
+        for source in sources:
+            if not isinstance(source, ItchSource | ColumnSource):
+                raise ArgumentError(
+                    f"{source!r} is no data source: use itch(…), bars(…), quotes(…), trades(…) or lobster(…)"
+                )
+        wishes = list(_flatten(backtest.strategy))
+        outputs = [wish for wish in wishes if isinstance(wish, Target | Record)]
+        callbacks = [wish for wish in wishes if isinstance(wish, Strategy)]
+        if not wishes:
+            raise ArgumentError("a backtest needs a strategy: targets, records or a Strategy")
+        known = {symbol for source in sources for symbol in source.symbols}
+        symbols = _universe(outputs, callbacks, known)
+        ids = {symbol: number for number, symbol in enumerate(symbols)}
+        _refuse_unknown(outputs, ids, known)
+        graph = compile_graph(outputs, ids)
+        names = list(graph.strategies)
+        for strategy in callbacks:
+            if strategy.name in names:
+                raise ArgumentError(f"two strategies are named {strategy.name!r}: names tell their results apart")
+            names.append(strategy.name)
+        bars_only = all(source.schema == "bars" for source in sources)
+        style = backtest.execution.style
+        style = ("market" if bars_only else "touch") if style == "auto" else style
+        engine = {
+            "instruments": _instruments(backtest, symbols),
+            "nodes": graph.nodes,
+            "limits": backtest.limits.rows(),
+            "cash": round(backtest.cash * CASH_SCALE),
+            "style": (style, backtest.execution.ticks),
+            "without_price": [symbol for symbol in symbols if symbol not in known],
+            "limit_prices": style != "market" or bool(callbacks),
+            "max_orders": backtest.max_orders,
+        }
+        return cls(backtest, sources, symbols, names, list(graph.signals), callbacks, engine, backtest.venue.spec())
+
+    def run(self, journal: Path | None, *, progress: bool) -> Results:
+        """Runs the plan once."""
+        from helios import _core
+        from helios.research.results import Names, Results
+
+        sample = nanoseconds(self.backtest.sample, "sample")
+        marks = 0 if self.backtest.marks is None else nanoseconds(self.backtest.marks, "marks")
+        with core_errors():
+            session = _core.Session(
+                self.engine,
+                self.venue,
+                journal=journal,
+                config=json.dumps(self.description()).encode(),
+                sample_ns=sample,
+                marks_ns=marks,
+                measure=self.backtest.latency,
+            )
+            ids = {symbol: number for number, symbol in enumerate(self.symbols)}
+            session.sources([_source(source, ids) for source in self.sources])
+            first = len(self.strategies) - len(self.callbacks)
+            for number, strategy in enumerate(self.callbacks, start=first):
+                strategy.connect(session.strategy(number, strategy.methods()), ids)
+                strategy.on_start()
+            begun = time.perf_counter()
+            state = _advance(session, progress, self.backtest.name)
+            seconds = time.perf_counter() - begun
+            tables = _arrays(session.tables())
+            breaches = tables.pop("breaches")
+            pillars, latency, faults = session.pillars(), session.latency(), session.faults()
+            digest = session.finish()
+        events, inputs, outputs, _, _, _ = state
+        span = tables["equity"]["ts"]
+        meta = {
+            "name": self.backtest.name,
+            "config": self.settings(),
+            "versions": versions(),
+            "seed": self.backtest.seed,
+            "digest": digest,
+            "inputs": inputs,
+            "outputs": outputs,
+            "events": events,
+            "started": int(span[0]) if len(span) else None,
+            "finished": int(span[-1]) if len(span) else None,
+            "wall_seconds": seconds,
+            "events_per_second": events / seconds if seconds > 0 else None,
+            "pillars": pillars,
+            "warnings": [*faults, *_skipped(self.sources)],
+            "breaches": [
+                {name: int(column[row]) for name, column in breaches.items()} for row in range(len(breaches["ts"]))
+            ],
+        }
+        if latency is not None:
+            orders = latency["orders"]
+            meta["latency"] = {**orders, "count": orders["counts"]} if orders["count"] else None
+            meta["latency_events"] = {**latency["events"], "count": latency["events"]["counts"]}
+        return Results.from_core(tables, Names(self.strategies, self.symbols, self.signals), meta)
+
+    def description(self) -> dict[str, Any]:
+        """What the journal begins with: enough to build the same engine again."""
+        return {
+            "format": 1,
+            "name": self.backtest.name,
+            "engine": self.engine,
+            "strategies": self.strategies,
+            "signals": self.signals,
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """The run's settings for people: no graph, no lists of hundreds of pairs."""
+        b = self.backtest
+        return {
+            "data": [_describe(source) for source in self.sources],
+            "instruments": len(self.symbols),
+            "strategies": len(self.strategies),
+            "graph nodes": len(self.engine["nodes"]),
+            "cash": b.cash,
+            "venue": repr(b.venue),
+            "limits": {name: getattr(b.limits, name) for name, _ in b.limits.rows()},
+            "execution": self.engine["style"],
+        }
+
+
+def versions() -> dict[str, str]:
+    """What ran."""
+    import numpy
+    import polars
+
+    import helios
+
+    return {
+        "helios": helios.__version__,
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "polars": polars.__version__,
+        "platform": platform.platform(),
+    }
+
+
+def engine_of(config: bytes) -> dict[str, Any]:
+    """The engine's description out of a journal's configuration. RunError when it is none that this version knows."""
+    try:
+        described = json.loads(config)
+        engine = described["engine"]
+        if described["format"] != 1:
+            raise RunError(f"the journal's configuration has format {described['format']}, this version reads 1")
+        return {
+            **engine,
+            "instruments": [tuple(row) for row in engine["instruments"]],
+            "nodes": [tuple(node) for node in engine["nodes"]],
+            "limits": [tuple(row) for row in engine["limits"]],
+            "style": tuple(engine["style"]),
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"the journal's configuration is not one of a run: {error!r}") from None
+
+
+def _advance(session: Any, progress: bool, name: str) -> tuple[int, int, int, int, float, bool]:
+    """Advances to the end; Ctrl-C stops between slices."""
+    if not progress:
+        while True:
+            state: tuple[int, int, int, int, float, bool] = session.advance(SLICE)
+            if state[-1]:
+                return state
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[events]:>12,} events"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=1.0, events=0)
+        while True:
+            state = session.advance(SLICE)
+            bar.update(task, completed=state[4], events=state[0])
+            if state[-1]:
+                return state
+
+
+def _source(source: Source, ids: Mapping[str, int]) -> tuple[Any, ...]:
+    if isinstance(source, ItchSource):
+        return (source.path, source.midnight_ns)
+    return (_describe(source), source.schema, source.rows, source.batches(ids))
+
+
+def _describe(source: Source) -> str:
+    return str(source.path) if isinstance(source, ItchSource) else f"{source.schema} ({len(source.symbols)} symbols)"
+
+
+def _skipped(sources: Iterable[Source]) -> Iterator[str]:
+    for source in sources:
+        if isinstance(source, ColumnSource):
+            for reason, skipped in source.skipped.items():
+                yield f"{skipped.source}: {skipped.count} rows left out: {reason}; the first is row {skipped.first_row}"
+
+
+def _arrays(tables: Mapping[str, Mapping[str, tuple[str, bytes]]]) -> dict[str, dict[str, Any]]:
+    """The core's bytes as NumPy arrays, without copying."""
+    import numpy as np
+
+    kinds = {"u8": "u1", "u32": "<u4", "u64": "<u8", "i64": "<i8", "f64": "<f8"}
+    return {
+        table: {name: np.frombuffer(data, dtype=kinds[kind]) for name, (kind, data) in columns.items()}
+        for table, columns in tables.items()
+    }
+
+
+def _flatten(wishes: Any) -> Iterator[Wish]:
+    if isinstance(wishes, Target | Record | Strategy):
+        yield wishes
+        return
+    if isinstance(wishes, str | bytes | type) or not isinstance(wishes, Iterable):
+        raise ArgumentError(
+            f"{wishes!r} is no strategy: give target(…), record(…), a Strategy instance, or lists of them"
+        )
+    for wish in wishes:
+        yield from _flatten(wish)
+
+
+def _universe(outputs: list[Target | Record], callbacks: list[Strategy], known: set[str]) -> list[str]:
+    """Symbols of the run, sorted: those that expressions name, and those that Python strategies ask for."""
+    symbols = set(symbols_of(outputs))
+    for strategy in callbacks:
+        symbols |= set(strategy.universe) if strategy.universe else known
+    if not symbols:
+        raise ArgumentError("the run has no instruments: neither the data nor the strategy names one")
+    return sorted(symbols)
+
+
+def _refuse_unknown(outputs: list[Target | Record], ids: Mapping[str, int], known: set[str]) -> None:
+    """A symbol that an expression reads but no source has would stay null for ever."""
+    import difflib
+
+    for symbol in symbols_of(outputs):
+        if symbol not in known:
+            near = difflib.get_close_matches(symbol, sorted(known), n=3, cutoff=0.5)
+            hint = f"; near ones: {', '.join(near)}" if near else ""
+            raise ArgumentError(f"no data source has the symbol {symbol!r}{hint}")
+
+
+def _instruments(backtest: Backtest, symbols: list[str]) -> list[tuple[str, int, int]]:
+    special = {instrument.symbol: instrument for instrument in backtest.instruments}
+    unknown = sorted(special.keys() - set(symbols))
+    if unknown:
+        raise ArgumentError(f"instruments that this run does not trade: {', '.join(unknown)}")
+    rows = []
+    for symbol in symbols:
+        instrument = special.get(symbol, Instrument(symbol, backtest.tick, backtest.lot))
+        tick, lot = round(instrument.tick * PRICE_SCALE), round(instrument.lot * QUANTITY_SCALE)
+        if tick <= 0 or lot <= 0:
+            raise ArgumentError(
+                f"instrument {symbol!r}: tick {instrument.tick} and lot {instrument.lot} must be positive"
+            )
+        rows.append((symbol, tick, lot))
+    return rows
+
+
+__all__ = ["Backtest", "HeliosError", "Instrument", "Plan", "core_errors", "engine_of", "versions"]

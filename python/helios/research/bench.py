@@ -1,0 +1,213 @@
+"""Benchmarks of our own parts. They time real components; the peers stand beside them in benches/."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+RUNS: Final = 5
+
+
+def run_bench(name: str, *, small: bool = False, file: Path | None = None) -> dict[str, Any]:
+    """Runs one bench; medians of several passes. `file` replaces the generated ITCH file for `itch` and `book`."""
+    return {"bench": name, "small": small, **BENCHES[name](small, file)}
+
+
+def flow(messages: int, seed: int = 7, symbols: int = 8_000) -> bytes:
+    """A day of statistical order flow in memory: the mix of a real TotalView day, without agents."""
+    from helios._core import Market
+
+    market = Market.flow(seed, symbols, messages)
+    chunks = []
+    while (chunk := market.next_chunk()) is not None:
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _day(small: bool, file: Path | None) -> bytes:
+    if file is not None:
+        return file.read_bytes()
+    return flow(1_000_000 if small else 20_000_000)
+
+
+def _itch(small: bool, file: Path | None) -> dict[str, Any]:
+    from helios._core import bench_decode
+
+    data = _day(small, file)
+    passes = [bench_decode(data) for _ in range(RUNS)]
+    messages = passes[0][0]
+    return {
+        "messages": messages,
+        "ns_per_message": statistics.median(seconds for _, seconds in passes) / messages * 1e9,
+    }
+
+
+def _book(small: bool, file: Path | None) -> dict[str, Any]:
+    from helios._core import bench_book
+
+    data = _day(small, file)
+    passes = [bench_book(data) for _ in range(3)]
+    messages, _, resting, refused = passes[0]
+    seconds = statistics.median(seconds for _, seconds, _, _ in passes)
+    return {
+        "messages": messages,
+        "resting_orders": resting,
+        "refused": refused,
+        "ns_per_message": seconds / messages * 1e9,
+    }
+
+
+def _step(small: bool, _: Path | None) -> dict[str, Any]:
+    from helios._core import Market, bench_step
+    from helios.research.backtest import Backtest, Plan
+    from helios.signals import pair
+
+    minutes = 3 if small else 20
+    with tempfile.TemporaryDirectory() as folder:
+        from helios.data.itch import itch
+        from helios.research.simulate import write
+
+        path = Path(folder) / "day.itch"
+        write(Market.agents(200, minutes, 7, 10, 4.0, 180.0, 6.0, 0.15), path)
+        source = itch(path)
+        strategy = [pair(a, b, halflife="20s") for a, b in pairs_in_groups(source.symbols, 300)]
+        engine = Plan.of(Backtest(data=source, strategy=strategy)).engine
+        data = path.read_bytes()
+    passes = [bench_step(data, engine) for _ in range(RUNS)]
+    result: dict[str, Any] = {"pairs": 300, "symbols": 200, "messages_with_orders": passes[0]["orders"]["count"]}
+    for what, label in (("orders", "order"), ("events", "event")):
+        for quantile in ("p50", "p99", "p99.9"):
+            result[f"{label}_{quantile}_ns"] = statistics.median(p[what][quantile] for p in passes)
+    return result
+
+
+def pairs_in_groups(symbols: list[str], count: int, group: int = 10) -> list[tuple[str, str]]:
+    """`count` pairs of neighbours within consecutive groups, spread evenly over the symbols."""
+    pairs = [
+        (symbols[first + i], symbols[first + i + gap])
+        for gap in range(1, group)
+        for first in range(0, len(symbols) - group + 1, group)
+        for i in range(group - gap)
+    ]
+    return pairs[:count]
+
+
+def quote_frame(events: int) -> Any:
+    """Quotes of two cointegrated random walks, alternating, 100 us apart: the peers' synthetic data."""
+    import numpy as np
+    import polars as pl
+
+    rng = np.random.default_rng(7)
+    n = events // 2
+    walk = np.cumsum(rng.normal(0, 0.002, n))
+    noise = rng.normal(0, 0.004, n)
+    spread = np.empty(n)
+    x = 0.0
+    for i in range(n):
+        x = 0.999 * x + noise[i]
+        spread[i] = x
+    mids = np.empty(2 * n)
+    mids[0::2] = np.round(100 + walk + spread, 2)
+    mids[1::2] = np.round(100 + walk, 2)
+    size = np.repeat(rng.integers(1, 20, n) * 100.0, 2)
+    ts = 1_600_000_000_000_000_000 + 100_000 * np.arange(1, 2 * n + 1)
+    return pl.DataFrame(
+        {
+            "ts": pl.Series(ts).cast(pl.Datetime("ns", "UTC")),
+            "symbol": ["AAA", "BBB"] * n,
+            "bid": mids - 0.01,
+            "ask": mids + 0.01,
+            "bid_size": size,
+            "ask_size": size,
+        }
+    )
+
+
+def _backtest(small: bool, _: Path | None) -> dict[str, Any]:
+    """Expression pairs on quotes, and Python strategies called on every quote; the data preparation is not timed."""
+    from helios import data
+    from helios.research.backtest import Backtest, Plan
+    from helios.signals import Strategy, pair
+
+    events = 200_000 if small else 2_000_000
+    source = data.quotes(quote_frame(events))
+
+    class Empty(Strategy):
+        name = "empty"
+
+        def on_book(self, book: Any) -> None:
+            pass
+
+    def expression() -> Any:
+        return pair("AAA", "BBB", halflife=1386, enter=2.0, exit=0.2, notional=10_000)
+
+    def timed(strategy: Callable[[], Any]) -> float:
+        seconds = []
+        for _ in range(3):
+            plan = Plan.of(Backtest(data=source, strategy=strategy(), marks=None))
+            seconds.append(plan.run(None, progress=False).meta["wall_seconds"])
+        return events / statistics.median(seconds)
+
+    begun = time.perf_counter()
+    result = {
+        "events": events,
+        "expression_events_per_s": timed(expression),
+        "python_empty_events_per_s": timed(Empty),
+        "python_pairs_events_per_s": timed(_python_pairs),
+    }
+    result["total_seconds"] = time.perf_counter() - begun
+    return result
+
+
+def _python_pairs() -> Any:
+    """The peers' pairs rule, in Python, called on every quote."""
+    from math import sqrt
+
+    from helios.signals import Strategy
+
+    class Pairs(Strategy):
+        name = "pairs"
+
+        def on_start(self) -> None:
+            self.mids = [0.0, 0.0]
+            self.mean, self.var, self.count, self.side = 0.0, 1e-4, 0, 0
+
+        def on_book(self, book: Any) -> None:
+            mids = self.mids
+            mids[book.instrument] = (book.bid + book.ask) * 0.5
+            if mids[0] == 0.0 or mids[1] == 0.0:
+                return
+            d = mids[0] - mids[1] - self.mean
+            a = 0.0005
+            self.mean += a * d
+            self.var = (1 - a) * (self.var + a * d * d)
+            self.count += 1
+            if self.count < 2000:
+                return
+            z = d / sqrt(self.var)
+            if self.side == 0:
+                if z > 2.0:
+                    self.go(-1)
+                elif z < -2.0:
+                    self.go(1)
+            elif self.side * z > -0.2:
+                self.go(0)
+
+        def go(self, side: int) -> None:
+            self.side = side
+            self.target("AAA", 100 * side)
+            self.target("BBB", -100 * side)
+
+    return Pairs()
+
+
+BENCHES: Final[dict[str, Callable[[bool, Path | None], dict[str, Any]]]] = {
+    "itch": _itch,
+    "book": _book,
+    "step": _step,
+    "backtest": _backtest,
+}

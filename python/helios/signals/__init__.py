@@ -1,0 +1,57 @@
+"""Pillar 2, signals: expressions that are declared here and evaluated natively, and strategies in Python.
+
+`mid("KO")` and its like are sources; operators and methods build a graph; `target` turns its value into a position.
+"""
+
+from helios.signals.expr import (
+    Expr,
+    Ewm,
+    Record,
+    Rolling,
+    Target,
+    ask,
+    ask_size,
+    bid,
+    bid_size,
+    close,
+    constant,
+    high,
+    last,
+    last_size,
+    low,
+    mid,
+    open_,
+    pair,
+    record,
+    target,
+    volume,
+)
+from helios.signals.graph import Graph, compile_graph
+from helios.signals.strategy import Strategy
+
+__all__ = [
+    "Ewm",
+    "Expr",
+    "Graph",
+    "Record",
+    "Rolling",
+    "Strategy",
+    "Target",
+    "ask",
+    "ask_size",
+    "bid",
+    "bid_size",
+    "close",
+    "compile_graph",
+    "constant",
+    "high",
+    "last",
+    "last_size",
+    "low",
+    "mid",
+    "open_",
+    "pair",
+    "record",
+    "target",
+    "volume",
+]
