@@ -22,6 +22,8 @@ pub struct Config {
     pub feeds: Feeds,
     /// Money at the start.
     pub cash: Cash,
+    /// Before this moment signals are evaluated (windows fill) but targets are not acted on.
+    pub trade_from: Nanos,
     /// How netted wishes become orders.
     pub style: Style,
     /// Maximums of the books.
@@ -61,6 +63,7 @@ pub struct State {
     pub(crate) orders: Orders,
     /// Pillar 4.
     pub(crate) risk: Risk,
+    pub(crate) trade_from: Nanos,
     pub(crate) next_seq: u64,
     pub(crate) now: Nanos,
     /// What the last input changed that a strategy can see.
@@ -91,6 +94,7 @@ impl State {
             graph: Graph::new(config.nodes, lots).map_err(ConfigError::Graph)?,
             orders: Orders::new(ticks, config.style),
             risk: Risk::new(&config.instruments, config.limits, config.cash),
+            trade_from: config.trade_from,
             next_seq: 0,
             now: Nanos(0),
             touched: Touched::NOTHING,

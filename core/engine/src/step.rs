@@ -49,6 +49,9 @@ fn on_market(state: &mut State, market: &Market, out: &mut Vec<Output>) {
     }
     state.graph.evaluate(state.now, id, touched, &state.markets, &mut state.intents, &mut state.changes);
     out.extend(state.changes.drain(..).map(Output::Signal));
+    if state.now < state.trade_from {
+        state.intents.clear();
+    }
     for intent in state.intents.drain(..) {
         state.orders.wish(state.now, &intent, &mut state.risk, out);
     }

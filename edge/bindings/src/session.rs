@@ -29,6 +29,7 @@ enum SourceSpec<'py> {
 pub(crate) struct Session {
     run: Option<Backtest>,
     handlers: Vec<Handler>,
+    trade_from: u64,
 }
 
 /// Bound methods of a Python strategy, None where it does not override, and its timer's period.
@@ -61,7 +62,7 @@ impl Session {
             symbols: engine.symbols(),
             cash: engine.cash(),
         };
-        Ok(Self { run: Some(Backtest::new(setup)), handlers: Vec::new() })
+        Ok(Self { run: Some(Backtest::new(setup)), handlers: Vec::new(), trade_from: engine.trade_from() })
     }
 
     /// Gives the run its sources; they are merged by time, and the first events are read.
@@ -92,7 +93,7 @@ impl Session {
         let run = self.run.as_ref().ok_or_else(|| refuse("run", "it is finished"))?;
         let (on_book, on_trade, on_bar, on_fill, on_timer, timer_ns) = methods;
         let methods = [on_book, on_trade, on_bar, on_fill, on_timer];
-        let (handler, port) = Handler::new(py, number, run.symbols(), methods, timer_ns)?;
+        let (handler, port) = Handler::new(py, number, run.symbols(), methods, timer_ns, self.trade_from)?;
         self.handlers.push(handler);
         Ok(port)
     }

@@ -5,7 +5,7 @@ use helios_execution::Style;
 use helios_io::SourceError;
 use helios_risk::{Feeds, Limits};
 use helios_signals::{Binary, Field, Node, NodeId, Sizing, Stat, Unary, Window};
-use helios_types::{Cash, Instrument, InstrumentId, Price, Quantity, StrategyId};
+use helios_types::{Cash, Instrument, InstrumentId, Nanos, Price, Quantity, StrategyId};
 use helios_venue::{Capacity, Fees, HalfSpread};
 use pyo3::FromPyObject;
 
@@ -27,6 +27,7 @@ pub(crate) struct EngineSpec {
     without_price: Vec<String>,
     limit_prices: bool,
     max_orders: u32,
+    trade_from: u64,
 }
 
 /// Everything that the simulated exchange needs.
@@ -65,6 +66,10 @@ impl EngineSpec {
         self.cash
     }
 
+    pub(crate) fn trade_from(&self) -> u64 {
+        self.trade_from
+    }
+
     fn capacity(&self) -> Capacity {
         Capacity { orders: self.max_orders, levels: self.max_orders }
     }
@@ -78,6 +83,7 @@ impl EngineSpec {
             limits: limits(&self.limits)?,
             feeds: Feeds { without_price: self.without_price.clone(), limit_prices: self.limit_prices },
             cash: Cash(self.cash),
+            trade_from: Nanos(self.trade_from),
             style: match self.style {
                 (ref name, _) if name == "market" => Style::Market,
                 (ref name, ticks) if name == "touch" => Style::Touch { ticks },

@@ -281,6 +281,8 @@ pub(crate) struct Handler {
     on_fill: Option<Py<PyAny>>,
     on_timer: Option<Py<PyAny>>,
     timer_ns: u64,
+    /// Before this moment the views are kept current, but nothing is called.
+    from: u64,
     book: (Py<BookView>, Py<PyTuple>),
     trade: (Py<TradeView>, Py<PyTuple>),
     bar: (Py<BarView>, Py<PyTuple>),
@@ -295,6 +297,7 @@ impl Handler {
         symbols: &[String],
         methods: [Option<Py<PyAny>>; 5],
         timer_ns: u64,
+        from: u64,
     ) -> PyResult<(Self, Py<Port>)> {
         let shared = Arc::new(Shared {
             symbols: symbols.iter().map(|symbol| PyString::intern(py, symbol).unbind()).collect(),
@@ -336,6 +339,7 @@ impl Handler {
             on_fill,
             on_timer,
             timer_ns,
+            from,
             book: (book.clone_ref(py), PyTuple::new(py, [book])?.unbind()),
             trade: (trade.clone_ref(py), PyTuple::new(py, [trade])?.unbind()),
             bar: (bar.clone_ref(py), PyTuple::new(py, [bar])?.unbind()),
@@ -346,6 +350,7 @@ impl Handler {
 
     fn after(&mut self, py: Python<'_>, input: &Input, outputs: &[Output], state: &State) -> PyResult<()> {
         self.shared.now.store(input.ts.0, Relaxed);
+        let started = input.ts.0 >= self.from;
         match &input.event {
             Event::Market(market) => {
                 let touched = state.touched();
@@ -356,12 +361,13 @@ impl Handler {
                     cells.ask.store(top.ask.price.0, Relaxed);
                     cells.bid_size.store(top.bid.quantity.0, Relaxed);
                     cells.ask_size.store(top.ask.quantity.0, Relaxed);
-                    if let Some(on_book) = &self.on_book {
+                    if started && let Some(on_book) = &self.on_book {
                         self.book.0.get().at.store(market.instrument.0, Relaxed);
                         call(py, on_book, &self.book.1)?;
                     }
                 }
-                if touched.has(helios_io::Touched::TRADE)
+                if started
+                    && touched.has(helios_io::Touched::TRADE)
                     && let Some(on_trade) = &self.on_trade
                 {
                     let (view, trade) = (state.markets().view(market.instrument), self.trade.0.get());
@@ -371,7 +377,8 @@ impl Handler {
                     trade.aggressor.store(view.last_aggressor.map_or(0, Side::sign), Relaxed);
                     call(py, on_trade, &self.trade.1)?;
                 }
-                if let Update::Bar { open, high, low, close, volume, span } = market.update
+                if started
+                    && let Update::Bar { open, high, low, close, volume, span } = market.update
                     && touched.has(helios_io::Touched::BAR)
                     && let Some(on_bar) = &self.on_bar
                 {
@@ -386,7 +393,7 @@ impl Handler {
                 }
             }
             Event::Timer(_) => {
-                if let Some(on_timer) = &self.on_timer {
+                if started && let Some(on_timer) = &self.on_timer {
                     on_timer.bind(py).call1((input.ts.0,))?;
                 }
             }

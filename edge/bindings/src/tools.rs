@@ -75,11 +75,7 @@ type ReplayResult = (u64, u64, String, Option<String>, Option<String>);
 
 /// Feeds a journal back to a fresh engine: (inputs, outputs, digest, difference or None, damage or None).
 #[pyfunction]
-pub(crate) fn replay(
-    py: Python<'_>,
-    path: PathBuf,
-    engine: EngineSpec,
-) -> PyResult<ReplayResult> {
+pub(crate) fn replay(py: Python<'_>, path: PathBuf, engine: EngineSpec) -> PyResult<ReplayResult> {
     let mut state = engine.state().map_err(raise)?;
     let replayed = py.detach(|| io::replay(&path, &mut state)).map_err(raise)?;
     let digest = format!("{:032x}", replayed.digest);

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,9 @@ class Backtest:
     tick: float = 0.01
     lot: float = 1.0
     name: str = "backtest"
+    #: Moment from which targets are acted on and callbacks are called; windows fill before it. ISO text or datetime (UTC
+    #: unless it has a zone), or nanoseconds since 1970 UTC; None for the beginning.
+    start: str | datetime | int | None = None
     #: Distance of the equity samples.
     sample: str | timedelta = "1m"
     #: Distance of the samples of all reference prices, for the report's charts; None for none.
@@ -166,6 +169,7 @@ class Plan:
             "without_price": [symbol for symbol in symbols if symbol not in known],
             "limit_prices": style != "market" or bool(callbacks),
             "max_orders": backtest.max_orders,
+            "trade_from": _moment(backtest.start),
         }
         return cls(backtest, sources, symbols, names, list(graph.signals), callbacks, engine, backtest.venue.spec())
 
@@ -337,6 +341,22 @@ def _arrays(tables: Mapping[str, Mapping[str, tuple[str, bytes]]]) -> dict[str, 
         table: {name: np.frombuffer(data, dtype=kinds[kind]) for name, (kind, data) in columns.items()}
         for table, columns in tables.items()
     }
+
+
+def _moment(start: str | datetime | int | None) -> int:
+    """Nanoseconds since 1970 UTC; zero for None."""
+    if isinstance(start, str):
+        try:
+            start = datetime.fromisoformat(start)
+        except ValueError:
+            raise ArgumentError(f"start={start!r}: write it as 2026-01-05T14:40:00+00:00") from None
+    if isinstance(start, datetime):
+        start = start if start.tzinfo is not None else start.replace(tzinfo=UTC)
+        since = start - datetime(1970, 1, 1, tzinfo=UTC)
+        start = (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
+    if start is not None and not 0 <= start < 2**63:
+        raise ArgumentError(f"start={start!r} is not a moment from 1970 on")
+    return start or 0
 
 
 def _flatten(wishes: Any) -> Iterator[Wish]:

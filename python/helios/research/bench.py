@@ -150,7 +150,7 @@ def _backtest(small: bool, _: Path | None) -> dict[str, Any]:
         for _ in range(3):
             plan = Plan.of(Backtest(data=source, strategy=strategy(), marks=None))
             seconds.append(plan.run(None, progress=False).meta["wall_seconds"])
-        return events / statistics.median(seconds)
+        return float(events / statistics.median(seconds))
 
     begun = time.perf_counter()
     result = {
