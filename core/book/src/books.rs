@@ -226,18 +226,15 @@ pub struct Books {
     levels: Slab<LevelRecord>,
     /// `instrument << 1 | side`.
     ladders: Vec<Ladder>,
+    tops: Vec<Best>,
 }
 
-/// How many cache misses lie between an order's number and its level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
-    /// Load the index line of the number, and the instrument's ladders.
-    Index,
-    /// The index line is here: load the order's record.
-    Order,
-    /// The record is here: load its level and its neighbours in the queue.
-    Level,
-}
+/// Best levels of both sides, by side, in a cache line of their own.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Best([Level; 2]);
+
+const _: () = assert!(size_of::<Best>() == 64);
 
 impl Books {
     /// Empty books for `instruments` instruments, numbered from zero.
@@ -250,13 +247,7 @@ impl Books {
             orders: Slab::new(capacity.orders),
             levels: Slab::new(capacity.levels),
             ladders,
-        }
-    }
-
-    /// Makes room for one more instrument (directories can grow during the day); returns their number.
-    pub fn grow_to(&mut self, instruments: usize) {
-        if self.ladders.len() < instruments * 2 {
-            self.ladders.resize_with(instruments * 2, Ladder::default);
+            tops: vec![Best([Level::EMPTY; 2]); instruments],
         }
     }
 
@@ -275,41 +266,28 @@ impl Books {
         self.levels.len()
     }
 
-    /// Loads what a coming change of `order` will need, one stage of [`Depth`] at a time; only speed depends on it.
-    #[inline]
-    pub fn look_ahead(&self, order: BookRef, depth: Depth) {
-        match depth {
-            Depth::Index => self.index.prefetch(order),
-            Depth::Order => {
-                if let Some(slot) = self.index.guess(order) {
-                    fetch(&self.orders[slot]);
-                }
-            }
-            Depth::Level => {
-                if let Some(slot) = self.index.guess(order) {
-                    let record = &self.orders[slot];
-                    if let Some(level) = self.levels.records.get(record.level as usize) {
-                        fetch(level);
-                    }
-                    for neighbour in [record.prev, record.next] {
-                        if let Some(order) = self.orders.records.get(neighbour as usize) {
-                            fetch(order);
-                        }
-                    }
-                }
-            }
+    /// Loads the lines in which a coming event's order number, best prices and ladders stand; only speed depends on it.
+    #[inline(always)]
+    pub fn look_far_ahead(&self, instrument: InstrumentId, order: BookRef) {
+        self.index.prefetch(order);
+        if let Some(best) = self.tops.get(instrument.index()) {
+            fetch(best);
         }
-    }
-
-    /// Loads the best levels' rungs of an instrument; only speed depends on it.
-    #[inline]
-    pub fn look_ahead_ladder(&self, instrument: InstrumentId) {
         if let Some(ladder) = self.ladders.get(instrument.index() * 2) {
             fetch(ladder);
         }
     }
 
+    /// Loads the record of a coming event's order, some time after [`Books::look_far_ahead`].
+    #[inline(always)]
+    pub fn look_ahead(&self, order: BookRef) {
+        if let Some(record) = self.orders.records.get(self.index.guess(order) as usize) {
+            fetch(record);
+        }
+    }
+
     /// Applies a normalised event; `None` for events that are not about the book.
+    #[inline]
     pub fn apply(&mut self, instrument: InstrumentId, update: &Update) -> Result<Option<Change>, BookError> {
         match *update {
             Update::Add { order, side, price, quantity } => {
@@ -335,6 +313,7 @@ impl Books {
     }
 
     /// Adds an order at the back of its level. `price` [`Price::UNDEFINED`] rests without a price, behind all.
+    #[inline]
     pub fn add(
         &mut self,
         instrument: InstrumentId,
@@ -386,7 +365,6 @@ impl Books {
                 level
             }
         };
-        let top_changed = ladder.is_best(level);
         let record = &mut self.levels[level];
         let prev = record.tail;
         let slot =
@@ -399,10 +377,17 @@ impl Books {
             self.orders[prev].next = slot;
         }
         self.index.insert(order, slot);
+        let now = Level { price, quantity: Quantity(record.quantity), orders: record.orders };
+        let best = &mut self.tops[instrument.index()].0[side as usize];
+        let top_changed = price.is_defined() && (!best.price.is_defined() || rank >= Rank::new(side, best.price));
+        if top_changed {
+            *best = now;
+        }
         Ok(Change { side, price, top_changed })
     }
 
     /// Takes `quantity` from an order, which keeps its place; at zero it is removed.
+    #[inline]
     pub fn reduce(
         &mut self,
         instrument: InstrumentId,
@@ -421,14 +406,20 @@ impl Books {
             return Ok(self.unlink(at, slot));
         }
         record.quantity -= quantity.0;
-        let (owner, slot) = (record.owner, record.level);
-        let level = &mut self.levels[slot];
+        let side = side_of(record.owner);
+        let level = &mut self.levels[record.level];
         level.quantity -= quantity.0;
-        let side = side_of(owner);
-        Ok(Change { side, price: level.rank.price(side), top_changed: self.ladders[owner as usize].is_best(slot) })
+        let price = level.rank.price(side);
+        let best = &mut self.tops[instrument.index()].0[side as usize];
+        let top_changed = price.is_defined() && best.price == price;
+        if top_changed {
+            best.quantity = Quantity(level.quantity);
+        }
+        Ok(Change { side, price, top_changed })
     }
 
     /// Removes an order.
+    #[inline]
     pub fn remove(&mut self, instrument: InstrumentId, order: BookRef) -> Result<Change, BookError> {
         let (at, slot) = self.own(instrument, order)?;
         Ok(self.unlink(at, slot))
@@ -471,11 +462,13 @@ impl Books {
             .is_ok_and(|at| self.levels[ladder.level_at(at)].quantity.checked_add(quantity.0).is_none())
     }
 
+    #[inline(always)]
     fn find(&self, order: BookRef) -> Option<(usize, u32)> {
         self.index.find(order, |slot| self.orders[slot].number == order)
     }
 
     /// Finds an order and checks whose it is.
+    #[inline(always)]
     fn own(&self, instrument: InstrumentId, order: BookRef) -> Result<(usize, u32), BookError> {
         let (at, slot) = self.find(order).ok_or(BookError::UnknownOrder)?;
         if self.orders[slot].owner >> 1 != instrument.0 {
@@ -501,16 +494,24 @@ impl Books {
             self.orders[next].prev = prev;
         }
         let (side, rank) = (side_of(owner), record.rank);
-        let ladder = &mut self.ladders[owner as usize];
-        let top_changed = ladder.is_best(level);
-        if record.orders == 0 {
+        let price = rank.price(side);
+        let (quantity, orders) = (Quantity(record.quantity), record.orders);
+        let instrument = owner as usize >> 1;
+        let top_changed = price.is_defined() && self.tops[instrument].0[side as usize].price == price;
+        if orders == 0 {
             debug_assert!(record.quantity == 0 && record.head == NONE && record.tail == NONE);
-            ladder.remove(rank);
+            self.ladders[owner as usize].remove(rank);
             self.levels.remove(level);
+        }
+        if top_changed {
+            self.tops[instrument].0[side as usize] = match orders {
+                0 => self.best_of_ladder(owner),
+                _ => Level { price, quantity, orders },
+            };
         }
         self.index.remove_at(at);
         self.orders.remove(slot);
-        Change { side, price: rank.price(side), top_changed }
+        Change { side, price, top_changed }
     }
 
     /// Forgets every order of an instrument.
@@ -551,17 +552,18 @@ impl Books {
     /// Best bid and ask. Orders without a price count as absent.
     #[inline]
     pub fn top(&self, instrument: InstrumentId) -> Top {
-        Top { bid: self.best(instrument, Side::Buy), ask: self.best(instrument, Side::Sell) }
+        self.tops.get(instrument.index()).map_or(Top::EMPTY, |best| Top { bid: best.0[0], ask: best.0[1] })
     }
 
     /// Best level of one side, or [`Level::EMPTY`].
     #[inline]
     pub fn best(&self, instrument: InstrumentId, side: Side) -> Level {
-        self.ladder(instrument, side)
-            .and_then(Ladder::best)
-            .map(|rung| self.level(rung.level, side))
-            .filter(|level| level.price.is_defined())
-            .unwrap_or(Level::EMPTY)
+        self.tops.get(instrument.index()).map_or(Level::EMPTY, |best| best.0[side as usize])
+    }
+
+    fn best_of_ladder(&self, owner: u32) -> Level {
+        let best = self.ladders[owner as usize].best().map(|rung| self.level(rung.level, side_of(owner)));
+        best.filter(|level| level.price.is_defined()).unwrap_or(Level::EMPTY)
     }
 
     /// Levels of one side, best first, without orders that have no price.
@@ -596,6 +598,7 @@ impl Books {
     }
 }
 
+#[inline(always)]
 fn side_of(owner: u32) -> Side {
     if owner & 1 == 0 { Side::Buy } else { Side::Sell }
 }

@@ -10,20 +10,17 @@ use helios_types::{Price, Side};
 pub(crate) struct Rank(i64);
 
 impl Rank {
+    const UNPRICED: Self = Self(i64::MIN);
+
+    /// By multiplication: sides alternate without a pattern, so a branch on the side would be mispredicted.
+    #[inline]
     pub(crate) fn new(side: Side, price: Price) -> Self {
-        match (price.is_defined(), side) {
-            (false, _) => Self(i64::MIN),
-            (true, Side::Buy) => Self(price.0),
-            (true, Side::Sell) => Self(-price.0),
-        }
+        if price.is_defined() { Self(price.0 * side.sign()) } else { Self::UNPRICED }
     }
 
+    #[inline]
     pub(crate) fn price(self, side: Side) -> Price {
-        match (self.0, side) {
-            (i64::MIN, _) => Price::UNDEFINED,
-            (rank, Side::Buy) => Price(rank),
-            (rank, Side::Sell) => Price(-rank),
-        }
+        if self == Self::UNPRICED { Price::UNDEFINED } else { Price(self.0 * side.sign()) }
     }
 }
 
@@ -50,23 +47,28 @@ impl Ladder {
         self.0.iter().rev().copied()
     }
 
-    pub(crate) fn is_best(&self, level: u32) -> bool {
-        self.0.last().is_some_and(|rung| rung.level == level)
+    /// How many of the best few rungs are better than `rank`. Counted without a branch: how deep an order joins is as
+    /// unpredictable as a coin.
+    #[inline]
+    fn better(&self, rank: Rank) -> Option<usize> {
+        let near = self.0.last_chunk::<SCAN>()?;
+        Some(near.iter().map(|rung| usize::from(rung.rank > rank)).sum())
     }
 
     /// Where `rank` is (`Ok`) or belongs (`Err`).
+    #[inline]
     pub(crate) fn find(&self, rank: Rank) -> Result<usize, usize> {
-        let near = self.0.len().saturating_sub(SCAN);
-        for at in (near..self.0.len()).rev() {
-            let here = self.0[at].rank;
-            if here == rank {
-                return Ok(at);
+        let len = self.0.len();
+        match self.better(rank) {
+            Some(better) if better < SCAN => {
+                let at = len - 1 - better;
+                if self.0[at].rank == rank { Ok(at) } else { Err(at + 1) }
             }
-            if here < rank {
-                return Err(at + 1);
+            better => {
+                let rest = len - if better.is_some() { SCAN } else { 0 };
+                self.0[..rest].binary_search_by_key(&rank, |rung| rung.rank)
             }
         }
-        self.0[..near].binary_search_by_key(&rank, |rung| rung.rank)
     }
 
     pub(crate) fn level_at(&self, at: usize) -> u32 {

@@ -14,4 +14,4 @@ mod books;
 mod index;
 mod ladder;
 
-pub use books::{BookError, Books, Capacity, Change, Depth, Level, Resting, Top};
+pub use books::{BookError, Books, Capacity, Change, Level, Resting, Top};

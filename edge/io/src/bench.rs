@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use helios_book::{Books, Capacity, Depth};
+use helios_book::{Books, Capacity};
 use helios_data::normalise::update;
 use helios_engine::{State, step};
 use helios_execution::OuchGateway;
@@ -64,52 +64,43 @@ fn fields(message: &Message<'_>) -> u64 {
     message.timestamp().wrapping_add(rest)
 }
 
-/// How many messages ahead each stage of the look-ahead runs.
-const AHEAD: [(usize, Depth); 3] = [(24, Depth::Index), (16, Depth::Order), (8, Depth::Level)];
-const WINDOW: usize = 32;
+/// How many messages ahead the index is looked at, and the order's record.
+const FAR: usize = 24;
+const NEAR: usize = 12;
 
 /// Decode, full order-level books of the whole market, and best prices after every message.
 pub fn bench_book(bytes: &[u8]) -> BookTimes {
     let mut books = Books::new(1 << 16, Capacity::default());
     let begun = Instant::now();
-    let mut frames = Frames::new(bytes, Framing::LengthPrefixed);
-    // A ring of the next messages: those behind the current one are being fetched.
-    let mut ring: [&[u8]; WINDOW] = [&[]; WINDOW];
-    let (mut filled, mut at) = (0usize, 0usize);
+    let frames = Frames::new(bytes, Framing::LengthPrefixed);
+    let (mut far, mut near) = (frames.clone().skip(FAR), frames.clone().skip(NEAR));
     let (mut messages, mut refused, mut sum) = (0u64, 0u64, 0i64);
-    loop {
-        while filled < at + WINDOW {
-            let Some(frame) = frames.next() else { break };
-            ring[filled % WINDOW] = frame;
-            filled += 1;
-            books.look_ahead(itch::order_reference_ahead(frame), Depth::Index);
+    for frame in frames {
+        if let Some(ahead) = far.next() {
+            books.look_far_ahead(locate_ahead(ahead), itch::order_reference_ahead(ahead));
         }
-        if at == filled {
-            break;
+        if let Some(ahead) = near.next() {
+            books.look_ahead(itch::order_reference_ahead(ahead));
         }
-        for (ahead, depth) in &AHEAD[1..] {
-            if at + ahead < filled {
-                books.look_ahead(itch::order_reference_ahead(ring[(at + ahead) % WINDOW]), *depth);
+        let Ok(message) = itch::decode(frame) else { continue };
+        messages += 1;
+        let Some(update) = update(&message) else { continue };
+        let id = InstrumentId(u32::from(message.stock_locate()));
+        match books.apply(id, &update) {
+            Ok(Some(_)) => {
+                let top = books.top(id);
+                sum = sum.wrapping_add(top.bid.price.0).wrapping_add(top.ask.price.0);
             }
+            Ok(None) => {}
+            Err(_) => refused += 1,
         }
-        if let Ok(message) = itch::decode(ring[at % WINDOW]) {
-            messages += 1;
-            let id = InstrumentId(u32::from(message.stock_locate()));
-            if let Some(change) = update(&message) {
-                match books.apply(id, &change) {
-                    Ok(Some(_)) => {
-                        let top = books.top(id);
-                        sum = sum.wrapping_add(top.bid.price.0).wrapping_add(top.ask.price.0);
-                    }
-                    Ok(None) => {}
-                    Err(_) => refused += 1,
-                }
-            }
-        }
-        at += 1;
     }
     black_box(sum);
     BookTimes { messages, seconds: begun.elapsed().as_secs_f64(), resting: books.len(), refused }
+}
+
+fn locate_ahead(frame: &[u8]) -> InstrumentId {
+    InstrumentId(frame.get(1..3).map_or(0, |locate| u32::from(u16::from_be_bytes([locate[0], locate[1]]))))
 }
 
 /// Message bytes -> decode, normalise, journal, step (300 pairs) -> order bytes, timed message by message. Orders are
