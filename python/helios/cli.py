@@ -86,7 +86,8 @@ def simulate(
 
     from helios.research import simulate as market
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"simulating {symbols} symbols", total=1.0)
         size = market.simulate(
             out,
@@ -107,7 +108,7 @@ def _clock(ns: int) -> str:
 
 def _parse_clock(text: str) -> int:
     match = re.fullmatch(r"(\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?", text)
-    if match is None or int(match[2]) > 59 or int(match[3] or 0) > 59:
+    if match is None or int(match[1]) > 23 or int(match[2]) > 59 or int(match[3] or 0) > 59:
         raise ArgumentError(f"--at {text!r}: write a time of day as HH:MM:SS or HH:MM:SS.nnnnnnnnn")
     seconds = int(match[1]) * 3600 + int(match[2]) * 60 + int(match[3] or 0)
     return seconds * 1_000_000_000 + int((match[4] or "").ljust(9, "0"))
@@ -142,7 +143,8 @@ def itch_stats(file: Path, json_: Json = False) -> None:
     from rich.table import Table
 
     console = _console()
-    table = Table(title=_escape(str(file)), title_justify="left", show_edge=False)
+    console.print(_escape(str(file)), highlight=False, soft_wrap=True)
+    table = Table(show_edge=False)
     for heading in ("type", "message"):
         table.add_column(heading)
     table.add_column("count", justify="right")

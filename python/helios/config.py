@@ -276,21 +276,32 @@ def _pairs_of(path: Path) -> list[tuple[str, str, float]]:
 
     if not path.is_file():
         raise ConfigError("there is no such file of pairs", file=str(path))
-    frame = pl.read_csv(path)
+    try:
+        frame = pl.read_csv(path)
+    except pl.exceptions.PolarsError as error:
+        raise ConfigError(f"not a CSV file: {str(error).partition(chr(10))[0]}", file=str(path)) from None
     missing = [name for name in ("a", "b", "beta") if name not in frame.columns]
     if missing:
         raise ConfigError(f"columns {', '.join(missing)} are missing: a file of pairs has a, b, beta", file=str(path))
-    return [(str(a), str(b), float(beta)) for a, b, beta in frame.select("a", "b", "beta").iter_rows()]
+    betas = frame["beta"].cast(pl.Float64, strict=False)
+    bad = (betas.is_null() | ~betas.is_finite() | frame["a"].is_null() | frame["b"].is_null()).arg_true()
+    if len(bad):
+        row = int(bad[0])
+        shown = ", ".join(map(str, frame.select("a", "b", "beta").row(row)))
+        raise ConfigError(f"row {row}: {shown} is no pair: it takes two symbols and a number", file=str(path))
+    return [(str(a), str(b), beta) for a, b, beta in zip(frame["a"], frame["b"], betas, strict=True)]
 
 
 def _import(path: Path) -> Any:
     if not path.is_file():
         raise ConfigError("there is no such Python file", file=str(path))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"helios_run_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    # Under a name of its own: a run file may be called random.py or polars.py.
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 

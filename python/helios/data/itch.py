@@ -39,9 +39,13 @@ class ItchSource:
         from helios._core import CoreError, itch_directory
 
         try:
-            return sorted(set(itch_directory(self.path)))
+            symbols = sorted(set(itch_directory(self.path)))
         except CoreError as error:
             raise DataError(error.args[1], source=error.args[0]) from None
+        if not symbols:
+            hint = "Give the file from the day's beginning: without its directory no order can be told a stock."
+            raise DataError("lists no stock before its first order", source=str(self.path), hint=hint)
+        return symbols
 
 
 def itch(path: str | os.PathLike[str], *, date: Date | str | None = None, tz: str = "America/New_York") -> ItchSource:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
@@ -14,13 +15,25 @@ PRICE_SCALE = 1_000_000_000
 CASH_SCALE = 1_000_000
 PPM_PER_BP = 100
 
+_ZERO = re.compile(r"\s*0+(\.0+)?\s*(ns|us|ms|s|m|h|d)\s*")
 
-def _finite(value: float, what: str, *, least: float | None = None) -> float:
+
+def _scaled(value: float, scale: int, what: str, *, least: float | None = None, bits: int = 63) -> int:
+    """As the core's integer."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ArgumentError(f"{what} is {value!r}: it must be a finite number")
     if least is not None and value < least:
         raise ArgumentError(f"{what} is {value!r}: it must be {least:g} or more")
-    return float(value)
+    if abs(value * scale) >= 2**bits - 1:
+        raise ArgumentError(f"{what} is {value!r}: it must be below {2**bits / scale:g}")
+    return round(value * scale)
+
+
+def _length(length: str | timedelta | None, what: str) -> int:
+    """Nanoseconds; None and lengths of zero ("0s") are zero."""
+    if length is None or length == timedelta() or (isinstance(length, str) and _ZERO.fullmatch(length)):
+        return 0
+    return nanoseconds(length, what)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +45,7 @@ class Latency:
 
     def ns(self) -> tuple[int, int]:
         """Order and report latency in nanoseconds; None is zero."""
-        order = 0 if self.order is None else nanoseconds(self.order, "order latency")
-        report = 0 if self.report is None else nanoseconds(self.report, "report latency")
-        return order, report
+        return _length(self.order, "order latency"), _length(self.report, "report latency")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +82,11 @@ class Venue:
         order, report = self.latency.ns()
         fees, half = self.fees, self.half_spread
         per_share = {
-            name: round(_finite(getattr(fees, name), f"fees.{name}") * CASH_SCALE)
+            name: _scaled(getattr(fees, name), CASH_SCALE, f"fees.{name}")
             for name in ("maker_per_share", "taker_per_share")
         }
         ppm = {
-            f"{side}_ppm": round(_finite(getattr(fees, f"{side}_bp"), f"fees.{side}_bp") * PPM_PER_BP)
+            f"{side}_ppm": _scaled(getattr(fees, f"{side}_bp"), PPM_PER_BP, f"fees.{side}_bp")
             for side in ("maker", "taker")
         }
         return {
@@ -83,10 +94,10 @@ class Venue:
             "report_latency_ns": report,
             **per_share,
             **ppm,
-            "minimum_per_order": round(_finite(fees.minimum_per_order, "fees.minimum_per_order", least=0) * CASH_SCALE),
-            "half_spread_fixed": round(_finite(half.fixed, "half_spread.fixed", least=0) * PRICE_SCALE),
-            "half_spread_ppm": round(_finite(half.bp, "half_spread.bp", least=0) * PPM_PER_BP),
-            "day_begins_ns": 0 if self.day_begins is None else nanoseconds(self.day_begins, "day_begins"),
+            "minimum_per_order": _scaled(fees.minimum_per_order, CASH_SCALE, "fees.minimum_per_order", least=0),
+            "half_spread_fixed": _scaled(half.fixed, PRICE_SCALE, "half_spread.fixed", least=0),
+            "half_spread_ppm": _scaled(half.bp, PPM_PER_BP, "half_spread.bp", least=0, bits=32),
+            "day_begins_ns": _length(self.day_begins, "day_begins"),
         }
 
 

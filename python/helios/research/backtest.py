@@ -100,7 +100,7 @@ class Backtest:
         folder = None if out is None else prepare_folder(out, overwrite=overwrite)
         results = plan.run(None if folder is None else folder / JOURNAL_FILE, progress=progress)
         if folder is not None:
-            results.save(folder, report=report)
+            results.save(folder, overwrite=overwrite, report=report)
         return results
 
 
@@ -130,6 +130,8 @@ class Plan:
     callbacks: list[Strategy]
     engine: dict[str, Any]
     venue: dict[str, int]
+    sample_ns: int
+    marks_ns: int
 
     @classmethod
     def of(cls, backtest: Backtest) -> Plan:
@@ -164,30 +166,41 @@ class Plan:
             "instruments": _instruments(backtest, symbols),
             "nodes": graph.nodes,
             "limits": backtest.limits.rows(),
-            "cash": round(backtest.cash * CASH_SCALE),
+            "cash": _scaled(backtest.cash, CASH_SCALE, "cash"),
             "style": (style, backtest.execution.ticks),
             "without_price": [symbol for symbol in symbols if symbol not in known],
             "limit_prices": style != "market" or bool(callbacks),
-            "max_orders": backtest.max_orders,
+            "max_orders": _count(backtest.max_orders, "max_orders"),
             "trade_from": _moment(backtest.start),
         }
-        return cls(backtest, sources, symbols, names, list(graph.signals), callbacks, engine, backtest.venue.spec())
+        for strategy in callbacks:
+            strategy.methods()
+        return cls(
+            backtest,
+            sources,
+            symbols,
+            names,
+            list(graph.signals),
+            callbacks,
+            engine,
+            backtest.venue.spec(),
+            sample_ns=nanoseconds(backtest.sample, "sample"),
+            marks_ns=0 if backtest.marks is None else nanoseconds(backtest.marks, "marks"),
+        )
 
     def run(self, journal: Path | None, *, progress: bool) -> Results:
         """Runs the plan once."""
         from helios import _core
         from helios.research.results import Names, Results
 
-        sample = nanoseconds(self.backtest.sample, "sample")
-        marks = 0 if self.backtest.marks is None else nanoseconds(self.backtest.marks, "marks")
         with core_errors():
             session = _core.Session(
                 self.engine,
                 self.venue,
                 journal=journal,
                 config=json.dumps(self.description()).encode(),
-                sample_ns=sample,
-                marks_ns=marks,
+                sample_ns=self.sample_ns,
+                marks_ns=self.marks_ns,
                 measure=self.backtest.latency,
             )
             ids = {symbol: number for number, symbol in enumerate(self.symbols)}
@@ -375,6 +388,8 @@ def _universe(outputs: list[Target | Record], callbacks: list[Strategy], known: 
     """Symbols of the run, sorted: those that expressions name, and those that Python strategies ask for."""
     symbols = set(symbols_of(outputs))
     for strategy in callbacks:
+        if isinstance(strategy.universe, str):
+            raise ArgumentError(f"strategy {strategy.name!r}: universe is a list of symbols, like [{strategy.universe!r}]")
         symbols |= set(strategy.universe) if strategy.universe else known
     if not symbols:
         raise ArgumentError("the run has no instruments: neither the data nor the strategy names one")
@@ -382,14 +397,27 @@ def _universe(outputs: list[Target | Record], callbacks: list[Strategy], known: 
 
 
 def _refuse_unknown(outputs: list[Target | Record], ids: Mapping[str, int], known: set[str]) -> None:
-    """A symbol that an expression reads but no source has would stay null for ever."""
+    """A symbol that an expression or a strategy reads but no source has would stay silent for ever."""
     import difflib
 
-    for symbol in symbols_of(outputs):
+    for symbol in dict.fromkeys([*symbols_of(outputs), *ids]):
         if symbol not in known:
             near = difflib.get_close_matches(symbol, sorted(known), n=3, cutoff=0.5)
             hint = f"; near ones: {', '.join(near)}" if near else ""
             raise ArgumentError(f"no data source has the symbol {symbol!r}{hint}")
+
+
+def _scaled(value: float, scale: int, what: str) -> int:
+    """As the core's integer."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value * scale) < 2**63 - 1:
+        raise ArgumentError(f"{what} is {value!r}: it must be a finite number that fits 64 bits at 1/{scale:,}")
+    return round(value * scale)
+
+
+def _count(value: int, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**32:
+        raise ArgumentError(f"{what} is {value!r}: it must be a whole number from 1 to {2**32 - 1}")
+    return value
 
 
 def _instruments(backtest: Backtest, symbols: list[str]) -> list[tuple[str, int, int]]:
@@ -400,7 +428,8 @@ def _instruments(backtest: Backtest, symbols: list[str]) -> list[tuple[str, int,
     rows = []
     for symbol in symbols:
         instrument = special.get(symbol, Instrument(symbol, backtest.tick, backtest.lot))
-        tick, lot = round(instrument.tick * PRICE_SCALE), round(instrument.lot * QUANTITY_SCALE)
+        tick = _scaled(instrument.tick, PRICE_SCALE, f"the tick of {symbol!r}")
+        lot = _scaled(instrument.lot, QUANTITY_SCALE, f"the lot of {symbol!r}")
         if tick <= 0 or lot <= 0:
             raise ArgumentError(
                 f"instrument {symbol!r}: tick {instrument.tick} and lot {instrument.lot} must be positive"

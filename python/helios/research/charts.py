@@ -96,7 +96,17 @@ def equity(results: Results) -> Figure:
         "yaxis3": _axis([0.0, 0.22], "exposure"),
     }
     layout["xaxis"] |= {"anchor": "y3"}
+    flat = flat_head(results)
+    if flat:
+        layout["xaxis"] |= {"range": [_iso(int(ts[flat])), _iso(int(ts[-1]) + 1_000_000)]}
     return {"data": traces, "layout": layout}
+
+
+def flat_head(results: Results) -> int:
+    """Samples before the first position that the chart opens without: zero unless they are a fifth of all or more."""
+    held = np.flatnonzero(np.nan_to_num(_values(results.equity["gross"])) != 0)
+    flat = max(0, int(held[0]) - 1) if held.size else 0
+    return flat if flat >= results.equity.height / 5 else 0
 
 
 def strategy_bars(results: Results) -> Figure:

@@ -33,7 +33,7 @@ class Replayed:
         good = f"{self.inputs:,} inputs and {self.outputs:,} outputs before it are the same"
         if self.difference is not None:
             return f"first difference: {self.difference}; {good}"
-        return f"the journal is damaged: {self.damage}; {good}"
+        return f"{str(self.damage).rstrip('.')}; {good}"
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -179,6 +179,8 @@ def _equity(results: Results, drawn: dict[str, charts.Figure]) -> str:
     lead = [f"{text.many(rows, 'sample')}; times are UTC"]
     if text.is_number(start):
         lead.append(f"equity at the first sample {_money(start)}")
+    if flat := charts.flat_head(results):
+        lead.append(f"the first {flat:,}, before any position, are to the left of what is shown")
     if rows > charts.POINTS_PER_LINE:
         lead.append(f"lines are thinned to {charts.POINTS_PER_LINE:,} points, every low and high of a stretch kept")
     return _section("Equity, drawdown, exposure", "; ".join(lead) + ".", _chart("equity-chart", "Net P&L over time"))

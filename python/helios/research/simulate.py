@@ -31,12 +31,14 @@ def simulate(
     """
     from helios._core import CoreError, Market
 
+    whole = {"symbols": (symbols, 32), "minutes": (minutes, 32), "seed": (seed, 64), "group_size": (group_size, 32)}
+    for name, (value, bits) in whole.items():
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**bits:
+            raise RunError(f"simulation setting {name} is {value!r}: it is a whole number from 0 to 2**{bits} - 1")
     try:
         market = Market.agents(symbols, minutes, seed, group_size, rate, half_life_s, deviation_bp, volatility)
     except CoreError as error:
         raise RunError(error.args[1]) from None
-    except OverflowError as error:
-        raise RunError(f"a simulation setting is out of range: {error}") from None
     return write(market, out, progress)
 
 

@@ -6,6 +6,8 @@ Names come from files, so they are printed as text without markup and without co
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import polars as pl
@@ -19,6 +21,8 @@ from helios.research.results import Results
 
 WIDTH: Final = 100
 _ROWS_PER_PILLAR: Final = 12
+_BAR_LABELS: Final = 36
+_EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 
 
 def print_summary(results: Results, console: Console, report: str | os.PathLike[str] | None = None) -> None:
@@ -48,7 +52,7 @@ def _headline(results: Results, width: int) -> Table:
     ]
     table = Table(box=box.SIMPLE, show_header=False, width=width, padding=(0, 1), pad_edge=False)
     for style, justify in (("dim", "left"), ("", "right"), ("dim", "left"), ("", "right")):
-        table.add_column(style=style, justify=justify, ratio=1)  # type: ignore[arg-type]
+        table.add_column(style=style, justify=justify, ratio=1, no_wrap=True)  # type: ignore[arg-type]
     for row in rows:
         table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     return table
@@ -100,3 +104,39 @@ def _footer(results: Results, report: str | os.PathLike[str] | None) -> list[Tex
 
 def _signed(number: str) -> Text:
     return Text(number, style="red" if number.startswith("-") else "")
+
+
+def print_latency(results: Results, console: Console) -> None:
+    """Prints the histogram of the time from message bytes to order bytes, if it was measured: a bar for each bucket."""
+    told = results.meta.get("latency")
+    rows = _buckets(told["bucket_ns"], told["count"]) if told else []
+    if not told or not rows:
+        console.print(Text("not measured, or no order was sent: Backtest(latency=True) measures it", style="dim"))
+        return
+    width = min(console.width, WIDTH)
+    most = max(count for _, count in rows)
+    table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
+    for justify in ("right", "left", "right"):
+        table.add_column(justify=justify, no_wrap=True)
+    for span, count in rows:
+        bar = Text(_bar(count / most, width - _BAR_LABELS) if count else "", style="blue")
+        table.add_row(Text(span, style="dim"), bar, Text(text.count(count)))
+    console.print(table)
+    marks = (f"{key} {text.nanoseconds(told[key])}" for key in ("p50", "p90", "p99", "p99.9", "max") if key in told)
+    console.print(Text("   ".join(marks)), width=width)
+
+
+def _bar(share: float, room: int) -> str:
+    """A bar of eighths of a character; what is there at all is at least one eighth long."""
+    eighths = max(1, round(share * room * 8))
+    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+
+
+def _buckets(starts: Sequence[int], counts: Sequence[int]) -> list[tuple[str, int]]:
+    """(span, count) from the first bucket that has a count to the last; empty ones between too."""
+    full = [k for k, count in enumerate(counts) if count]
+    if not full:
+        return []
+    edges = [text.nanoseconds(start) for start in starts]
+    spans = [f"{low} to {high}" for low, high in pairwise(edges)] + [f"{edges[-1]} and more"]
+    return [(spans[k], counts[k]) for k in range(full[0], full[-1] + 1)]

@@ -16,6 +16,9 @@ from helios.errors import ArgumentError
 
 Number = float | int
 
+#: Letters that are kept of an expression's text: it doubles with every `x + x`.
+_TEXT_MAX = 200
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Expr:
@@ -28,8 +31,12 @@ class Expr:
     floats: tuple[float, ...] = ()
     text: str = ""
 
+    def __post_init__(self) -> None:
+        if len(self.text) > _TEXT_MAX:
+            object.__setattr__(self, "text", self.text[: _TEXT_MAX - 1] + "…")
+
     def __repr__(self) -> str:
-        return self.text if len(self.text) <= 200 else self.text[:197] + "…"
+        return self.text
 
     def __bool__(self) -> bool:
         raise ArgumentError(f"{self!r} is an expression, it has no truth value while it is being built")
@@ -307,6 +314,11 @@ def target(
 
 def record(name: str, value: Expr, input: Expr | None = None) -> Record:
     """Keeps each new `value` in the results under `name`, with `input` beside it."""
+    if not isinstance(name, str) or not name:
+        raise ArgumentError(f"record({name!r}): a signal is recorded under a name, a text")
+    for given in (value, value if input is None else input):
+        if not isinstance(given, Expr):
+            raise ArgumentError(f"record({name!r}): {given!r} is no expression; mid('KO') is one")
     return Record(name, value, value if input is None else input)
 
 

@@ -105,6 +105,8 @@ def compile_graph(outputs: Iterable[Target | Record], ids: Mapping[str, int]) ->
             value = number_of(output.value)
             graph.nodes.append((kind, [value], [strategy, instrument, unit], []))
         else:
+            if output.name in graph.signals:
+                raise ArgumentError(f"two records are named {output.name!r}: names tell their values apart")
             value, source = number_of(output.value), number_of(output.input)
             graph.nodes.append(("record", [value, source], [len(graph.signals)], []))
             graph.signals.append(output.name)

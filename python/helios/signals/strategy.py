@@ -5,6 +5,7 @@ A wish is recorded as an input of its own, so a replay of the journal needs neit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -67,9 +68,9 @@ class Strategy:
         return self._order(symbol, False, quantity, price, ioc)
 
     def _order(self, symbol: str | int, buy: bool, quantity: float, price: float | None, ioc: bool) -> int:
-        raw = None if price is None else round(price * PRICE_SCALE)
+        raw = None if price is None else self._price(price)
         # A market order does not rest: it takes what is there.
-        return self._port.order(self._id(symbol), buy, round(quantity * QUANTITY_SCALE), raw, ioc or price is None)
+        return self._port.order(self._id(symbol), buy, self._quantity(quantity), raw, ioc or price is None)
 
     def cancel(self, symbol: str | int, order: int) -> None:
         """Wishes to cancel a working order."""
@@ -77,11 +78,23 @@ class Strategy:
 
     def replace(self, symbol: str | int, order: int, *, quantity: float, price: float) -> None:
         """Wishes another total quantity and price for a working order."""
-        self._port.replace(self._id(symbol), order, round(quantity * QUANTITY_SCALE), round(price * PRICE_SCALE))
+        self._port.replace(self._id(symbol), order, self._quantity(quantity), self._price(price))
 
     def target(self, symbol: str | int, position: float) -> None:
         """Wishes to hold exactly this signed position; execution finds the way."""
-        self._port.target(self._id(symbol), round(position * QUANTITY_SCALE))
+        self._port.target(self._id(symbol), self._quantity(position))
+
+    def _price(self, price: float) -> int:
+        return self._scaled(price, PRICE_SCALE, "price")
+
+    def _quantity(self, quantity: float) -> int:
+        return self._scaled(quantity, QUANTITY_SCALE, "quantity")
+
+    def _scaled(self, value: float, scale: int, what: str) -> int:
+        """As the core's integer. A NaN that came out of a calculation must not become an order."""
+        if not math.isfinite(value) or abs(value * scale) >= 2**63 - 1:
+            raise ArgumentError(f"strategy {self.name!r}: {what} {value!r} is no number, or too large for the core")
+        return round(value * scale)
 
     # Views ------------------------------------------------------------------------------------------------------
 
@@ -100,6 +113,8 @@ class Strategy:
 
     def _id(self, symbol: str | int) -> int:
         if isinstance(symbol, int):
+            if not 0 <= symbol < len(self._ids):
+                raise ArgumentError(f"strategy {self.name!r}: instrument {symbol} is none of the {len(self._ids)} here")
             return symbol
         try:
             return self._ids[symbol]

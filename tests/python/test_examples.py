@@ -1,0 +1,113 @@
+"""Every example runs from a clean folder, says what it found, and leaves what it promises."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helios.research.charts import equity
+from helios.research.results import Results
+
+HELIOS = ("-c", "from helios.cli import main; main()")
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+BARS = ROOT.parent / "shared" / "data" / "us_minute_2018"
+
+
+def run(folder: Path, *command: str | Path) -> str:
+    environment = os.environ | {"COLUMNS": "100"}
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_every_example_is_tested_here() -> None:
+    here = Path(__file__).read_text(encoding="utf-8")
+    assert [p.name for p in sorted(EXAMPLES.glob("0*")) if p.name not in here] == []
+
+
+def test_demo(tmp_path: Path) -> None:
+    told = run(tmp_path, EXAMPLES / "01_pairs_on_a_simulated_day.py", "--small")
+    assert max(len(line) for line in told.splitlines()) <= 100
+    assert re.findall(r"^(\d)\. ", told, re.MULTILINE) == list("12345678")
+    results = Results.load(tmp_path / "runs/demo/run")
+    identical = re.search(r"identical: ([\d,]+) inputs, ([\d,]+) outputs, digest (\w+)", told)
+    assert identical
+    assert identical[3] == results.meta["digest"]
+    assert int(identical[1].replace(",", "")) == results.meta["inputs"]
+    # Nothing of the formation part was traded, and something was after it.
+    assert results.fills.height > 0
+    assert results.orders["ts"].min().isoformat() >= "2026-01-05T15:05:00"  # type: ignore[union-attr]
+    assert results.meta["pillars"]["risk"]["limits proven"] == 7
+    assert (tmp_path / "runs/demo/run/report.html").stat().st_size > 100_000
+    # The equity chart opens where positions begin, not with the flat formation part.
+    assert equity(results)["layout"]["xaxis"]["range"][0] >= "2026-01-05T15:05:00"
+    # The histogram's bars hold every message that led to an order.
+    bars = re.findall(r"^ *[\d.]+ \w+ (?:to [\d.]+ \w+|and more) .* ([\d,]+) *$", told, re.MULTILINE)
+    assert sum(int(count.replace(",", "")) for count in bars) == sum(results.meta["latency"]["count"]) > 0
+    # The money's parts add up to the net, to the rounding of what is printed.
+    parts = {
+        row: float(re.search(rf"^{row}\s+(-?[\d,]+)", told, re.MULTILINE)[1].replace(",", ""))  # type: ignore[index]
+        for row in ("from mid to mid", "half spreads paid", "fees", "net P&L")
+    }
+    assert parts["net P&L"] == pytest.approx(results.headline.net, abs=0.51)
+    assert sum(parts.values()) == pytest.approx(2 * parts["net P&L"], abs=2.0)
+
+
+def test_minute_bars_without_the_data(tmp_path: Path) -> None:
+    told = run(tmp_path, EXAMPLES / "02_pairs_on_minute_bars.py", tmp_path / "nothing/*.parquet")
+    assert told.startswith("skipped: there is no data at")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_minute_bars(tmp_path: Path) -> None:
+    if not BARS.is_dir():
+        pytest.skip("../shared/data/us_minute_2018 is not here: the example on minute bars did not run")
+    told = run(tmp_path, EXAMPLES / "02_pairs_on_minute_bars.py", BARS / "*.parquet", "--small")
+    assert "426,398 bars, 184 symbols, 6 sessions" in told
+    results = Results.load(tmp_path / "runs/minute_bars/run")
+    assert results.orders["ts"].min().isoformat() >= "2018-02-22T14:30:00"  # type: ignore[union-attr]
+    # An order that answers a bar fills at the next open of its instrument, never in the bar that it answers.
+    assert (results.fills["ts_event"] >= results.orders["ts"].min()).all()
+    table = [line for line in told.splitlines() if line.startswith("| ")]
+    assert len(table) == 3
+    net = float(table[1].split("|")[2].replace(",", ""))
+    assert net == pytest.approx(results.headline.net, abs=0.51)
+
+
+def test_python_strategy(tmp_path: Path) -> None:
+    told = run(tmp_path, EXAMPLES / "03_python_strategy.py", "--small")
+    assert "market maker in Python" in told
+    results = Results.load(tmp_path / "runs/market_maker/run")
+    assert results.fills.filter(results.fills["liquidity"] == "maker").height > 0
+
+
+def test_run_file(tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLES / "04_run_file", tmp_path / "example", ignore=shutil.ignore_patterns("*.itch"))
+    folder = tmp_path / "example"
+    commands = [
+        line.removeprefix("#     helios ").split()
+        for line in (folder / "run.toml").read_text(encoding="utf-8").splitlines()
+        if line.startswith("#     helios ")
+    ]
+    assert [command[0] for command in commands] == ["simulate", "backtest"]
+    run(folder, *HELIOS, *commands[0])
+    told = json.loads(run(folder, *HELIOS, *commands[1][:-1], tmp_path / "out", "--json"))
+    assert told["fills"] > 0
+    assert told["warnings"] == []
+    results = Results.load(tmp_path / "out")
+    assert results.orders["ts"].min().isoformat() >= "2026-01-05T14:40:00"  # type: ignore[union-attr]

@@ -1,0 +1,439 @@
+"""Strategies in Python: what they are called with and when, what they may wish, and how their mistakes come back."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import helios as hx
+import polars as pl
+import pytest
+from helios.errors import ArgumentError, HeliosError
+from helios.research.replay import replay
+
+SECOND = 1_000_000_000
+T0 = datetime(2026, 1, 5, 14, 30)
+NS0 = int(T0.replace(tzinfo=UTC).timestamp()) * SECOND
+
+Quote = tuple[float, str, float | None, int, float | None, int]
+
+
+def at(seconds: float) -> int:
+    return NS0 + round(seconds * SECOND)
+
+
+def quotes(*rows: Quote) -> hx.data.ColumnSource:  # type: ignore[name-defined]
+    """Seconds after 14:30, symbol, bid, its size, ask, its size."""
+    table = [
+        {"ts": T0 + timedelta(seconds=s), "symbol": sym, "bid": b, "bid_size": n, "ask": a, "ask_size": m}
+        for s, sym, b, n, a, m in rows
+    ]
+    return hx.quotes(pl.DataFrame(table))
+
+
+def trades(*rows: tuple[float, str, float, int, str | None]) -> hx.data.ColumnSource:  # type: ignore[name-defined]
+    table = [
+        {"ts": T0 + timedelta(seconds=s), "symbol": sym, "price": p, "size": n, "aggressor": side}
+        for s, sym, p, n, side in rows
+    ]
+    return hx.trades(pl.DataFrame(table, schema_overrides={"aggressor": pl.String}))
+
+
+KO = quotes(
+    (0, "KO", 10.00, 100, 10.02, 100),
+    (1, "KO", 10.01, 100, 10.03, 100),
+    (2, "KO", 11.00, 100, 11.02, 30),
+    (3, "KO", 11.00, 100, 11.04, 100),
+    (60, "KO", 10.40, 100, 10.42, 100),
+    (61, "KO", 10.40, 100, 10.42, 100),
+)
+
+
+class Log(hx.Strategy):
+    """Writes down every call."""
+
+    name = "log"
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def on_start(self) -> None:
+        self.calls.append(("start",))
+
+    def on_book(self, book: Any) -> None:
+        self.calls.append(("book", book.ts, book.symbol, book.bid, book.bid_size, book.ask, book.ask_size))
+
+    def on_trade(self, trade: Any) -> None:
+        self.calls.append(("trade", trade.ts, trade.symbol, trade.price, trade.size, trade.aggressor))
+
+    def on_bar(self, bar: Any) -> None:
+        prices = (bar.open, bar.high, bar.low, bar.close)
+        self.calls.append(("bar", bar.ts, bar.symbol, *prices, bar.volume, bar.span))
+
+    def on_fill(self, fill: Any) -> None:
+        self.calls.append(("fill", fill.ts, fill.symbol, fill.side, fill.price, fill.quantity, fill.position))
+
+
+class Script(hx.Strategy):
+    """Does something at the n-th quote, and keeps its fills."""
+
+    name = "script"
+
+    def __init__(self, *steps: Any) -> None:
+        self.steps = steps
+        self.seen = 0
+        self.fills: list[tuple[Any, ...]] = []
+        self.ids: list[int] = []
+
+    def on_book(self, book: Any) -> None:
+        step = self.steps[self.seen] if self.seen < len(self.steps) else None
+        self.seen += 1
+        if step is not None:
+            done = step(self)
+            if done is not None:
+                self.ids.append(done)
+
+    def on_fill(self, fill: Any) -> None:
+        self.fills.append(
+            (fill.order, fill.ts, fill.side, fill.price, fill.quantity, fill.fee, fill.position, fill.realised)
+        )
+
+
+# ---- calls -----------------------------------------------------------------------------------------------------------
+
+
+def test_quotes_trades_and_bars_come_in_time_order_with_their_values() -> None:
+    bars = pl.DataFrame(
+        {
+            "ts": [T0 + timedelta(seconds=s) for s in (2, 62)],
+            "symbol": ["KO", "KO"],
+            "open": [10.0, 10.1],
+            "high": [10.3, 10.1],
+            "low": [9.9, 10.0],
+            "close": [10.2, 10.05],
+            "volume": [1_000, 50],
+        }
+    )
+    log = Log()
+    hx.Backtest(
+        data=[
+            quotes((0, "KO", 10.0, 100, 10.02, 200), (1, "KO", None, 0, 10.02, 300)),
+            trades((0.5, "KO", 10.02, 7, "buy"), (1, "PEP", 20.5, 3, None), (3, "KO", 9.5, 1, "sell")),
+            hx.bars(bars),
+        ],
+        strategy=log,
+    ).run()
+    start, first, second, third, *rest = log.calls
+    assert start == ("start",)
+    assert first == ("book", at(0), "KO", 10.0, 100.0, 10.02, 200.0)
+    assert second == ("trade", at(0.5), "KO", 10.02, 7.0, 1)
+    assert third[:3] == ("book", at(1), "KO")
+    assert math.isnan(third[3])
+    assert third[4:] == (0.0, 10.02, 300.0)
+    assert rest == [
+        ("trade", at(1), "PEP", 20.5, 3.0, 0),
+        ("bar", at(2), "KO", 10.0, 10.3, 9.9, 10.2, 1_000.0, 60 * SECOND),
+        ("trade", at(3), "KO", 9.5, 1.0, -1),
+        ("bar", at(62), "KO", 10.1, 10.1, 10.0, 10.05, 50.0, 60 * SECOND),
+    ]
+
+
+def test_methods_that_are_not_overridden_are_not_called_and_views_are_live() -> None:
+    class Quiet(hx.Strategy):
+        name = "quiet"
+        seen: list[tuple[float, int]] = []  # noqa: RUF012
+
+        def on_trade(self, trade: Any) -> None:
+            self.seen.append((self.book("KO").mid, self.now))
+
+    quiet = Quiet()
+    hx.Backtest(
+        data=[KO, trades((0.5, "KO", 10, 1, None), (2.5, "KO", 11, 1, None))],
+        strategy=quiet,
+    ).run()
+    assert quiet.seen == [(pytest.approx(10.01), at(0.5)), (pytest.approx(11.01), at(2.5))]
+
+
+def test_a_market_order_takes_the_touch_and_its_fill_comes_before_the_next_quote() -> None:
+    class Buyer(Log):
+        name = "buyer"
+
+        def on_book(self, book: Any) -> None:
+            super().on_book(book)
+            if len(self.calls) == 2:
+                self.buy("KO", 50)
+
+    buyer = Buyer()
+    fees = hx.Fees(taker_per_share=0.003, taker_bp=0.5)
+    run = hx.Backtest(data=KO, strategy=buyer, venue=hx.Venue(fees=fees)).run()
+    assert [call[0] for call in buyer.calls] == ["start", "book", "fill", "book", "book", "book", "book", "book"]
+    assert buyer.calls[2] == ("fill", at(0), "KO", "buy", 10.02, 50.0, 50.0)
+    assert run.fills["fee"].to_list() == [pytest.approx(50 * 0.003 + 501 * 0.00005, abs=1e-6)]
+    assert buyer.position("KO") == 50.0
+
+
+def test_latency_delays_the_fill_and_the_price_is_that_of_arrival() -> None:
+    script = Script(lambda s: s.buy("KO", 10))
+    venue = hx.Venue(latency=hx.Latency(order="1500ms", report="250ms"))
+    run = hx.Backtest(data=KO, strategy=script, venue=venue).run()
+    # Sent at 0, there at 1.5 (after the second quote, before the third), known at 1.75.
+    (fill,) = script.fills
+    assert fill[1:5] == (at(1.5), "buy", 10.03, 10.0)
+    assert run.fills["ts"].to_physical().to_list() == [at(1.75)]
+    assert run.fills["ts_event"].to_physical().to_list() == [at(1.5)]
+
+
+def test_a_limit_order_rests_and_fills_as_maker_when_the_market_comes() -> None:
+    script = Script(lambda s: s.sell("KO", 20, 11.0))
+    run = hx.Backtest(data=KO, strategy=script, venue=hx.Venue(fees=hx.Fees(maker_per_share=-0.002))).run()
+    (fill,) = script.fills
+    assert fill[1:] == (at(2), "sell", 11.0, 20.0, -0.04, -20.0, 0.0)
+    assert run.fills["liquidity"].to_list() == ["maker"]
+
+
+def test_cancel_and_replace() -> None:
+    script = Script(
+        lambda s: s.sell("KO", 20, 12.0),
+        lambda s: s.replace("KO", s.ids[0], quantity=25, price=11.0),
+        None,
+        lambda s: s.buy("KO", 5, 9.0),
+        lambda s: s.cancel("KO", s.ids[1]),
+    )
+    run = hx.Backtest(data=KO, strategy=script).run()
+    assert [fill[1:5] for fill in script.fills] == [(at(2), "sell", 11.0, 25.0)]
+    assert run.orders["state"].to_list() == ["filled", "cancelled"]
+
+
+def test_a_target_is_reached_over_several_events() -> None:
+    script = Script(None, None, lambda s: s.target("KO", 50), None, lambda s: s.target("KO", -10))
+    run = hx.Backtest(data=KO, strategy=script).run()
+    # 30 are shown at 11.02; the rest is taken at the next event; then 60 are sold at 10.40.
+    got = [fill[1:5] for fill in script.fills]
+    assert got == [(at(2), "buy", 11.02, 30.0), (at(3), "buy", 11.04, 20.0), (at(60), "sell", 10.4, 60.0)]
+    realised = 30 * (10.40 - 11.02) + 20 * (10.40 - 11.04)
+    assert sum(fill[7] for fill in script.fills) == pytest.approx(realised, abs=1e-6)
+    assert run.positions["quantity"].to_list() == [-10.0]
+    assert run.positions["average_price"].to_list() == [10.4]
+
+
+def test_a_wish_in_on_start_is_sent_with_the_first_event() -> None:
+    class Eager(Script):
+        def on_start(self) -> None:
+            self.target("KO", 5)
+
+    eager = Eager()
+    hx.Backtest(data=KO, strategy=eager).run()
+    assert [fill[1:5] for fill in eager.fills] == [(at(0), "buy", 10.02, 5.0)]
+
+
+def test_fills_go_to_the_strategy_that_asked() -> None:
+    first, second = Script(lambda s: s.buy("KO", 10)), Script(None, lambda s: s.buy("KO", 20))
+    first.name, second.name = "first", "second"
+    run = hx.Backtest(data=KO, strategy=[first, second]).run()
+    assert [fill[4] for fill in first.fills] == [10.0]
+    assert [fill[4] for fill in second.fills] == [20.0]
+    assert (first.position("KO"), second.position("KO")) == (10.0, 20.0)
+    assert run.strategies["strategy"].to_list() == ["first", "second"]
+    assert run.positions["quantity"].to_list() == [30.0]
+
+
+def test_timers_are_multiples_of_their_period_each_strategy_its_own() -> None:
+    class Clock(hx.Strategy):
+        def __init__(self, name: str, timer: str | timedelta) -> None:
+            self.name, self.timer, self.rings = name, timer, list[int]()
+
+        def on_timer(self, now: int) -> None:
+            self.rings.append(now)
+
+    fast, slow = Clock("fast", "10s"), Clock("slow", timedelta(seconds=30))
+    run = hx.Backtest(data=KO, strategy=[fast, slow]).run()
+    assert fast.rings == [at(s) for s in (10, 20, 30, 40, 50, 60)]
+    assert slow.rings == [at(s) for s in (30, 60)]
+    assert run.meta["inputs"] == 6 + 6
+
+
+def test_before_start_views_are_kept_and_nothing_is_called() -> None:
+    class Late(Log):
+        def on_book(self, book: Any) -> None:
+            super().on_book(book)
+            if len(self.calls) == 2:
+                self.buy("KO", 1)
+
+    late = Late()
+    hx.Backtest(data=KO, strategy=late, start=T0 + timedelta(seconds=2)).run()
+    assert [call[:2] for call in late.calls[:3]] == [("start",), ("book", at(2)), ("fill", at(2))]
+
+
+# ---- limits ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_refused_wish_is_in_the_results_with_rule_limit_and_value() -> None:
+    script = Script(lambda s: s.buy("KO", 500), lambda s: s.buy("KO", 50, 12.0), lambda s: s.buy("KO", 0))
+    limits = hx.Limits(order_quantity=100, price_collar=0.05)
+    run = hx.Backtest(data=KO, strategy=script, limits=limits).run()
+    assert script.fills == []
+    rows = run.refusals.select("strategy", "instrument", "rule", "limit", "value").rows()
+    assert rows[0] == ("script", "KO", "order_quantity", 100.0, 500.0)
+    assert rows[1][:4] == ("script", "KO", "price_collar", 50_000.0)
+    assert rows[1][4] == pytest.approx((12.0 / 10.02 - 1) * 1e6, abs=1)
+    assert rows[2][2] == "invalid"
+
+
+def test_a_cancel_of_an_order_that_is_not_there_is_refused_not_fatal() -> None:
+    script = Script(lambda s: s.cancel("KO", 12345), lambda s: s.buy("KO", 1))
+    run = hx.Backtest(data=KO, strategy=script).run()
+    assert run.refusals["rule"].to_list() == ["invalid"]
+    assert len(script.fills) == 1
+
+
+# ---- mistakes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["on_start", "on_book", "on_trade", "on_bar", "on_fill", "on_timer"])
+def test_an_exception_arrives_as_itself_with_its_traceback(method: str, tmp_path: Path) -> None:
+    class Mistaken(hx.Strategy):
+        name = "mistaken"
+        timer = "1s"
+
+        def on_book(self, book: Any) -> None:
+            self.target("KO", 5)
+
+        def on_timer(self, now: int) -> None:
+            pass
+
+    def fail(self: Any, *_: Any) -> None:
+        raise ZeroDivisionError(f"in {method}")
+
+    fail.__name__ = fail.__qualname__ = method
+    cls = type("Mistaken", (Mistaken,), {method: fail})
+    bar = {"ts": [T0 + timedelta(seconds=5)], "symbol": ["KO"], "open": [10.0], "high": [10.0], "low": [10.0]}
+    bars = pl.DataFrame(bar | {"close": [10.0], "volume": [1]})
+    data = [KO, trades((0.5, "KO", 10, 1, None)), hx.bars(bars, span="1m")]
+    with pytest.raises(ZeroDivisionError, match=f"in {method}") as caught:
+        hx.Backtest(data=data, strategy=cls()).run(tmp_path / "run")
+    assert any(frame.name == "fail" for frame in traceback.extract_tb(caught.value.__traceback__))
+    # What went before is in the journal.
+    replayed = replay(tmp_path / "run")
+    assert replayed.difference is None
+    assert replayed.damage is not None
+    assert "did not close" in replayed.damage
+    assert (replayed.inputs > 0) == (method != "on_start")
+
+
+def test_the_journal_reaches_up_to_the_event_of_the_exception(tmp_path: Path) -> None:
+    def fail(_: Script) -> None:
+        raise RuntimeError("third quote")
+
+    script = Script(lambda s: s.buy("KO", 10), None, fail)
+    with pytest.raises(RuntimeError, match="third quote"):
+        hx.Backtest(data=KO, strategy=script).run(tmp_path / "run")
+    # Three quotes, the wish, acceptance and fill.
+    assert replay(tmp_path / "run").inputs == 6
+
+
+class Wrong(hx.Strategy):
+    name = "wrong"
+
+    def __init__(self, what: Any) -> None:
+        self.what = what
+
+    def on_book(self, book: Any) -> None:
+        self.what(self)
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        (lambda s: s.buy("KOO", 1), "no data for 'KOO'"),
+        (lambda s: s.buy(7, 1), "instrument 7 is none of the 1"),
+        (lambda s: s.buy(-1, 1), "instrument -1 is none of the 1"),
+        (lambda s: s.buy("KO", math.nan), "quantity nan is no number"),
+        (lambda s: s.buy("KO", 1e12), "quantity 1000000000000.0 is no number, or too large"),
+        (lambda s: s.sell("KO", 1, math.inf), "price inf is no number"),
+        (lambda s: s.target("KO", -math.inf), "quantity -inf is no number"),
+        (lambda s: s.replace("KO", 1, quantity=1, price=math.nan), "price nan is no number"),
+        (lambda s: s.position("PEP"), "no data for 'PEP'"),
+        (lambda s: s.book("PEP"), "no data for 'PEP'"),
+    ],
+)
+def test_a_wish_that_cannot_be_is_an_error_at_its_line(what: Any, says: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        hx.Backtest(data=KO, strategy=Wrong(what)).run()
+    assert says in str(caught.value)
+    assert "'wrong'" in str(caught.value)
+
+
+def test_a_timer_needs_its_method_and_the_method_its_timer() -> None:
+    class NoMethod(hx.Strategy):
+        timer = "1s"
+
+    class NoTimer(hx.Strategy):
+        def on_timer(self, now: int) -> None:
+            pass
+
+    for strategy in (NoMethod(), NoTimer()):
+        with pytest.raises(ArgumentError, match="a timer needs both"):
+            hx.Backtest(data=KO, strategy=strategy).run()
+
+
+def test_the_universe_is_a_list_of_known_symbols() -> None:
+    both = quotes((0, "KO", 10, 1, 11, 1), (1, "PEP", 20, 1, 21, 1), (2, "KO", 10, 1, 11, 2))
+    log = Log()
+    log.universe = ["PEP"]
+    hx.Backtest(data=both, strategy=log).run()
+    assert [call[2] for call in log.calls[1:]] == ["PEP"]
+    for universe, says in (
+        (["PEPS"], r"no data source has the symbol 'PEPS'; near ones: PEP"),
+        ("KO", r"like \['KO'\]"),
+    ):
+        log = Log()
+        log.universe = universe
+        with pytest.raises(ArgumentError, match=says):
+            hx.Backtest(data=both, strategy=log).run()
+
+
+def test_what_is_no_strategy_is_refused() -> None:
+    for wrong in (None, 3, "pairs", Log, [hx.mid("KO")], [[3]], []):
+        with pytest.raises(ArgumentError, match="strategy"):
+            hx.Backtest(data=KO, strategy=wrong).run()  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="two strategies are named 'log'"):
+        hx.Backtest(data=KO, strategy=[Log(), Log()]).run()
+
+
+def test_a_strategy_that_answers_every_fill_is_stopped_with_advice() -> None:
+    class Loop(hx.Strategy):
+        name = "loop"
+
+        def on_book(self, book: Any) -> None:
+            self.buy("KO", 1)
+
+        def on_fill(self, fill: Any) -> None:
+            (self.sell if fill.side == "buy" else self.buy)("KO", 1)
+
+    deep = quotes((0, "KO", 10, 10**6, 11, 10**6), (1, "KO", 10, 10**6, 11, 10**6))
+    with pytest.raises(HeliosError, match="give the venue a latency"):
+        hx.Backtest(data=deep, strategy=Loop()).run()
+
+
+# ---- replay ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_replay_needs_no_class(tmp_path: Path) -> None:
+    script = Script(
+        lambda s: s.buy("KO", 50),
+        lambda s: s.sell("KO", 500, 11.0),
+        lambda s: s.target("KO", -20),
+        lambda s: s.cancel("KO", s.ids[1]),
+        lambda s: s.buy("KO", 10**6),
+    )
+    limits = hx.Limits(order_quantity=1_000)
+    run = hx.Backtest(data=KO, strategy=script, limits=limits).run(tmp_path / "run")
+    assert len(script.fills) > 2
+    assert run.refusals.height == 1
+    replayed = replay(tmp_path / "run")
+    assert replayed.identical, replayed.problem
+    assert replayed.digest == run.meta["digest"]
+    assert (replayed.inputs, replayed.outputs) == (run.meta["inputs"], run.meta["outputs"])
