@@ -30,6 +30,7 @@ import os
 import sys
 import tomllib
 from datetime import date as Date
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -48,7 +49,7 @@ class _Table(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class DataTable(_Table):
-    """[[data]]"""  # noqa: D400
+    """[[data]]"""
 
     kind: Literal["itch", "bars", "quotes", "trades", "lobster"]
     path: str
@@ -63,7 +64,7 @@ class DataTable(_Table):
 
 
 class StrategyTable(_Table):
-    """[strategy]"""  # noqa: D400
+    """[strategy]"""
 
     kind: Literal["pairs", "class"]
     pairs: list[tuple[str, str, float]] | None = None
@@ -79,7 +80,7 @@ class StrategyTable(_Table):
 
 
 class VenueTable(_Table):
-    """[venue]"""  # noqa: D400
+    """[venue]"""
 
     order_latency: str | None = None
     report_latency: str | None = None
@@ -94,14 +95,14 @@ class VenueTable(_Table):
 
 
 class ExecutionTable(_Table):
-    """[execution]"""  # noqa: D400
+    """[execution]"""
 
     style: Literal["auto", "touch", "market"] = "auto"
     ticks: int = 0
 
 
 class LimitsTable(_Table):
-    """[limits]"""  # noqa: D400
+    """[limits]"""
 
     order_quantity: float | None = None
     order_notional: float | None = None
@@ -122,6 +123,7 @@ class RunTable(_Table):
     seed: int | None = None
     tick: float = 0.01
     lot: float = 1.0
+    start: datetime | None = None
     sample: str = "1m"
     marks: str | None = "1m"
     latency: bool = False
@@ -207,6 +209,7 @@ def _build(table: RunTable, file: Path) -> Backtest:
         cash=table.cash,
         tick=table.tick,
         lot=table.lot,
+        start=table.start,
         name=table.name or file.stem,
         sample=table.sample,
         marks=table.marks,

@@ -168,6 +168,15 @@ def test_a_toml_and_the_same_in_python_have_one_digest(folder: Path) -> None:
     assert len(digests) == 1
 
 
+@pytest.mark.parametrize("start", ["2026-01-05T14:35:00", "2026-01-05T14:35:00Z", '"2026-01-05T09:35:00-05:00"'])
+def test_a_start_is_a_moment(folder: Path, start: str) -> None:
+    whole = load_run(write(folder, WHOLE)).run()
+    late = load_run(write(folder, WHOLE.replace("seed = 3", f"seed = 3\nstart = {start}"))).run()
+    assert 0 < late.fills.height < whole.fills.height
+    assert late.fills["ts"].dt.replace_time_zone(None).min() >= T0 + timedelta(minutes=5)
+    assert late.signals.height == whole.signals.height
+
+
 def test_pairs_come_from_a_file_too(folder: Path) -> None:
     (folder / "pairs.csv").write_text("a,b,beta,note\nKO,PEP,0.4,x\nPEP,KO,2,y\n")
     text = WHOLE.replace('pairs = [["KO", "PEP", 0.4]]', 'file = "pairs.csv"')

@@ -15,12 +15,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from helios.data import ColumnSource, bars, quotes, trades
 from helios.data.columns import fixed_point, local_to_utc, shortest_decimal
 from helios.errors import ArgumentError, DataError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 MINUTE = 60_000_000_000

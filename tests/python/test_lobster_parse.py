@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
-
 from helios.data import lobster, lobster_check, orderbook
 from helios.errors import ArgumentError, DataError
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 GOOG = Path(__file__).resolve().parents[2].parent / "shared/data/lobster/LOBSTER_SampleFile_GOOG_2012-06-21_10.zip"
 STEM = "KO_2012-06-21_34200000_57600000"

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from rich.console import Console
-
 from helios.errors import RunError
 from helios.research import charts, report, text
 from helios.research.report import render, write_report
 from helios.research.results import Results
 from helios.research.summary import print_summary
+from rich.console import Console
 
 OPEN_NS = int(datetime(2024, 3, 14, 13, 30, tzinfo=UTC).timestamp()) * 10**9
 SECOND = 10**9

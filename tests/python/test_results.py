@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from helios.errors import DataError, RunError
 from helios.research import results as r
 from helios.research.results import Names, Results, prepare_folder, round_trips
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 MINUTE = 60 * 10**9
 DAY = 1440 * MINUTE
@@ -133,15 +132,31 @@ def test_a_month_is_measured_by_days() -> None:
     assert run.headline.sharpe.note == "21 1-day P&L changes, annualised by √252"
 
 
-def test_half_an_hour_is_measured_by_minutes_and_scaled_as_half_an_hour_a_day() -> None:
+def test_half_hours_are_measured_by_five_minutes_and_scaled_as_half_an_hour_a_day() -> None:
     rng = np.random.default_rng(2)
-    net = rng.normal(0.0, 1.0, 1801).cumsum()
-    run = Results(equity=equity([T0 + i * 10**9 for i in range(1801)], net))
-    last_of_minute = np.append(net[59::60], net[-1])  # 30 whole minutes and the first second of the next
-    changes = np.diff(last_of_minute)
-    assert changes.size == 30
-    assert run.headline.sharpe.value == pytest.approx(changes.mean() / changes.std(ddof=1) * math.sqrt(252 * 30))
-    assert run.headline.sharpe.note == "30 1-minute P&L changes, annualised by √(252·30); 1 day seen"
+    net = rng.normal(0.0, 1.0, 5 * 1800).cumsum()
+    day = 86_400 * 10**9
+    run = Results(equity=equity([T0 + d * day + i * 10**9 for d in range(5) for i in range(1800)], net))
+    changes = np.diff(net[299::300])  # the last sample of each of 30 spans of five minutes
+    assert changes.size == 29
+    expected = changes.mean() / changes.std(ddof=1) * math.sqrt(252 * 29 / 5)
+    assert run.headline.sharpe.value == pytest.approx(expected)
+    assert run.headline.sharpe.note == "29 5-minute P&L changes, annualised by √(252·5.8); 5 days seen"
+
+
+def test_one_day_says_nothing_about_a_year() -> None:
+    run = Results(equity=equity([T0 + i * 10**9 for i in range(1801)], np.arange(1801.0)))
+    assert run.headline.sharpe.value is None
+    assert run.headline.sharpe.note == "1 day of trading: an annualised figure needs 5"
+
+
+def test_what_came_before_the_start_of_trading_does_not_dilute_the_ratio() -> None:
+    day = 86_400 * 10**9
+    net = np.concatenate([np.zeros(40), np.random.default_rng(3).normal(1.0, 2.0, 41).cumsum()])
+    stamps = [T0 + i * day for i in range(81)]
+    run = Results(equity=equity(stamps, net), meta={"trade_from": stamps[40]})
+    changes = np.diff(net[40:])
+    assert run.headline.sharpe.value == pytest.approx(changes.mean() / changes.std(ddof=1) * math.sqrt(252))
 
 
 def test_ten_minutes_have_no_sharpe_ratio() -> None:

@@ -7,7 +7,7 @@ use helios_types::{
 };
 
 /// What a market event changed, as a set of flags.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Touched(pub u8);
 
 impl Touched {
@@ -64,7 +64,7 @@ pub struct View {
     pub status: TradingStatus,
     /// The venue's stamp of the last event.
     pub ts_event: Nanos,
-    /// The last event left the best bid above the best ask.
+    /// The best bid is above the best ask during continuous trading, and that was reported.
     crossed: bool,
 }
 
@@ -175,6 +175,10 @@ impl Markets {
                 Touched::STATUS
             }
             Update::TradeBreak { .. } => Touched::NOTHING,
+            // A print without a price would become the last price; the book must not change without it.
+            Update::ExecuteAt { order, price, printable: true, .. } if price.0 <= 0 || !price.is_defined() => {
+                return self.count(fault(QualityKind::BadValue, order));
+            }
             _ => match self.books.apply(id, &market.update) {
                 Ok(change) => {
                     let mut touched = Touched::NOTHING;
@@ -184,7 +188,8 @@ impl Markets {
                         touched = Touched::TOP;
                     }
                     match (market.update, change) {
-                        (Update::Execute { quantity, .. }, Some(change)) => {
+                        // An order without a price that trades "at its own price" says nothing of the price.
+                        (Update::Execute { quantity, .. }, Some(change)) if change.price.is_defined() => {
                             touched.and(self.printed(id, change.price, quantity, Some(change.side.opposite())))
                         }
                         (Update::ExecuteAt { price, quantity, printable: true, .. }, Some(change)) => {
@@ -220,10 +225,15 @@ impl Markets {
         self.clock = self.clock.max(market.ts_event);
         let view = self.views.get_mut(market.instrument.index())?;
         let was_crossed = view.crossed;
-        view.crossed = view.top.is_crossed() && view.top.bid.price > view.top.ask.price;
+        // Locked is no fault, and before the open or in a halt crossed is none either.
+        view.crossed = view.status == TradingStatus::Trading
+            && view.top.is_crossed()
+            && view.top.bid.price > view.top.ask.price
+            // One fault an event: what is not reported now is reported by the next event.
+            && (was_crossed || !backwards);
         let kind = if backwards {
             QualityKind::TimeBackwards
-        } else if view.crossed && !was_crossed && view.status == TradingStatus::Trading {
+        } else if view.crossed && !was_crossed {
             QualityKind::Crossed
         } else {
             return None;
@@ -273,8 +283,12 @@ impl Digest for Markets {
             for x in [bar.open.0, bar.high.0, bar.low.0, bar.close.0, bar.volume.0] {
                 hasher.i64(x);
             }
-            hasher.u64(view.status as u64);
+            hasher.u64(view.status as u64 * 2 + u64::from(view.crossed));
+            hasher.u64(view.ts_event.0);
         }
         hasher.u64(self.clock.0);
+        for count in self.faults {
+            hasher.u64(count);
+        }
     }
 }

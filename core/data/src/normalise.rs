@@ -1,4 +1,8 @@
 //! Venue messages -> normalised events.
+//!
+//! A message whose letters or numbers mean nothing (a side that is neither `B` nor `S`, more shares than fit) becomes an
+//! event with quantity zero, which [`crate::Markets`] refuses and counts: it is never guessed at and never lost.
+//! Absent on purpose: administration. An operational halt (`h`) stops one market center and not the instrument.
 
 use std::collections::BTreeMap;
 
@@ -59,26 +63,36 @@ fn shares(raw: u32) -> Quantity {
     Quantity::whole(i64::from(raw))
 }
 
-fn side(indicator: u8) -> Side {
-    if indicator == b'B' { Side::Buy } else { Side::Sell }
+/// Side and quantity of a new order; zero shares for a letter that is no side.
+#[inline]
+fn sized(indicator: u8, raw: u32) -> (Side, Quantity) {
+    match indicator {
+        b'B' => (Side::Buy, shares(raw)),
+        b'S' => (Side::Sell, shares(raw)),
+        _ => (Side::Sell, Quantity::ZERO),
+    }
+}
+
+fn add(order: u64, (side, quantity): (Side, Quantity), raw_price: u32) -> Update {
+    Update::Add { order, side, price: price4(raw_price), quantity }
+}
+
+/// The shares of a cross; zero when they do not fit.
+fn cross_shares(raw: u64) -> Quantity {
+    let units = i64::try_from(raw).ok().and_then(|raw| raw.checked_mul(helios_types::QUANTITY_SCALE));
+    Quantity(units.unwrap_or(0))
 }
 
 /// What a message does to a book or says of a trade; `None` for administration.
 #[inline]
 pub fn update(message: &Message<'_>) -> Option<Update> {
     Some(match message {
-        Message::AddOrder(m) => Update::Add {
-            order: m.order_reference_number(),
-            side: side(m.buy_sell_indicator()),
-            price: price4(m.price()),
-            quantity: shares(m.shares()),
-        },
-        Message::AddOrderMpid(m) => Update::Add {
-            order: m.order_reference_number(),
-            side: side(m.buy_sell_indicator()),
-            price: price4(m.price()),
-            quantity: shares(m.shares()),
-        },
+        Message::AddOrder(m) => {
+            add(m.order_reference_number(), sized(m.buy_sell_indicator(), m.shares()), m.price())
+        }
+        Message::AddOrderMpid(m) => {
+            add(m.order_reference_number(), sized(m.buy_sell_indicator(), m.shares()), m.price())
+        }
         Message::OrderExecuted(m) => Update::Execute {
             order: m.order_reference_number(),
             quantity: shares(m.executed_shares()),
@@ -111,7 +125,7 @@ pub fn update(message: &Message<'_>) -> Option<Update> {
         // A cross without shares is an announcement, not a trade.
         Message::CrossTrade(m) if m.cross_shares() > 0 => Update::Trade {
             price: price4(m.cross_price()),
-            quantity: Quantity(i64::try_from(m.cross_shares()).ok()?.checked_mul(helios_types::QUANTITY_SCALE)?),
+            quantity: cross_shares(m.cross_shares()),
             aggressor: None,
             kind: TradeKind::Cross,
             trade: m.match_number(),

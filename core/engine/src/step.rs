@@ -2,7 +2,7 @@
 
 use helios_data::{Touched, View};
 use helios_execution::Touch;
-use helios_types::{Event, Input, InstrumentId, Market, Output, Quality, QualityKind};
+use helios_types::{Control, Event, Input, InstrumentId, Market, Output, Quality, QualityKind, TradingStatus};
 
 use crate::state::State;
 
@@ -15,15 +15,18 @@ pub fn step(state: &mut State, input: &Input, out: &mut Vec<Output>) {
     assert!(input.ts >= state.now, "the engine's clock went back at input {}: the driver must not let it", input.seq);
     state.now = input.ts;
     state.touched = Touched::NOTHING;
+    state.risk.clock(input.ts);
     match &input.event {
         Event::Market(market) => on_market(state, market, out),
-        Event::Report(report) => state.orders.report(report, &mut state.risk, out),
+        Event::Report(report) => state.orders.report(input.ts, report, &mut state.risk, out),
         Event::Intent(intent) => state.orders.wish(input.ts, intent, &mut state.risk, out),
         Event::Timer(_) => {}
-        Event::Control(control) => state.risk.control(*control),
+        Event::Control(control) => on_control(state, *control, out),
     }
     if let Some(breach) = state.risk.supervise() {
         out.push(Output::Breach(breach));
+        // What rests could still make a position larger; what reduces one is wished again.
+        state.orders.cancel_resting(out);
     }
     while let Some(instrument) = state.orders.next_due() {
         work(state, instrument, out);
@@ -41,10 +44,17 @@ fn on_market(state: &mut State, market: &Market, out: &mut Vec<Output>) {
     if let Some(quality) = state.markets.judge(market) {
         out.push(Output::Quality(quality));
     }
-    if touched == Touched::NOTHING || touched == Touched::STATUS {
-        return;
+    if touched != Touched::NOTHING && touched != Touched::STATUS {
+        evaluate(state, id, touched, out);
     }
-    if state.risk.mark(state.now, id, state.markets.view(id).mark()).is_err() {
+    if touched != Touched::NOTHING && state.orders.is_hungry(id) {
+        work(state, id, out);
+    }
+}
+
+#[inline]
+fn evaluate(state: &mut State, id: InstrumentId, touched: Touched, out: &mut Vec<Output>) {
+    if state.risk.mark(id, state.markets.view(id).mark()).is_err() {
         out.push(Output::Quality(Quality { instrument: id, kind: QualityKind::BadValue, detail: 0 }));
     }
     state.graph.evaluate(state.now, id, touched, &state.markets, &mut state.intents, &mut state.changes);
@@ -55,14 +65,21 @@ fn on_market(state: &mut State, market: &Market, out: &mut Vec<Output>) {
     for intent in state.intents.drain(..) {
         state.orders.wish(state.now, &intent, &mut state.risk, out);
     }
-    if state.orders.is_hungry(id) {
-        work(state, id, out);
+}
+
+fn on_control(state: &mut State, control: Control, out: &mut Vec<Output>) {
+    state.risk.control(control);
+    if control == Control::Kill {
+        state.orders.cancel_resting(out);
     }
 }
 
+/// Wishes of an instrument that does not trade wait until it does.
 fn work(state: &mut State, instrument: InstrumentId, out: &mut Vec<Output>) {
-    let touch = touch(state.markets.view(instrument));
-    state.orders.work(state.now, instrument, touch, &mut state.risk, out);
+    let view = state.markets.view(instrument);
+    if view.status == TradingStatus::Trading {
+        state.orders.work(state.now, instrument, touch(view), &mut state.risk, out);
+    }
 }
 
 fn touch(view: &View) -> Touch {

@@ -4,11 +4,14 @@
 //! inside, and sends the rest as one order through the risk gate. What comes back moves orders through the table in
 //! [`lifecycle`] and is shared out to the strategies that wanted it.
 //! Bounded by [`MAX_OPEN_ORDERS`]; a wish beyond it is refused.
+//! An execution is money: it is booked also when it comes late or takes more than the order has, and one that cannot be
+//! booked pauses trading.
 //! Absent on purpose: prices' origin (the caller passes a [`Touch`]), venues, and threads.
 
 mod gateway;
 pub mod lifecycle;
 mod orders;
+mod used;
 
 pub use gateway::{EncodeError, MAX_BYTES, OuchGateway};
-pub use orders::{CALLER_IDS, Counts, MAX_OPEN_ORDERS, Orders, Style, Touch};
+pub use orders::{CALLER_IDS, Counts, MAX_ENDED_ORDERS, MAX_OPEN_ORDERS, Orders, Style, Touch};

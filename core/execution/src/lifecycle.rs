@@ -49,7 +49,7 @@ const TABLE: [[Next; HAPPENINGS]; STATES] = [
 /* Accepted */      [No,           To(PartlyFilled),   To(Filled), To(CancelPending), To(Cancelled), To(ReplacePending), No,      No,           No],
 /* PartlyFilled */  [No,           To(PartlyFilled),   To(Filled), To(CancelPending), To(Cancelled), To(ReplacePending), No,      No,           No],
 /* Filled */        [No,           No,                 No,         No,                No,            No,                 No,      No,           No],
-/* CancelPending */ [To(CancelPending), To(CancelPending), To(Filled), No,            To(Cancelled), No,                 Working, To(Rejected), Working],
+/* CancelPending */ [To(CancelPending), To(CancelPending), To(Filled), No,            To(Cancelled), No,       To(CancelPending), To(Rejected), Working],
 /* Cancelled */     [No,           No,                 No,         No,                No,            No,                 No,      No,           No],
 /* ReplacePending */[To(ReplacePending), To(ReplacePending), To(Filled), To(CancelPending), To(Cancelled), No,           Working, To(Rejected), Working],
 /* Rejected */      [No,           No,                 No,         No,                No,            No,                 No,      No,           No],

@@ -1,21 +1,25 @@
 //! Wishes, working orders, and who gets what of a fill.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use helios_risk::{Risk, Wish};
+use helios_risk::{Risk, Share, Wish};
 use helios_types::{
-    Cash, Digest, Fill, Hasher, InstrumentId, Intent, IntentKind, Liquidity, NANOS_PER_SECOND, Nanos, Order, OrderId,
-    OrderState, Output, Price, Quality, QualityKind, Quantity, Refusal, RejectReason, Report, ReportKind, Rule, Side,
-    StateChange, StrategyId, TimeInForce,
+    Breach, Cash, Control, Digest, Fill, Hasher, InstrumentId, Intent, IntentKind, Liquidity, NANOS_PER_SECOND, Nanos,
+    Order, OrderId, OrderState, Output, Overflow, Price, Quality, QualityKind, Quantity, Refusal, RejectReason, Report,
+    ReportKind, Rule, Side, StateChange, TimeInForce, round_down_to_tick, round_up_to_tick,
 };
 
 use crate::lifecycle::{Happening, next};
+use crate::used::Used;
 
 /// Orders working at once; a wish beyond it is refused.
 pub const MAX_OPEN_ORDERS: usize = 1 << 16;
 
 /// Identifiers from here on are for callers ([`IntentKind::Order`]); those below are given by execution itself.
 pub const CALLER_IDS: u64 = 1 << 31;
+
+/// Ended orders that are remembered, so that an execution reported late is still booked; older ones are forgotten.
+pub const MAX_ENDED_ORDERS: usize = 1 << 10;
 
 /// After a refusal or a reject an instrument's wishes wait this long before they are tried again.
 const RETRY_AFTER_NS: u64 = NANOS_PER_SECOND;
@@ -41,30 +45,58 @@ pub struct Touch {
     pub mark: Price,
 }
 
-/// One working order.
-#[derive(Clone, Copy, Debug)]
+/// One order: working, or ended a while ago.
+#[derive(Clone, Debug)]
 struct Working {
     order: Order,
     state: OrderState,
     filled: Quantity,
     /// Sent for all strategies together; its fills are shared out.
     netted: bool,
+    /// The account of its strategy.
+    account: u32,
     /// Quantity and price asked for by a replace that is on its way.
     asked: Option<(Quantity, Price)>,
+    /// Numbers of the executions booked, so that none is booked twice.
+    executions: Vec<u64>,
 }
 
 impl Working {
-    fn open(&self) -> Quantity {
-        Quantity(self.order.quantity.0 - self.filled.0)
+    /// What is reserved for it at the gate: what can still fill, also by a replace that is on its way.
+    fn room(&self) -> Quantity {
+        if self.state.is_done() {
+            return Quantity::ZERO;
+        }
+        let total = self.asked.map_or(self.order.quantity, |(quantity, _)| quantity.max(self.order.quantity));
+        Quantity((total.0 - self.filled.0).max(0))
+    }
+
+    /// Books `quantity` as filled; true when something is left. More than the total shows that a replace under way is
+    /// in force already.
+    fn take(&mut self, quantity: Quantity, execution: u64) -> bool {
+        self.filled = Quantity(self.filled.0.saturating_add(quantity.0));
+        self.executions.push(execution);
+        if let Some((asked, _)) = self.asked
+            && self.filled > self.order.quantity
+        {
+            self.order.quantity = self.order.quantity.max(asked);
+        }
+        self.filled < self.order.quantity
     }
 }
 
 /// What one strategy wants to hold.
 #[derive(Clone, Copy, Debug)]
 struct Claim {
-    strategy: StrategyId,
     account: u32,
     want: Quantity,
+}
+
+impl Claim {
+    /// What is missing: bought when positive.
+    fn lacks(&self, risk: &Risk) -> i128 {
+        i128::from(self.want.0) - i128::from(risk.accounts()[self.account as usize].position.quantity.0)
+    }
 }
 
 /// One instrument's wishes.
@@ -82,8 +114,14 @@ struct Desk {
 pub struct Orders {
     working: BTreeMap<OrderId, Working>,
     desks: Vec<Desk>,
-    /// Instruments with a new wish since [`Orders::next_due`] last gave them out.
-    due: Vec<InstrumentId>,
+    /// Instruments with a new wish, first come first served; empty between steps.
+    due: VecDeque<InstrumentId>,
+    /// The last orders that ended, oldest first.
+    ended: VecDeque<Working>,
+    /// Identifiers that callers have used.
+    used: Used,
+    /// Emptied within each booking; kept to keep its memory.
+    shares: Vec<Share>,
     ticks: Vec<Price>,
     next_id: u64,
     style: Style,
@@ -99,10 +137,13 @@ pub struct Counts {
     pub refused: u64,
     /// Executions booked.
     pub fills: u64,
-    /// Quantity crossed between strategies without an order.
+    /// Times that opposite wishes of strategies were crossed without an order.
     pub transfers: u64,
     /// Orders rejected by the venue.
     pub rejected: u64,
+    /// Executions that could not be booked: of an order that is not known, or of a price or amount that cannot be.
+    /// Each one pauses trading, because positions are no longer what the venue says.
+    pub unbooked: u64,
 }
 
 impl Orders {
@@ -111,7 +152,10 @@ impl Orders {
         Self {
             working: BTreeMap::new(),
             desks: vec![Desk::default(); ticks.len()],
-            due: Vec::new(),
+            due: VecDeque::new(),
+            ended: VecDeque::new(),
+            used: Used::default(),
+            shares: Vec::new(),
             ticks,
             next_id: 1,
             style,
@@ -137,19 +181,22 @@ impl Orders {
         }
         match kind {
             IntentKind::Target { position } => {
-                let account = risk.account(strategy, instrument);
-                self.due.push(instrument);
+                let Some(account) = risk.account(strategy, instrument) else {
+                    return self.refuse(invalid(intent), out);
+                };
+                self.due.push_back(instrument);
                 let desk = &mut self.desks[instrument.index()];
                 desk.hungry = true;
                 // A new wish is a new chance.
                 desk.not_before = Nanos(0);
-                match desk.claims.iter_mut().find(|claim| claim.strategy == strategy) {
+                match desk.claims.iter_mut().find(|claim| claim.account == account) {
                     Some(claim) => claim.want = position,
-                    None => desk.claims.push(Claim { strategy, account, want: position }),
+                    None => desk.claims.push(Claim { account, want: position }),
                 }
             }
             IntentKind::Order { id, side, quantity, price, time_in_force } => {
-                if id.0 < CALLER_IDS || self.working.contains_key(&id) {
+                // A number is used up even when the gate refuses: callers count upwards, whatever happens.
+                if id.0 < CALLER_IDS || !self.used.claim(id.0) {
                     return self.refuse(invalid(intent), out);
                 }
                 let wish = Wish { strategy, instrument, side, quantity, price, time_in_force };
@@ -165,7 +212,7 @@ impl Orders {
     /// An instrument with a new wish; the caller then calls [`Orders::work`] for it.
     #[inline]
     pub fn next_due(&mut self) -> Option<InstrumentId> {
-        self.due.pop()
+        self.due.pop_front()
     }
 
     /// True when [`Orders::work`] has something to do for the instrument.
@@ -180,22 +227,29 @@ impl Orders {
         if !desk.hungry || desk.busy || now < desk.not_before || !touch.mark.is_defined() {
             return;
         }
-        self.cross(now, instrument, touch.mark, risk, out);
+        if self.cross(now, instrument, touch.mark, risk, out).is_err() {
+            out.push(Output::Quality(Quality { instrument, kind: QualityKind::BadValue, detail: 0 }));
+            self.desks[instrument.index()].not_before = now.plus(RETRY_AFTER_NS);
+            return;
+        }
         let desk = &mut self.desks[instrument.index()];
-        let lacking = |claim: &Claim| claim.want.0 - risk.accounts()[claim.account as usize].position.quantity.0;
-        let short: i64 = desk.claims.iter().map(lacking).sum();
-        let Some(first) = desk.claims.iter().find(|claim| lacking(claim) != 0) else {
+        let short: i128 = desk.claims.iter().map(|claim| claim.lacks(risk)).sum();
+        let lot = i128::from(risk.lot_of(instrument).0);
+        let lots = short.abs() / lot * lot;
+        let Some(first) = desk.claims.iter().find(|claim| lots > 0 && claim.lacks(risk) != 0) else {
+            // Nothing is lacking, or less than can be ordered.
             desk.hungry = false;
             return;
         };
-        assert!(short != 0, "after crossing, what is lacking has one sign");
-        let side = Side::of(Quantity(short));
+        let side = if short > 0 { Side::Buy } else { Side::Sell };
         let Some((price, time_in_force)) = self.style.price(side, touch, self.ticks[instrument.index()]) else {
             // No far side to meet: wait for the next event.
             return;
         };
-        let strategy = first.strategy;
-        let wish = Wish { strategy, instrument, side, quantity: Quantity(short.abs()), price, time_in_force };
+        let strategy = risk.accounts()[first.account as usize].strategy;
+        // What does not fit an order is more than any limit: the gate says so.
+        let quantity = Quantity(i64::try_from(lots).unwrap_or(i64::MAX));
+        let wish = Wish { strategy, instrument, side, quantity, price, time_in_force };
         let id = OrderId(self.next_id);
         if self.send(now, wish, id, true, risk, out) {
             self.next_id += 1;
@@ -206,33 +260,45 @@ impl Orders {
     }
 
     /// Moves shares between strategies whose wishes are opposite, at the mark and without a fee.
-    fn cross(&mut self, now: Nanos, instrument: InstrumentId, mark: Price, risk: &mut Risk, out: &mut Vec<Output>) {
+    fn cross(
+        &mut self,
+        now: Nanos,
+        instrument: InstrumentId,
+        mark: Price,
+        risk: &mut Risk,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Overflow> {
         let claims = &self.desks[instrument.index()].claims;
-        let lacking =
-            |risk: &Risk, claim: &Claim| claim.want.0 - risk.accounts()[claim.account as usize].position.quantity.0;
-        let (mut buys, mut sells) = (0i64, 0i64);
-        for claim in claims {
-            let lack = lacking(risk, claim);
+        let (mut buys, mut sells) = (0i128, 0i128);
+        for lack in claims.iter().map(|claim| claim.lacks(risk)) {
             *(if lack > 0 { &mut buys } else { &mut sells }) += lack.abs();
         }
         let crossed = buys.min(sells);
         if crossed == 0 {
-            return;
+            return Ok(());
         }
-        self.counts.transfers += 1;
+        self.shares.clear();
         let mut left = [crossed, crossed];
         for claim in claims {
-            let lack = lacking(risk, claim);
-            let side = Side::of(Quantity(lack));
-            let quantity = Quantity(lack.abs().min(left[side as usize]));
-            if quantity.is_zero() {
-                continue;
+            let lack = claim.lacks(risk);
+            let side = if lack > 0 { Side::Buy } else { Side::Sell };
+            let quantity = lack.abs().min(left[side as usize]);
+            if quantity > 0 {
+                left[side as usize] -= quantity;
+                self.shares.push(Share::new(claim.account, side, Quantity(whole(quantity)?)));
             }
-            left[side as usize] -= quantity.0;
-            let share = Share { claim: (claim.strategy, claim.account), side, quantity, fee: Cash::ZERO };
-            let trade =
-                Trade { order: OrderId(0), execution: 0, ts_event: now, liquidity: Liquidity::Maker, price: mark };
-            book_share(instrument, &trade, &share, risk, out);
+        }
+        risk.transfer(mark, Quantity(whole(crossed)?), &mut self.shares)?;
+        self.counts.transfers += 1;
+        let trade = Trade { order: OrderId(0), execution: 0, ts_event: now, liquidity: Liquidity::Maker, price: mark };
+        tell(instrument, &trade, &self.shares, risk, out);
+        Ok(())
+    }
+
+    /// Asks the venue to cancel every resting order: trading has stopped. Orders that end by themselves are left alone.
+    pub fn cancel_resting(&mut self, out: &mut Vec<Output>) {
+        for working in self.working.values_mut().filter(|working| working.order.time_in_force == TimeInForce::Day) {
+            ask_cancel(working, out);
         }
     }
 
@@ -250,10 +316,19 @@ impl Orders {
             self.refuse(refusal(&wish, Rule::Invalid, limit, limit + 1), out);
             return false;
         }
+        let numbered = !netted || id.0 < CALLER_IDS;
+        // Its fills will need the account: opened now, booking cannot fail for want of one.
+        let account = risk.account(wish.strategy, wish.instrument).filter(|_| numbered);
+        let Some(account) = account else {
+            self.refuse(refusal(&wish, Rule::Invalid, 0, 0), out);
+            return false;
+        };
         match risk.check(now, wish) {
             Ok(approved) => {
                 let order = approved.into_order(id);
-                let working = Working { order, state: OrderState::New, filled: Quantity::ZERO, netted, asked: None };
+                let state = OrderState::New;
+                let (filled, asked, executions) = (Quantity::ZERO, None, Vec::new());
+                let working = Working { order, state, filled, netted, account, asked, executions };
                 let previous = self.working.insert(id, working);
                 assert!(previous.is_none(), "order identifiers are never reused");
                 self.counts.sent += 1;
@@ -276,11 +351,7 @@ impl Orders {
         let Some(working) = self.working.get_mut(&id).filter(|w| w.order.instrument == intent.instrument) else {
             return self.refuse(invalid(intent), out);
         };
-        // A second cancel while the first is on its way is no new message.
-        if let Some(to) = next(working.state, Happening::AskCancel, working.filled.0 > 0) {
-            change(working, to, None, out);
-            out.push(Output::Cancel { order: id, instrument: intent.instrument });
-        }
+        ask_cancel(working, out);
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -294,7 +365,14 @@ impl Orders {
         risk: &mut Risk,
         out: &mut Vec<Output>,
     ) {
-        let Some(working) = self.working.get_mut(&id).filter(|w| w.order.instrument == intent.instrument) else {
+        // What was sent for all strategies together is nobody's to change, and a limit stays a limit.
+        let own = |w: &&mut Working| {
+            let Order { strategy, instrument, price: limit, .. } = w.order;
+            (strategy, instrument) == (intent.strategy, intent.instrument)
+                && !w.netted
+                && limit.is_defined() == price.is_defined()
+        };
+        let Some(working) = self.working.get_mut(&id).filter(own) else {
             return self.refuse(invalid(intent), out);
         };
         let Some(to) = next(working.state, Happening::AskReplace, working.filled.0 > 0) else {
@@ -302,7 +380,7 @@ impl Orders {
         };
         let Order { strategy, instrument, side, time_in_force, .. } = working.order;
         let wish = Wish { strategy, instrument, side, quantity, price, time_in_force };
-        match risk.check_replace(now, wish, working.open(), working.filled) {
+        match risk.check_replace(now, wish, working.room(), working.filled) {
             Ok(_approved) => {
                 working.asked = Some((quantity, price));
                 change(working, to, None, out);
@@ -312,124 +390,193 @@ impl Orders {
         }
     }
 
-    /// Applies a venue's answer. One that does not fit the order's state is reported and changes nothing.
-    pub fn report(&mut self, report: &Report, risk: &mut Risk, out: &mut Vec<Output>) {
-        let Some(working) = self.working.get_mut(&report.order) else {
-            return misfit(report, out);
-        };
-        let happening = match report.kind {
-            ReportKind::Accepted { .. } => Happening::Accept,
-            ReportKind::Filled { quantity, .. } => match quantity.0.cmp(&working.open().0) {
-                _ if quantity.0 <= 0 => return misfit(report, out),
-                std::cmp::Ordering::Less => Happening::Fill,
-                std::cmp::Ordering::Equal => Happening::FillLast,
-                std::cmp::Ordering::Greater => return misfit(report, out),
-            },
-            ReportKind::Cancelled { .. } => Happening::Cancel,
-            ReportKind::Replaced { .. } => Happening::Replace,
-            ReportKind::Rejected { .. } => Happening::Reject,
-            ReportKind::ChangeRejected { .. } => Happening::RefuseChange,
-        };
-        let fills = matches!(happening, Happening::Fill | Happening::FillLast);
-        let Some(to) = next(working.state, happening, working.filled.0 > 0 || fills) else {
-            return misfit(report, out);
-        };
-        match report.kind {
-            ReportKind::Accepted { .. } => change(working, to, None, out),
-            ReportKind::Filled { execution, price, quantity, liquidity, fee } => {
-                let trade = Trade { order: report.order, execution, ts_event: report.ts_event, liquidity, price };
-                if risk.fill(&working.order, price, quantity, fee).is_err() {
-                    return misfit(report, out);
-                }
-                working.filled = Quantity(working.filled.0 + quantity.0);
-                change(working, to, None, out);
-                let working = *working;
-                self.counts.fills += 1;
-                self.share_out(&working, &trade, quantity, fee, risk, out);
-            }
-            ReportKind::Cancelled { .. } => {
-                risk.change_working(report.instrument, working.order.side, working.open().neg());
-                change(working, to, None, out);
-            }
-            ReportKind::Replaced { quantity, price } => {
-                let before = working.open();
-                if quantity < working.filled {
-                    return misfit(report, out);
-                }
-                (working.order.quantity, working.order.price, working.asked) = (quantity, price, None);
-                let delta = Quantity(working.open().0 - before.0);
-                risk.change_working(report.instrument, working.order.side, delta);
-                change(working, to, None, out);
-            }
-            ReportKind::Rejected { reason } => {
-                risk.change_working(report.instrument, working.order.side, working.open().neg());
-                change(working, to, Some(reason), out);
-                self.counts.rejected += 1;
-            }
-            ReportKind::ChangeRejected { reason } => {
-                working.asked = None;
-                change(working, to, Some(reason), out);
-            }
+    /// Applies a venue's answer. One that does not fit the order's state is reported and changes nothing; an execution
+    /// is booked whenever it can be.
+    pub fn report(&mut self, now: Nanos, report: &Report, risk: &mut Risk, out: &mut Vec<Output>) {
+        if let ReportKind::Filled { execution, price, quantity, liquidity, fee } = report.kind {
+            let trade = Trade { order: report.order, execution, ts_event: report.ts_event, liquidity, price };
+            return self.filled(report, &trade, quantity, fee, risk, out);
         }
+        let Some(working) = self.working.get_mut(&report.order).filter(|w| w.order.instrument == report.instrument)
+        else {
+            // A cancel or replace that crossed the order's end on the way is refused: that is no fault.
+            let crossed = matches!(report.kind, ReportKind::ChangeRejected { .. }) && self.has_ended(report);
+            return if crossed { () } else { misfit(report, out) };
+        };
+        let Some(to) = answer(working, &report.kind) else { return misfit(report, out) };
+        let room = working.room();
+        let (before, reject) = (working.clone(), settle(working, to, &report.kind));
+        let delta = Quantity(working.room().0 - room.0);
+        if risk.change_working(report.instrument, working.order.side, delta).is_err() {
+            *working = before;
+            return misfit(report, out);
+        }
+        told(working, before.state, reject, out);
+        self.counts.rejected += u64::from(matches!(report.kind, ReportKind::Rejected { .. }));
         if to.is_done() {
-            self.finish(report);
+            let retry = if to == OrderState::Rejected { now.plus(RETRY_AFTER_NS) } else { Nanos(0) };
+            self.finish(report.order, retry);
         }
     }
 
-    fn finish(&mut self, report: &Report) {
-        let working = self.working.remove(&report.order).expect("it was working a moment ago");
-        if working.netted {
-            let desk = &mut self.desks[working.order.instrument.index()];
-            desk.busy = false;
-            desk.hungry = true;
-            if let ReportKind::Rejected { .. } = report.kind {
-                desk.not_before = report.ts_event.plus(RETRY_AFTER_NS);
-            }
-        }
-    }
-
-    /// Gives a fill to the strategies that lack it, first come first served; a fee goes with the shares.
-    fn share_out(
+    /// Books an execution, also one that comes after the order's end or takes more than the order has: it is money.
+    fn filled(
         &mut self,
-        working: &Working,
+        report: &Report,
         trade: &Trade,
         quantity: Quantity,
         fee: Cash,
         risk: &mut Risk,
         out: &mut Vec<Output>,
     ) {
-        let Order { instrument, side, strategy, .. } = working.order;
-        let sign = side.sign();
-        let (mut left, mut fee_left) = (quantity.0, fee.0);
-        let mut give = |strategy: StrategyId, account: u32, part: i64, risk: &mut Risk, out: &mut Vec<Output>| {
-            let fee_part = if part == left { fee_left } else { share_of(fee, part, quantity.0) };
-            left -= part;
-            fee_left -= fee_part;
-            let share = Share { claim: (strategy, account), side, quantity: Quantity(part), fee: Cash(fee_part) };
-            book_share(instrument, trade, &share, risk, out);
-            left
+        let sound = quantity.0 > 0 && trade.price.0 > 0 && trade.price.is_defined();
+        let known = match self.working.get(&report.order) {
+            None => self.ended.iter().rev().find(|ended| ended.order.id == report.order),
+            working => working,
         };
-        let mut remaining = quantity.0;
+        let Some(before) = known.filter(|known| sound && known.order.instrument == report.instrument) else {
+            return self.unbooked(report, risk, out);
+        };
+        // Zero is no number: a venue without execution numbers cannot repeat itself.
+        if trade.execution != 0 && before.executions.contains(&trade.execution) {
+            let (instrument, kind) = (report.instrument, QualityKind::DuplicateOrder);
+            return out.push(Output::Quality(Quality { instrument, kind, detail: trade.execution }));
+        }
+        let mut after = before.clone();
+        let happening = if after.take(quantity, trade.execution) { Happening::Fill } else { Happening::FillLast };
+        after.state = next(before.state, happening, true).unwrap_or(before.state);
+        let (from, released) = (before.state, Quantity(before.room().0 - after.room().0));
+        self.share_out(&after, quantity, fee, risk);
+        if risk.fill(&after.order, trade.price, quantity, fee, released, &mut self.shares).is_err() {
+            return self.unbooked(report, risk, out);
+        }
+        self.counts.fills += 1;
+        self.keep(after, from, out);
+        tell(report.instrument, trade, &self.shares, risk, out);
+    }
+
+    /// Puts an order with a new execution back where it came from.
+    fn keep(&mut self, after: Working, from: OrderState, out: &mut Vec<Output>) {
+        let (order, state) = (after.order, after.state);
+        if after.filled > order.quantity {
+            let (instrument, kind) = (order.instrument, QualityKind::ExceedsQuantity);
+            out.push(Output::Quality(Quality { instrument, kind, detail: order.id.0 }));
+        }
+        if !after.netted {
+            // What a strategy ordered itself is not to be undone by its target.
+            let claims = &mut self.desks[order.instrument.index()].claims;
+            let bought = self.shares.iter().map(|share| share.side.sign() * share.quantity.0).sum();
+            if let Some(claim) = claims.iter_mut().find(|claim| claim.account == after.account) {
+                claim.want = Quantity(claim.want.0.saturating_add(bought));
+            }
+        }
+        if from.is_done() {
+            let at = self.ended.iter().rposition(|ended| ended.order.id == order.id).expect("it was found there");
+            self.ended[at] = after;
+            // What is held has changed: look again.
+            self.desks[order.instrument.index()].hungry = true;
+            return;
+        }
+        told(&after, from, None, out);
+        self.working.insert(order.id, after);
+        if state.is_done() {
+            self.finish(order.id, Nanos(0));
+        }
+    }
+
+    /// An execution that cannot be booked: from here on positions are not what the venue says, so trading pauses.
+    fn unbooked(&mut self, report: &Report, risk: &mut Risk, out: &mut Vec<Output>) {
+        misfit(report, out);
+        self.counts.unbooked += 1;
+        risk.control(Control::Pause);
+        out.push(Output::Breach(Breach { rule: Rule::Stopped, limit: 0, value: self.counts.unbooked as i64 }));
+    }
+
+    fn has_ended(&self, report: &Report) -> bool {
+        let same = |ended: &Working| (ended.order.id, ended.order.instrument) == (report.order, report.instrument);
+        self.ended.iter().any(same)
+    }
+
+    fn finish(&mut self, id: OrderId, retry: Nanos) {
+        let working = self.working.remove(&id).expect("it was working a moment ago");
+        if working.netted {
+            let desk = &mut self.desks[working.order.instrument.index()];
+            // It was hungry when it was sent, and stays so until holdings are looked at again.
+            desk.busy = false;
+            desk.not_before = desk.not_before.max(retry);
+        }
+        if self.ended.len() == MAX_ENDED_ORDERS {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(working);
+    }
+
+    /// Shares a fill out to the strategies that lack it, first come first served; a fee goes with the shares.
+    fn share_out(&mut self, working: &Working, quantity: Quantity, fee: Cash, risk: &Risk) {
+        let Order { instrument, side, .. } = working.order;
+        self.shares.clear();
+        let mut left = quantity.0;
         if working.netted {
             for claim in &self.desks[instrument.index()].claims {
-                let held = risk.accounts()[claim.account as usize].position.quantity.0;
-                let lack = (claim.want.0 - held) * sign;
-                if lack > 0 && remaining > 0 {
-                    remaining = give(claim.strategy, claim.account, lack.min(remaining), risk, out);
+                let lack = claim.lacks(risk) * i128::from(side.sign());
+                let part = lack.clamp(0, i128::from(left)) as i64;
+                if part > 0 {
+                    left -= part;
+                    self.shares.push(Share::new(claim.account, side, Quantity(part)));
                 }
             }
         }
         // Nobody lacks it any more (the wish changed while the order was on its way), or it was one strategy's own.
-        if remaining > 0 {
-            let account = risk.account(strategy, instrument);
-            give(strategy, account, remaining, risk, out);
-        }
-        if !working.netted {
-            let desk = &mut self.desks[instrument.index()];
-            if let Some(claim) = desk.claims.iter_mut().find(|claim| claim.strategy == strategy) {
-                claim.want = Quantity(claim.want.0 + sign * quantity.0);
+        if left > 0 {
+            match self.shares.iter_mut().find(|share| share.account == working.account) {
+                Some(share) => share.quantity.0 += left,
+                None => self.shares.push(Share::new(working.account, side, Quantity(left))),
             }
         }
+        let mut fee_left = fee.0;
+        for share in &mut self.shares {
+            share.fee = Cash(share_of(fee, share.quantity.0, quantity.0));
+            fee_left -= share.fee.0;
+        }
+        self.shares.last_mut().expect("a fill has at least one share").fee.0 += fee_left;
+    }
+}
+
+/// The state that an answer leads to; `None` when it does not fit. Executions are booked elsewhere.
+fn answer(working: &Working, kind: &ReportKind) -> Option<OrderState> {
+    let happening = match *kind {
+        ReportKind::Accepted { .. } => Happening::Accept,
+        ReportKind::Replaced { .. } if working.asked.is_none() => return None,
+        // A total of what is filled leaves nothing to work.
+        ReportKind::Replaced { quantity, .. } if quantity <= working.filled => Happening::Cancel,
+        ReportKind::Replaced { price, .. } if price.0 <= 0 => return None,
+        ReportKind::Replaced { .. } => Happening::Replace,
+        ReportKind::Cancelled { .. } => Happening::Cancel,
+        ReportKind::Rejected { .. } => Happening::Reject,
+        // With a replace and a cancel on their way, the first answer is the replace's.
+        ReportKind::ChangeRejected { .. } if working.state == OrderState::CancelPending && working.asked.is_some() => {
+            return Some(OrderState::CancelPending);
+        }
+        ReportKind::ChangeRejected { .. } => Happening::RefuseChange,
+        ReportKind::Filled { .. } => unreachable!("executions are booked before"),
+    };
+    next(working.state, happening, working.filled.0 > 0)
+}
+
+/// Changes the order as the answer says; returns the venue's reason when it refused something.
+fn settle(working: &mut Working, to: OrderState, kind: &ReportKind) -> Option<RejectReason> {
+    working.state = to;
+    match *kind {
+        ReportKind::Replaced { quantity, price } => {
+            (working.order.quantity, working.order.price, working.asked) = (quantity, price, None);
+            None
+        }
+        ReportKind::ChangeRejected { reason } => {
+            working.asked = None;
+            Some(reason)
+        }
+        ReportKind::Rejected { reason } => Some(reason),
+        ReportKind::Accepted { .. } | ReportKind::Cancelled { .. } | ReportKind::Filled { .. } => None,
     }
 }
 
@@ -439,13 +586,16 @@ impl Style {
         match self {
             Self::Market => Some((Price::UNDEFINED, TimeInForce::Ioc)),
             Self::Touch { ticks } => {
-                let far = match side {
-                    Side::Buy => touch.ask,
-                    Side::Sell => touch.bid,
+                let through = Price(i64::from(ticks).checked_mul(tick.0)?);
+                // A quote between ticks is met at the next one beyond it, and nothing is sold below one tick.
+                let price = match side {
+                    Side::Buy if touch.ask.is_defined() => round_up_to_tick(touch.ask.add(through).ok()?, tick),
+                    Side::Sell if touch.bid.is_defined() => {
+                        round_down_to_tick(touch.bid.sub(through).ok()?, tick).max(tick)
+                    }
+                    _ => return None,
                 };
-                let through = side.sign() * i64::from(ticks) * tick.0;
-                let price = Price(far.0.checked_add(through)?);
-                (far.is_defined() && price.0 > 0).then_some((price, TimeInForce::Ioc))
+                price.is_defined().then_some((price, TimeInForce::Ioc))
             }
         }
     }
@@ -460,33 +610,28 @@ struct Trade {
     price: Price,
 }
 
-/// What one strategy gets of it.
-struct Share {
-    claim: (StrategyId, u32),
-    side: Side,
-    quantity: Quantity,
-    fee: Cash,
+/// Says what each strategy got.
+fn tell(instrument: InstrumentId, trade: &Trade, shares: &[Share], risk: &Risk, out: &mut Vec<Output>) {
+    for share in shares {
+        out.push(Output::Fill(Fill {
+            order: trade.order,
+            strategy: risk.accounts()[share.account as usize].strategy,
+            instrument,
+            execution: trade.execution,
+            ts_event: trade.ts_event,
+            side: share.side,
+            price: trade.price,
+            quantity: share.quantity,
+            fee: share.fee,
+            liquidity: trade.liquidity,
+            position: share.after.quantity,
+            realised: share.realised,
+        }));
+    }
 }
 
-fn book_share(instrument: InstrumentId, trade: &Trade, share: &Share, risk: &mut Risk, out: &mut Vec<Output>) {
-    let (strategy, account) = share.claim;
-    let (realised, position) = risk
-        .book_share(account, share.side, trade.price, share.quantity, share.fee)
-        .expect("a share of a fill that fitted the net position fits a strategy's account");
-    out.push(Output::Fill(Fill {
-        order: trade.order,
-        strategy,
-        instrument,
-        execution: trade.execution,
-        ts_event: trade.ts_event,
-        side: share.side,
-        price: trade.price,
-        quantity: share.quantity,
-        fee: share.fee,
-        liquidity: trade.liquidity,
-        position,
-        realised,
-    }));
+fn whole(quantity: i128) -> Result<i64, Overflow> {
+    i64::try_from(quantity).map_err(|_| Overflow)
 }
 
 fn share_of(fee: Cash, part: i64, whole: i64) -> i64 {
@@ -494,9 +639,22 @@ fn share_of(fee: Cash, part: i64, whole: i64) -> i64 {
 }
 
 fn change(working: &mut Working, to: OrderState, reject: Option<RejectReason>, out: &mut Vec<Output>) {
-    let (order, instrument, from) = (working.order.id, working.order.instrument, working.state);
-    working.state = to;
+    let from = std::mem::replace(&mut working.state, to);
+    told(working, from, reject, out);
+}
+
+/// Says that an order came to its state from another.
+fn told(working: &Working, from: OrderState, reject: Option<RejectReason>, out: &mut Vec<Output>) {
+    let (order, instrument, to) = (working.order.id, working.order.instrument, working.state);
     out.push(Output::State(StateChange { order, instrument, from, to, reject }));
+}
+
+/// A second cancel while the first is on its way is no new message.
+fn ask_cancel(working: &mut Working, out: &mut Vec<Output>) {
+    if let Some(to) = next(working.state, Happening::AskCancel, working.filled.0 > 0) {
+        change(working, to, None, out);
+        out.push(Output::Cancel { order: working.order.id, instrument: working.order.instrument });
+    }
 }
 
 /// A report that fits no order, or not its state.
@@ -521,31 +679,61 @@ fn invalid(intent: &Intent) -> Refusal {
     Refusal { strategy, instrument, rule: Rule::Invalid, limit: 0, value: 0, side, quantity, price }
 }
 
+impl Digest for Working {
+    fn digest(&self, hasher: &mut Hasher) {
+        let Order { id, strategy, instrument, side, quantity, price, time_in_force } = self.order;
+        hasher.u64(id.0);
+        hasher.u64(u64::from(instrument.0));
+        hasher.u64(u64::from(strategy.0));
+        hasher.u64(side as u64 * 4 + time_in_force as u64 * 2 + u64::from(self.netted));
+        hasher.u64(self.state as u64);
+        hasher.u64(u64::from(self.account));
+        for x in [quantity.0, price.0, self.filled.0] {
+            hasher.i64(x);
+        }
+        let (quantity, price) = self.asked.unwrap_or((Quantity::ZERO, Price::ZERO));
+        hasher.i64(quantity.0);
+        hasher.i64(price.0);
+        hasher.u64(self.executions.len() as u64);
+        for execution in &self.executions {
+            hasher.u64(*execution);
+        }
+    }
+}
+
 impl Digest for Orders {
     fn digest(&self, hasher: &mut Hasher) {
-        for (id, working) in &self.working {
-            hasher.u64(id.0);
-            hasher.u64(u64::from(working.order.instrument.0));
-            hasher.u64(u64::from(working.order.strategy.0));
-            hasher.u64(
-                working.order.side as u64 * 4 + working.order.time_in_force as u64 * 2 + u64::from(working.netted),
-            );
-            hasher.u64(working.state as u64);
-            for x in [working.order.quantity.0, working.order.price.0, working.filled.0] {
-                hasher.i64(x);
-            }
-            let (quantity, price) = working.asked.unwrap_or((Quantity::ZERO, Price::ZERO));
-            hasher.i64(quantity.0);
-            hasher.i64(price.0);
+        hasher.u64(self.working.len() as u64);
+        for working in self.working.values() {
+            working.digest(hasher);
         }
-        for desk in &self.desks {
+        hasher.u64(self.ended.len() as u64);
+        for ended in &self.ended {
+            ended.digest(hasher);
+        }
+        for (desk, tick) in self.desks.iter().zip(&self.ticks) {
+            hasher.u64(desk.claims.len() as u64);
             for claim in &desk.claims {
-                hasher.u64(u64::from(claim.strategy.0));
+                hasher.u64(u64::from(claim.account));
                 hasher.i64(claim.want.0);
             }
             hasher.u64(u64::from(desk.busy) * 2 + u64::from(desk.hungry));
             hasher.u64(desk.not_before.0);
+            hasher.i64(tick.0);
+        }
+        self.used.digest(hasher);
+        hasher.u64(self.due.len() as u64);
+        for instrument in &self.due {
+            hasher.u64(u64::from(instrument.0));
         }
         hasher.u64(self.next_id);
+        hasher.u64(match self.style {
+            Style::Market => u64::MAX,
+            Style::Touch { ticks } => u64::from(ticks),
+        });
+        let Counts { sent, refused, fills, transfers, rejected, unbooked } = self.counts;
+        for count in [sent, refused, fills, transfers, rejected, unbooked] {
+            hasher.u64(count);
+        }
     }
 }

@@ -55,6 +55,9 @@ pub enum Mode {
     Killed,
 }
 
+/// Accounts at once; the wish that would open one more is refused.
+pub const MAX_ACCOUNTS: usize = 1 << 20;
+
 /// One instrument: net position, what is on its way, and its price.
 #[derive(Clone, Copy, Debug)]
 struct Exposure {
@@ -72,10 +75,63 @@ struct Exposure {
 
 impl Exposure {
     /// Largest absolute position when all working orders of one side fill.
-    fn reach(&self, extra: Quantity) -> Result<Quantity, Overflow> {
-        let buy = self.net.quantity.add(Quantity(self.open_buy))?.add(Quantity(extra.0.max(0)))?;
-        let sell = self.net.quantity.sub(Quantity(self.open_sell))?.add(Quantity(extra.0.min(0)))?;
+    fn reach(&self) -> Result<Quantity, Overflow> {
+        let buy = self.net.quantity.add(Quantity(self.open_buy))?;
+        let sell = self.net.quantity.sub(Quantity(self.open_sell))?;
         Ok(buy.abs().max(sell.abs()))
+    }
+
+    /// Value of the net position and largest absolute value that it can reach, at a mark; at cost before the first one.
+    #[inline]
+    fn worth(&self, mark: Price) -> Result<(Cash, Cash), Overflow> {
+        if !mark.is_defined() {
+            return Ok((self.net.cost, self.net.cost.abs()));
+        }
+        let (value, reach) = (self.net.value(mark)?, self.reach()?);
+        let worst = if reach == self.net.quantity.abs() { value.abs() } else { notional(mark, reach)? };
+        Ok((value, worst))
+    }
+
+    fn open(&self, side: Side) -> i64 {
+        match side {
+            Side::Buy => self.open_buy,
+            Side::Sell => self.open_sell,
+        }
+    }
+
+    /// The same with `change` more working on one side.
+    fn with_open(mut self, side: Side, change: i64) -> Result<Self, Overflow> {
+        let open = self.open(side).checked_add(change).ok_or(Overflow)?;
+        assert!(open >= 0, "more was released than reserved: execution and risk disagree about working orders");
+        match side {
+            Side::Buy => self.open_buy = open,
+            Side::Sell => self.open_sell = open,
+        }
+        Ok(self)
+    }
+}
+
+/// One strategy's part of an execution, or of a transfer between strategies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Whose; from [`Risk::account`].
+    pub account: u32,
+    /// Bought or sold.
+    pub side: Side,
+    /// How much, positive.
+    pub quantity: Quantity,
+    /// Its part of the fee.
+    pub fee: Cash,
+    /// Once booked: the profit that it realised, before its fee.
+    pub realised: Cash,
+    /// Once booked: the account's position.
+    pub after: Position,
+}
+
+impl Share {
+    /// Not booked yet.
+    pub fn new(account: u32, side: Side, quantity: Quantity) -> Self {
+        Self { account, side, quantity, fee: Cash::ZERO, realised: Cash::ZERO, after: Position::default() }
     }
 }
 
@@ -103,12 +159,36 @@ pub struct Risk {
     value: Cash,
     /// Sum of `worst`.
     gross: Cash,
-    /// Stamps of the last orders, at most as many as the rate limit.
+    /// Stamps of the orders of the last second, oldest first: at most as many as the rate limit.
     recent: VecDeque<Nanos>,
     day: u64,
     day_start: Cash,
-    mode: Mode,
+    /// What the operator lets pass.
+    allowed: Mode,
+    /// The daily loss was exceeded today.
     breached: bool,
+}
+
+/// A wish and, when it changes a working order, what that order holds already.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    wish: &'a Wish,
+    /// Room that is reserved for it.
+    room: i64,
+    /// What is filled of it.
+    filled: i64,
+}
+
+impl Asked<'_> {
+    /// What would be unfilled of it.
+    fn left(&self) -> i64 {
+        self.wish.quantity.0.saturating_sub(self.filled)
+    }
+
+    /// Room that it needs beyond what it has.
+    fn more(&self) -> i64 {
+        self.left().saturating_sub(self.room).max(0)
+    }
 }
 
 /// Stands for "cannot be told" as a refusal's value: no reference price was seen, or the number does not fit.
@@ -130,7 +210,7 @@ impl Risk {
                 worst: Cash::ZERO,
             })
             .collect();
-        let room = limits.orders_per_second.map_or(0, |n| usize::try_from(n).unwrap_or(0).min(1 << 20));
+        let stamps = limits.orders_per_second.map_or(0, |n| usize::try_from(n).unwrap_or(0).min(1 << 16));
         Self {
             limits,
             exposures,
@@ -139,15 +219,15 @@ impl Risk {
             cash,
             value: Cash::ZERO,
             gross: Cash::ZERO,
-            recent: VecDeque::with_capacity(room),
+            recent: VecDeque::with_capacity(stamps),
             day: 0,
             day_start: cash,
-            mode: Mode::Normal,
+            allowed: Mode::Normal,
             breached: false,
         }
     }
 
-    /// Money in hand plus the value of positions, exactly.
+    /// Money in hand plus the value of positions, exactly; the lowest number when that does not fit.
     pub fn equity(&self) -> Cash {
         self.cash.add(self.value).unwrap_or(Cash(i64::MIN))
     }
@@ -159,12 +239,12 @@ impl Risk {
 
     /// Fees paid so far, less rebates.
     pub fn fees(&self) -> Cash {
-        Cash(self.exposures.iter().map(|exposure| exposure.net.fees.0).sum())
+        total(self.exposures.iter().map(|exposure| i128::from(exposure.net.fees.0)))
     }
 
     /// Value of the open positions less what they cost.
     pub fn unrealised(&self) -> Cash {
-        Cash(self.exposures.iter().map(|exposure| exposure.value.0 - exposure.net.cost.0).sum())
+        total(self.exposures.iter().map(|exposure| i128::from(exposure.value.0) - i128::from(exposure.net.cost.0)))
     }
 
     /// Sum over instruments of the largest absolute value that position and working orders can reach.
@@ -179,7 +259,7 @@ impl Risk {
 
     /// What passes the gate now.
     pub fn mode(&self) -> Mode {
-        self.mode
+        if self.breached { self.allowed.max(Mode::ReduceOnly) } else { self.allowed }
     }
 
     /// Net position of an instrument.
@@ -192,63 +272,89 @@ impl Risk {
         self.exposures[instrument.index()].mark
     }
 
+    /// What is working of one side of an instrument, changes under way included.
+    pub fn working(&self, instrument: InstrumentId, side: Side) -> Quantity {
+        Quantity(self.exposures[instrument.index()].open(side))
+    }
+
+    /// Smallest quantity step of an instrument's orders.
+    pub fn lot_of(&self, instrument: InstrumentId) -> Quantity {
+        self.exposures[instrument.index()].lot
+    }
+
     /// Every strategy's position in every instrument that it ever traded.
     pub fn accounts(&self) -> &[Account] {
         &self.accounts
     }
 
-    /// A new price of an instrument: revalues the position.
+    /// The engine's clock moves. A new day (UTC) starts with the equity as it is, and a breach of the day before is
+    /// over; what the operator said stays.
     #[inline]
-    pub fn mark(&mut self, now: Nanos, instrument: InstrumentId, price: Price) -> Result<(), Overflow> {
+    pub fn clock(&mut self, now: Nanos) {
         let day = now.0 / NANOS_PER_DAY;
         if day != self.day {
-            (self.day, self.day_start) = (day, self.equity());
+            (self.day, self.day_start, self.breached) = (day, self.equity(), false);
         }
+    }
+
+    /// A new price of an instrument: revalues the position. On [`Overflow`] the price before it stands.
+    #[inline]
+    pub fn mark(&mut self, instrument: InstrumentId, price: Price) -> Result<(), Overflow> {
         let exposure = &mut self.exposures[instrument.index()];
         if exposure.mark == price || !price.is_defined() {
             return Ok(());
         }
-        exposure.mark = price;
         if exposure.net.quantity.is_zero() && exposure.open_buy == 0 && exposure.open_sell == 0 {
+            exposure.mark = price;
             return Ok(());
         }
-        self.revalue(instrument)
-    }
-
-    fn revalue(&mut self, instrument: InstrumentId) -> Result<(), Overflow> {
-        let exposure = &mut self.exposures[instrument.index()];
-        let (value, worst) = if exposure.mark.is_defined() {
-            (exposure.net.value(exposure.mark)?, notional(exposure.mark, exposure.reach(Quantity::ZERO)?)?)
-        } else {
-            (exposure.net.cost, exposure.net.cost.abs())
-        };
-        self.value = self.value.sub(exposure.value)?.add(value)?;
-        self.gross = self.gross.sub(exposure.worst)?.add(worst)?;
-        (exposure.value, exposure.worst) = (value, worst);
+        let (value, worst) = exposure.worth(price)?;
+        let sum = self.value.sub(exposure.value)?.add(value)?;
+        let gross = self.gross.sub(exposure.worst)?.add(worst)?;
+        (exposure.mark, exposure.value, exposure.worst) = (price, value, worst);
+        (self.value, self.gross) = (sum, gross);
         Ok(())
     }
 
-    /// Loss since the day began; negative for a gain.
-    fn loss(&self) -> Cash {
-        self.day_start.sub(self.equity()).unwrap_or(Cash(UNKNOWN))
+    /// Puts a changed exposure in its place, with its value and the sums. On [`Overflow`] nothing has changed.
+    fn put(&mut self, instrument: InstrumentId, mut changed: Exposure) -> Result<(), Overflow> {
+        let (value, gross) = self.sums_with(instrument, &mut changed)?;
+        self.exposures[instrument.index()] = changed;
+        (self.value, self.gross) = (value, gross);
+        Ok(())
     }
 
-    /// Looks at the limits that act without an order: reaching the daily loss leaves only reducing orders.
+    /// Values a changed exposure; returns the sums of value and gross as they would be with it.
+    fn sums_with(&self, instrument: InstrumentId, changed: &mut Exposure) -> Result<(Cash, Cash), Overflow> {
+        let before = &self.exposures[instrument.index()];
+        (changed.value, changed.worst) = changed.worth(changed.mark)?;
+        let value = self.value.sub(before.value)?.add(changed.value)?;
+        Ok((value, self.gross.sub(before.worst)?.add(changed.worst)?))
+    }
+
+    /// Loss since the day began; negative for a gain. What cannot be told counts as the largest loss.
+    fn loss(&self) -> Cash {
+        let equity = self.cash.add(self.value);
+        equity.and_then(|equity| self.day_start.sub(equity)).unwrap_or(Cash(UNKNOWN))
+    }
+
+    /// Looks at the limits that act without an order: a loss beyond the daily one leaves only reducing orders for the
+    /// rest of the day.
     pub fn supervise(&mut self) -> Option<Breach> {
         let limit = self.limits.daily_loss?;
         if self.breached || self.loss() <= limit {
             return None;
         }
         self.breached = true;
-        self.mode = self.mode.max(Mode::ReduceOnly);
         Some(Breach { rule: Rule::DailyLoss, limit: limit.0, value: self.loss().0 })
     }
 
-    /// An operator's command. Resuming does not forget a breach of the same day.
+    /// An operator's command. Resuming does not forget a breach of the same day, and it does not undo a kill: that
+    /// takes a new run.
     pub fn control(&mut self, control: Control) {
-        self.mode = match control {
-            Control::Pause => self.mode.max(Mode::ReduceOnly),
-            Control::Resume if self.breached => Mode::ReduceOnly,
+        self.allowed = match control {
+            Control::Pause => self.allowed.max(Mode::ReduceOnly),
+            Control::Resume if self.allowed == Mode::Killed => Mode::Killed,
             Control::Resume => Mode::Normal,
             Control::Kill => Mode::Killed,
         };
@@ -256,179 +362,233 @@ impl Risk {
 
     /// The gate: all limits, in their stated order; an approved wish reserves its room.
     pub fn check(&mut self, now: Nanos, wish: Wish) -> Result<Approved, Refusal> {
-        self.judge(now, &wish, Quantity::ZERO)?;
-        self.reserve(now, &wish);
+        self.pass(now, &Asked { wish: &wish, room: 0, filled: 0 })?;
         Ok(Approved(wish))
     }
 
-    /// The gate for a replace: `wish` is the order as it will be, `open` what is still unfilled of it now and `filled`
-    /// what is done. Room changes only when the venue answers.
+    /// The gate for a replace: `wish` is the order as it would be, `room` what is reserved for it and `filled` what is
+    /// done of it. An approved replace reserves the room that it needs beyond `room` at once: the venue may put it in
+    /// force before it says so. What it needs less is released with [`Risk::change_working`] when the venue answers.
     pub fn check_replace(
         &mut self,
         now: Nanos,
         wish: Wish,
-        open: Quantity,
+        room: Quantity,
         filled: Quantity,
     ) -> Result<Approved, Refusal> {
-        let remaining = Wish { quantity: Quantity(wish.quantity.0.saturating_sub(filled.0)), ..wish };
-        self.judge(now, &remaining, open)?;
-        self.stamp(now);
+        self.pass(now, &Asked { wish: &wish, room: room.0, filled: filled.0 })?;
         Ok(Approved(wish))
     }
 
-    /// `open` of the wish's quantity is working already.
-    fn judge(&mut self, now: Nanos, wish: &Wish, open: Quantity) -> Result<(), Refusal> {
-        let refuse = |rule: Rule, limit: i64, value: i64| Refusal {
-            strategy: wish.strategy,
-            instrument: wish.instrument,
-            rule,
-            limit,
-            value,
-            side: wish.side,
-            quantity: wish.quantity,
-            price: wish.price,
+    /// Judges and, when nothing is wrong, reserves.
+    fn pass(&mut self, now: Nanos, asked: &Asked<'_>) -> Result<(), Refusal> {
+        self.judge(now, asked)?;
+        let Wish { instrument, side, .. } = *asked.wish;
+        let changed = self.exposures[instrument.index()].with_open(side, asked.more());
+        let reserved = changed.and_then(|changed| self.put(instrument, changed));
+        reserved.map_err(|Overflow| refusal(asked.wish, Rule::Invalid, 0, UNKNOWN))?;
+        self.stamp(now);
+        Ok(())
+    }
+
+    fn judge(&self, now: Nanos, asked: &Asked<'_>) -> Result<(), Refusal> {
+        let wish = asked.wish;
+        let refuse = |rule: Rule, limit: i64, value: i64| Err(refusal(wish, rule, limit, value));
+        let Some(exposure) = self.exposures.get(wish.instrument.index()) else {
+            return refuse(Rule::Invalid, 0, 0);
         };
-        let exposure = self.exposures.get(wish.instrument.index()).ok_or_else(|| refuse(Rule::Invalid, 0, 0))?;
-        if wish.quantity.0 <= 0 || wish.quantity.0 % exposure.lot.0 != 0 {
-            return Err(refuse(Rule::Invalid, exposure.lot.0, wish.quantity.0));
+        if asked.left() <= 0 || wish.quantity.0 % exposure.lot.0 != 0 {
+            return refuse(Rule::Invalid, exposure.lot.0, wish.quantity.0);
         }
         if wish.price.is_defined() && (wish.price.0 <= 0 || wish.price.0 % exposure.tick.0 != 0) {
-            return Err(refuse(Rule::Invalid, exposure.tick.0, wish.price.0));
+            return refuse(Rule::Invalid, exposure.tick.0, wish.price.0);
         }
-        let reduces = self.reduces(wish, open);
-        if self.mode == Mode::Killed || (self.mode == Mode::ReduceOnly && !reduces) {
+        let (mode, reduces) = (self.mode(), reduces(exposure, asked));
+        if mode == Mode::ReduceOnly && self.breached && !reduces {
             // A breach is named as what it is.
-            let rule = if self.breached && self.mode != Mode::Killed { Rule::DailyLoss } else { Rule::Stopped };
-            let limit = self.limits.get(rule).unwrap_or(0);
-            let value = if rule == Rule::DailyLoss { self.loss().0 } else { 0 };
-            return Err(refuse(rule, limit, value));
+            return refuse(Rule::DailyLoss, self.limits.get(Rule::DailyLoss).unwrap_or(0), self.loss().0);
+        }
+        if mode == Mode::Killed || (mode == Mode::ReduceOnly && !reduces) {
+            return refuse(Rule::Stopped, 0, 0);
         }
         for row in &ROWS {
             let Some(limit) = self.limits.get(row.rule) else { continue };
-            let value = self.reached(row.rule, now, wish, open);
             let waived = reduces && matches!(row.rule, Rule::Position | Rule::GrossExposure | Rule::DailyLoss);
-            if value > limit && !waived {
-                return Err(refuse(row.rule, limit, value));
+            let value = self.reached(row.rule, now, asked).unwrap_or(UNKNOWN);
+            // What cannot be told is beyond every limit, also beyond the largest one.
+            if (value > limit || value == UNKNOWN) && !waived {
+                return refuse(row.rule, limit, value);
             }
         }
         Ok(())
     }
 
-    /// True when the wish can only bring the position closer to zero, working orders included.
-    fn reduces(&self, wish: &Wish, open: Quantity) -> bool {
+    /// The value that a rule compares with its limit, if this wish were sent; `None` when it cannot be told.
+    fn reached(&self, rule: Rule, now: Nanos, asked: &Asked<'_>) -> Option<i64> {
+        let wish = asked.wish;
         let exposure = &self.exposures[wish.instrument.index()];
-        let (held, working) = match wish.side {
-            Side::Sell => (exposure.net.quantity.0, exposure.open_sell),
-            Side::Buy => (exposure.net.quantity.0.saturating_neg(), exposure.open_buy),
-        };
-        held > 0 && wish.quantity.0.saturating_add(working).saturating_sub(open.0) <= held
-    }
-
-    /// The value that a rule compares with its limit, if this wish were sent.
-    fn reached(&self, rule: Rule, now: Nanos, wish: &Wish, open: Quantity) -> i64 {
-        let exposure = &self.exposures[wish.instrument.index()];
-        let added = Quantity(wish.side.sign() * (wish.quantity.0 - open.0).max(0));
-        let price = if wish.price.is_defined() { wish.price } else { exposure.mark };
-        let value = match rule {
+        match rule {
             Rule::OrderQuantity => Some(wish.quantity.0),
-            Rule::OrderNotional if price.is_defined() => notional(price, wish.quantity).ok().map(|cash| cash.0),
+            Rule::OrderNotional => notional(dearest(wish, exposure.mark)?, wish.quantity).ok().map(|cash| cash.0),
             // A market order has no price to collar; `prove` refuses a collar that no order could feed.
             Rule::PriceCollar if !wish.price.is_defined() => Some(0),
-            Rule::PriceCollar if exposure.mark.is_defined() && exposure.mark.0 > 0 => {
-                let distance = i128::from(wish.price.0) - i128::from(exposure.mark.0);
-                i64::try_from(distance.abs() * 1_000_000 / i128::from(exposure.mark.0)).ok()
+            Rule::PriceCollar => distance_ppm(wish.price, exposure.mark),
+            Rule::Position => {
+                let changed = exposure.with_open(wish.side, asked.more()).ok()?;
+                changed.reach().ok().map(|quantity| quantity.0)
             }
-            Rule::Position => exposure.reach(added).ok().map(|quantity| quantity.0),
-            Rule::GrossExposure if exposure.mark.is_defined() => (|| {
-                let worst = notional(exposure.mark, exposure.reach(added)?)?;
-                self.gross.sub(exposure.worst)?.add(worst)
-            })()
-            .ok()
-            .map(|cash| cash.0),
+            Rule::GrossExposure if exposure.mark.is_defined() => {
+                let mut changed = exposure.with_open(wish.side, asked.more()).ok()?;
+                self.sums_with(wish.instrument, &mut changed).ok().map(|(_, gross)| gross.0)
+            }
             Rule::OrderRate => {
-                let within = self.recent.iter().rev().take_while(|ts| now.since(**ts) < NANOS_PER_SECOND).count();
-                i64::try_from(within + 1).ok()
+                let old = self.recent.partition_point(|ts| now.since(*ts) >= NANOS_PER_SECOND);
+                i64::try_from(self.recent.len() - old + 1).ok()
             }
             Rule::DailyLoss => Some(self.loss().0),
-            _ => None,
-        };
-        value.unwrap_or(UNKNOWN)
+            Rule::GrossExposure | Rule::Stopped | Rule::Invalid => None,
+        }
     }
 
     fn stamp(&mut self, now: Nanos) {
-        let Some(limit) = self.limits.orders_per_second else { return };
-        while self.recent.len() as i64 >= limit.max(1) {
+        if self.limits.orders_per_second.is_none() {
+            return;
+        }
+        while self.recent.front().is_some_and(|ts| now.since(*ts) >= NANOS_PER_SECOND) {
             self.recent.pop_front();
         }
         self.recent.push_back(now);
     }
 
-    fn reserve(&mut self, now: Nanos, wish: &Wish) {
-        self.stamp(now);
-        self.change_open(wish.instrument, wish.side, wish.quantity.0);
-    }
-
-    fn change_open(&mut self, instrument: InstrumentId, side: Side, quantity: i64) {
-        let exposure = &mut self.exposures[instrument.index()];
-        let open = match side {
-            Side::Buy => &mut exposure.open_buy,
-            Side::Sell => &mut exposure.open_sell,
-        };
-        *open = open.saturating_add(quantity);
-        assert!(*open >= 0, "more was released than reserved: execution and risk disagree about working orders");
-        // Sums were checked by the gate; a release only makes them smaller.
-        let _ = self.revalue(instrument);
-    }
-
-    /// What is unfilled of a working order changes by `quantity`: negative when it is cancelled or rejected.
-    pub fn change_working(&mut self, instrument: InstrumentId, side: Side, quantity: Quantity) {
-        self.change_open(instrument, side, quantity.0);
-    }
-
-    /// Books a fill of a working order into the net position. On [`Overflow`] nothing has changed.
-    pub fn fill(&mut self, order: &Order, price: Price, quantity: Quantity, fee: Cash) -> Result<(), Overflow> {
-        let exposure = &mut self.exposures[order.instrument.index()];
-        let mut net = exposure.net;
-        net.book(order.side, price, quantity, fee)?;
-        let paid = notional(price, Quantity(order.side.sign() * quantity.0))?;
-        let cash = self.cash.sub(paid)?.sub(fee)?;
-        (exposure.net, self.cash) = (net, cash);
-        let open = match order.side {
-            Side::Buy => &mut exposure.open_buy,
-            Side::Sell => &mut exposure.open_sell,
-        };
-        *open = (*open - quantity.0).max(0);
-        if !exposure.mark.is_defined() {
-            exposure.mark = price;
-        }
-        self.revalue(order.instrument)
-    }
-
-    /// Books one strategy's share of a fill, or of a transfer between strategies; returns what it realised.
-    pub fn book_share(
+    /// The room of working orders changes by `quantity`: negative when one is cancelled, rejected or made smaller. On
+    /// [`Overflow`], which only a venue's larger total can cause, nothing has changed.
+    pub fn change_working(
         &mut self,
-        account: u32,
+        instrument: InstrumentId,
         side: Side,
+        quantity: Quantity,
+    ) -> Result<(), Overflow> {
+        let changed = self.exposures[instrument.index()].with_open(side, quantity.0)?;
+        self.put(instrument, changed)
+    }
+
+    /// Books an execution whole: net position, money, and the strategies' shares, which add up to it. `released` is the
+    /// room that the order gives back. On [`Overflow`] nothing has changed.
+    pub fn fill(
+        &mut self,
+        order: &Order,
         price: Price,
         quantity: Quantity,
         fee: Cash,
-    ) -> Result<(Cash, Quantity), Overflow> {
-        let position = &mut self.accounts[account as usize].position;
-        let realised = position.book(side, price, quantity, fee)?;
-        Ok((realised, position.quantity))
+        released: Quantity,
+        shares: &mut [Share],
+    ) -> Result<(), Overflow> {
+        assert!(shares.iter().all(|share| share.side == order.side), "shares of a fill are on the order's side");
+        assert!(total(shares.iter().map(|share| i128::from(share.fee.0))) == fee, "shares of a fee add up to it");
+        let mut changed = self.exposures[order.instrument.index()].with_open(order.side, -released.0)?;
+        changed.net.book(order.side, price, quantity, fee)?;
+        if !changed.mark.is_defined() {
+            changed.mark = price;
+        }
+        let paid = notional(price, Quantity(order.side.sign() * quantity.0))?;
+        let cash = self.cash.sub(paid)?.sub(fee)?;
+        self.value_shares(order.side, price, quantity, shares)?;
+        self.put(order.instrument, changed)?;
+        self.cash = cash;
+        self.put_shares(shares);
+        Ok(())
     }
 
-    /// The account of a strategy in an instrument, opened at its first use.
-    pub fn account(&mut self, strategy: StrategyId, instrument: InstrumentId) -> u32 {
+    /// Books a transfer between strategies: what some sell, others buy, at one price and without a fee. On [`Overflow`]
+    /// nothing has changed.
+    pub fn transfer(&mut self, price: Price, quantity: Quantity, shares: &mut [Share]) -> Result<(), Overflow> {
+        self.value_shares(Side::Buy, price, quantity, shares)?;
+        self.value_shares(Side::Sell, price, quantity, shares)?;
+        self.put_shares(shares);
+        Ok(())
+    }
+
+    /// Works out the shares of one side, which add up to `quantity` and get its notional to the last unit between them.
+    fn value_shares(
+        &self,
+        side: Side,
+        price: Price,
+        quantity: Quantity,
+        shares: &mut [Share],
+    ) -> Result<(), Overflow> {
+        let (mut left, mut value_left) = (quantity.0, notional(price, quantity)?);
+        for share in shares.iter_mut().filter(|share| share.side == side) {
+            left -= share.quantity.0;
+            let value = if left == 0 { value_left } else { notional(price, share.quantity)? };
+            value_left = value_left.sub(value)?;
+            share.after = self.accounts[share.account as usize].position;
+            share.realised = share.after.book_value(side, price, share.quantity, value, share.fee)?;
+        }
+        assert!(left == 0, "shares add up to what traded");
+        Ok(())
+    }
+
+    fn put_shares(&mut self, shares: &[Share]) {
+        for share in shares {
+            let position = &mut self.accounts[share.account as usize].position;
+            assert!(position.fills + 1 == share.after.fills, "an account has at most one share of a trade");
+            *position = share.after;
+        }
+    }
+
+    /// The account of a strategy in an instrument, opened at its first use; `None` when there are [`MAX_ACCOUNTS`].
+    pub fn account(&mut self, strategy: StrategyId, instrument: InstrumentId) -> Option<u32> {
         let known = &self.accounts_of[instrument.index()];
         if let Some(account) = known.iter().find(|at| self.accounts[**at as usize].strategy == strategy) {
-            return *account;
+            return Some(*account);
         }
-        let account = u32::try_from(self.accounts.len()).expect("fewer than 2^32 accounts");
+        if self.accounts.len() >= MAX_ACCOUNTS {
+            return None;
+        }
+        let account = self.accounts.len() as u32;
         self.accounts.push(Account { strategy, instrument, position: Position::default() });
         self.accounts_of[instrument.index()].push(account);
-        account
+        Some(account)
     }
+}
+
+/// Sum of money; saturates at the scale's end.
+fn total(amounts: impl Iterator<Item = i128>) -> Cash {
+    Cash(amounts.sum::<i128>().clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64)
+}
+
+fn refusal(wish: &Wish, rule: Rule, limit: i64, value: i64) -> Refusal {
+    let Wish { strategy, instrument, side, quantity, price, .. } = *wish;
+    Refusal { strategy, instrument, rule, limit, value, side, quantity, price }
+}
+
+/// True when the wish can only bring the position closer to zero, working orders included.
+fn reduces(exposure: &Exposure, asked: &Asked<'_>) -> bool {
+    let held = match asked.wish.side {
+        Side::Sell => exposure.net.quantity.0,
+        Side::Buy => exposure.net.quantity.0.saturating_neg(),
+    };
+    let others = exposure.open(asked.wish.side).saturating_sub(asked.room);
+    held > 0 && asked.left().saturating_add(others) <= held
+}
+
+/// The price at which an order counts: its limit, but a sale is at the mark or better, whatever its limit.
+fn dearest(wish: &Wish, mark: Price) -> Option<Price> {
+    match wish.side {
+        Side::Buy if wish.price.is_defined() => Some(wish.price),
+        _ if !mark.is_defined() => None,
+        Side::Sell if wish.price.is_defined() => Some(wish.price.max(mark)),
+        _ => Some(mark),
+    }
+}
+
+/// Distance of a limit from the mark in parts per million, rounded up: more than the limit is more, however little.
+fn distance_ppm(price: Price, mark: Price) -> Option<i64> {
+    if !mark.is_defined() || mark.0 <= 0 {
+        return None;
+    }
+    let distance = (i128::from(price.0) - i128::from(mark.0)).abs() * 1_000_000;
+    i64::try_from((distance + i128::from(mark.0) - 1) / i128::from(mark.0)).ok()
 }
 
 impl Digest for Risk {
@@ -439,6 +599,7 @@ impl Digest for Risk {
                 hasher.i64(x);
             }
         }
+        hasher.u64(self.accounts.len() as u64);
         for account in &self.accounts {
             hasher.u64(u64::from(account.strategy.0));
             hasher.u64(u64::from(account.instrument.0));
@@ -447,10 +608,15 @@ impl Digest for Risk {
         for x in [self.cash.0, self.value.0, self.gross.0, self.day_start.0] {
             hasher.i64(x);
         }
+        for rule in ROWS.map(|row| row.rule) {
+            hasher.u64(u64::from(self.limits.get(rule).is_some()));
+            hasher.i64(self.limits.get(rule).unwrap_or(0));
+        }
+        hasher.u64(self.recent.len() as u64);
         for ts in &self.recent {
             hasher.u64(ts.0);
         }
         hasher.u64(self.day);
-        hasher.u64(self.mode as u64 * 2 + u64::from(self.breached));
+        hasher.u64(self.allowed as u64 * 2 + u64::from(self.breached));
     }
 }

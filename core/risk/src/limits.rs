@@ -4,7 +4,7 @@ use std::fmt;
 
 use helios_types::{Cash, Instrument, Nanos, Order, OrderId, Price, Quantity, Rule, Side, StrategyId, TimeInForce};
 
-use crate::gate::{Risk, Wish};
+use crate::gate::{Risk, Share, Wish};
 
 /// The configured limits; `None` means that nobody asked for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -144,7 +144,7 @@ fn probe(limits: &Limits, rule: Rule) -> bool {
     let mut risk = Risk::new(&[instrument], *limits, Cash::ZERO);
     let now = Nanos(0);
     let one = Price::whole(1);
-    if risk.mark(now, probe_wish(one, Quantity(1)).instrument, one).is_err() {
+    if risk.mark(probe_wish(one, Quantity(1)).instrument, one).is_err() {
         return false;
     }
     let limit = limits.get(rule).expect("only configured limits are probed");
@@ -159,6 +159,7 @@ fn probe(limits: &Limits, rule: Rule) -> bool {
             .and_then(|distance| one.0.checked_add(distance))
             .map(|price| probe_wish(Price(price), Quantity(1))),
         Rule::OrderRate => {
+            // A million orders take the place of more: the row is the same for every limit.
             for _ in 0..limit.min(1_000_000) {
                 if risk.check(now, probe_wish(one, Quantity(1))).is_err() {
                     return false;
@@ -167,18 +168,26 @@ fn probe(limits: &Limits, rule: Rule) -> bool {
             Some(probe_wish(one, Quantity(1)))
         }
         Rule::DailyLoss => {
-            // Buy at 2, worth 1: each share loses 1.
-            let Some(shares) = shares_for(limit) else { return false };
-            let order = probe_wish(one, shares).order(OrderId(1));
-            if risk.fill(&order, Price::whole(2), shares, Cash::ZERO).is_err() {
-                return false;
-            }
-            risk.supervise();
-            Some(probe_wish(one, Quantity(1)))
+            // Buy at 2, worth 1: each share loses 1. One order at a time: it must itself pass the gate.
+            let lost = shares_for(limit).is_some_and(|shares| lose(&mut risk, now, shares));
+            lost.then(|| probe_wish(one, Quantity(1)))
         }
         Rule::Stopped | Rule::Invalid => return false,
     };
-    wish.is_some_and(|wish| risk.check(now, wish).is_err_and(|refusal| refusal.rule == rule))
+    let refused = wish.is_some_and(|wish| risk.check(now, wish).is_err_and(|refusal| refusal.rule == rule));
+    // The daily loss also acts without an order.
+    refused && (rule != Rule::DailyLoss || risk.supervise().is_some())
+}
+
+/// Buys at twice the mark.
+fn lose(risk: &mut Risk, now: Nanos, shares: Quantity) -> bool {
+    let wish = probe_wish(Price::whole(2), shares);
+    let (Ok(approved), Some(account)) = (risk.check(now, wish), risk.account(wish.strategy, wish.instrument)) else {
+        return false;
+    };
+    let mut share = [Share::new(account, wish.side, shares)];
+    let order = approved.into_order(OrderId(1));
+    risk.fill(&order, wish.price, shares, Cash::ZERO, shares, &mut share).is_ok()
 }
 
 fn probe_wish(price: Price, quantity: Quantity) -> Wish {

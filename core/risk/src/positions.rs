@@ -23,16 +23,30 @@ pub struct Position {
 impl Position {
     /// Books a trade; returns the profit that it realised, before its fee. On [`Overflow`] nothing has changed.
     pub fn book(&mut self, side: Side, price: Price, quantity: Quantity, fee: Cash) -> Result<Cash, Overflow> {
+        self.book_value(side, price, quantity, notional(price, quantity)?, fee)
+    }
+
+    /// [`Position::book`] with the trade's notional given: parts of a trade have parts of its notional, and rounding
+    /// each part by itself would lose or make money.
+    pub(crate) fn book_value(
+        &mut self,
+        side: Side,
+        price: Price,
+        quantity: Quantity,
+        notional_given: Cash,
+        fee: Cash,
+    ) -> Result<Cash, Overflow> {
         let before = *self;
         let signed = Quantity(side.sign() * quantity.0);
         // Bought value is positive, sold value negative.
-        let value = notional(price, signed)?;
+        let value = Cash(side.sign() * notional_given.0);
         let closes = if before.quantity.0.signum() * signed.0.signum() < 0 {
             signed.0.abs().min(before.quantity.0.abs())
         } else {
             0
         };
-        let closing_value = notional(price, Quantity(side.sign() * closes))?;
+        let closing_value =
+            if closes == quantity.0 { value } else { notional(price, Quantity(side.sign() * closes))? };
         let cost_closed = match closes {
             0 => Cash::ZERO,
             _ => scale(before.cost, closes, before.quantity.0.abs()),

@@ -1,5 +1,6 @@
 //! The graph: what its nodes are, how it is checked, and how an event runs through it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use helios_data::{Markets, Touched};
@@ -107,7 +108,8 @@ pub enum Node {
     Moment { window: NodeId, stat: Stat },
     /// -1, 0 or +1: becomes +1 when `x >= enter` and stays until `x <= exit`; -1 likewise below. A null changes nothing.
     Hysteresis { x: NodeId, enter: f64, exit: f64 },
-    /// Wishes the position `value * sizing` for a strategy, rounded towards zero to the lot.
+    /// Wishes the position `value * sizing` for a strategy, rounded towards zero to the lot. A notional that finds no
+    /// mark waits for one; a null keeps the last wish.
     Target { x: NodeId, strategy: StrategyId, instrument: InstrumentId, sizing: Sizing },
     /// Reports each new value of `x` as output signal number `signal`; `input` is reported beside it.
     Record { x: NodeId, signal: u32, input: NodeId },
@@ -135,7 +137,11 @@ impl std::error::Error for GraphError {}
 enum Memory {
     None,
     Moments(Box<Moments>),
-    LastTarget(Option<Quantity>),
+    /// The last wish, and whether a newer one waits for a mark.
+    Target {
+        last: Quantity,
+        waits: bool,
+    },
 }
 
 /// A checked graph with its state.
@@ -149,6 +155,8 @@ pub struct Graph {
     /// Nodes to visit, in order, for each instrument and kind of event: `plans[instrument * PLANS + plan]`.
     plans: Vec<Vec<u32>>,
     event: u64,
+    /// Targets that wait for a mark.
+    waiting: u32,
 }
 
 /// The kinds of event that are planned for: an execution both prints a trade and changes the best level.
@@ -164,6 +172,10 @@ const fn plan_of(touched: Touched) -> Option<usize> {
     }
 }
 
+/// What each plan is for, by its number.
+const PLANNED: [Touched; PLANS] =
+    [Touched::TOP, Touched::TRADE, Touched(Touched::TOP.0 | Touched::TRADE.0), Touched::BAR];
+
 const _: () = assert!(Touched::TOP.0 == 1 && Touched::TRADE.0 == 2 && Touched::BAR.0 == 4);
 
 impl Graph {
@@ -173,17 +185,20 @@ impl Graph {
             check(&nodes, at, node, lots.len())
                 .map_err(|message| GraphError { node: u32::try_from(at).unwrap_or(u32::MAX), message })?;
         }
-        let plans = plan(&nodes, lots.len());
-        let values = nodes.iter().map(|node| if let Node::Constant(x) = node { *x } else { f64::NAN }).collect();
+        check_aims(&nodes)?;
+        let reach = reach(&nodes);
+        let values = constants(&nodes, &reach)?;
+        let plans = plan(&nodes, &reach, lots.len());
         let memory = nodes
             .iter()
             .map(|node| match node {
                 Node::Window { window, .. } => Memory::Moments(Box::new(Moments::new(*window))),
-                Node::Target { .. } => Memory::LastTarget(None),
+                // The first wish is to hold nothing, which is what is held.
+                Node::Target { .. } => Memory::Target { last: Quantity::ZERO, waits: false },
                 _ => Memory::None,
             })
             .collect();
-        Ok(Self { fired: vec![0; nodes.len()], nodes, lots, values, memory, plans, event: 0 })
+        Ok(Self { fired: vec![0; nodes.len()], nodes, lots, values, memory, plans, event: 0, waiting: 0 })
     }
 
     /// Number of nodes.
@@ -297,7 +312,7 @@ impl Graph {
                 after
             }
             Node::Target { x, strategy, instrument, sizing } => {
-                if fresh(&self.fired, x) {
+                if fresh(&self.fired, x) || (self.waiting > 0 && self.waits(at)) {
                     self.aim(at, self.values[x.0 as usize], strategy, instrument, sizing, markets, intents);
                 }
                 return;
@@ -325,21 +340,31 @@ impl Graph {
         markets: &Markets,
         intents: &mut Vec<Intent>,
     ) {
-        let Some(position) = size(value, sizing, markets.view(instrument).mark(), self.lots[instrument.index()]) else {
-            return;
-        };
-        let Memory::LastTarget(last) = &mut self.memory[at] else {
+        let mark = markets.view(instrument).mark();
+        let Memory::Target { last, waits } = &mut self.memory[at] else {
             unreachable!("targets remember their last wish");
         };
-        // The first wish is to hold nothing, which is what is held.
-        if last.unwrap_or(Quantity::ZERO) != position {
+        let waited = std::mem::replace(waits, lacks_mark(value, sizing, mark));
+        self.waiting = self.waiting + u32::from(*waits) - u32::from(waited);
+        if let Some(position) = size(value, sizing, mark, self.lots[instrument.index()])
+            && *last != position
+        {
+            *last = position;
             intents.push(Intent { strategy, instrument, kind: IntentKind::Target { position } });
         }
-        *last = Some(position);
+    }
+
+    fn waits(&self, at: usize) -> bool {
+        matches!(self.memory[at], Memory::Target { waits: true, .. })
     }
 }
 
-/// Shares for a target value; `None` while there is no value or no price.
+/// True when only the mark is missing.
+fn lacks_mark(value: f64, sizing: Sizing, mark: Price) -> bool {
+    matches!(sizing, Sizing::Notional(_)) && !mark.is_defined() && !value.is_nan() && value != 0.0
+}
+
+/// Shares for a target value; `None` while there is no value or no price, and for more shares than fit.
 fn size(value: f64, sizing: Sizing, mark: Price, lot: Quantity) -> Option<Quantity> {
     if value.is_nan() {
         return None;
@@ -423,8 +448,12 @@ fn hysteresis(before: f64, x: f64, enter: f64, exit: f64) -> f64 {
 }
 
 fn check(nodes: &[Node], at: usize, node: &Node, instruments: usize) -> Result<(), String> {
-    let earlier = |x: NodeId| {
-        if (x.0 as usize) < at { Ok(()) } else { Err(format!("input {} must come before it", x.0)) }
+    let earlier = |x: NodeId| match nodes.get(x.0 as usize) {
+        _ if x.0 as usize >= at => Err(format!("input {} must come before it", x.0)),
+        Some(Node::Target { .. } | Node::Record { .. }) => {
+            Err(format!("input {} is a target or a record, which has no value: use what it is made of", x.0))
+        }
+        _ => Ok(()),
     };
     let known = |instrument: InstrumentId| {
         if instrument.index() < instruments {
@@ -477,36 +506,91 @@ fn check_window(window: Window) -> Result<(), String> {
 
 const MAX_COUNT: usize = crate::window::MAX_SAMPLES;
 
-/// For each instrument and kind of event, the nodes that can change, in topological order.
-fn plan(nodes: &[Node], instruments: usize) -> Vec<Vec<u32>> {
-    // A node's sources, as sorted plan numbers; a node is visited by every plan that fires one of them.
-    let mut reached_by: Vec<Vec<usize>> = Vec::with_capacity(nodes.len());
-    let mut plans = vec![Vec::new(); instruments * PLANS];
-    for (at, node) in nodes.iter().enumerate() {
-        let mut plan_numbers = match *node {
-            Node::Source { instrument, field } => {
-                let first = instrument.index() * PLANS;
-                match field.fired_by() {
-                    Touched::TOP => vec![first, first + 2],
-                    Touched::TRADE => vec![first + 1, first + 2],
-                    _ => vec![first + 3],
-                }
-            }
-            Node::Constant(_) => Vec::new(),
+/// No two targets of one strategy may aim at one instrument: the later would silently undo the earlier.
+fn check_aims(nodes: &[Node]) -> Result<(), GraphError> {
+    let mut aims = BTreeMap::new();
+    for (node, at) in nodes.iter().zip(0..) {
+        let Node::Target { strategy, instrument, .. } = *node else { continue };
+        if let Some(first) = aims.insert((strategy, instrument), at) {
+            let message = format!(
+                "strategy {} already aims at instrument {} in node {first}: add the two values, or use two strategies",
+                strategy.0, instrument.0
+            );
+            return Err(GraphError { node: at, message });
+        }
+    }
+    Ok(())
+}
+
+/// A market event that can change a node: instrument and what is touched.
+type Cause = (InstrumentId, Touched);
+
+/// For each node, what it depends on.
+fn reach(nodes: &[Node]) -> Vec<BTreeSet<Cause>> {
+    let mut reach: Vec<BTreeSet<Cause>> = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let of = |x: NodeId| reach[x.0 as usize].clone();
+        let causes = match *node {
+            Node::Source { instrument, field } => BTreeSet::from([(instrument, field.fired_by())]),
+            Node::Constant(_) => BTreeSet::new(),
             Node::Unary { x, .. }
             | Node::Window { x, .. }
             | Node::Moment { window: x, .. }
             | Node::Hysteresis { x, .. }
             | Node::Target { x, .. }
-            | Node::Record { x, .. } => reached_by[x.0 as usize].clone(),
-            Node::Binary { x, y, .. } => [reached_by[x.0 as usize].as_slice(), &reached_by[y.0 as usize]].concat(),
+            | Node::Record { x, .. } => of(x),
+            Node::Binary { x, y, .. } => &of(x) | &of(y),
         };
-        plan_numbers.sort_unstable();
-        plan_numbers.dedup();
-        for number in &plan_numbers {
-            plans[*number].push(u32::try_from(at).expect("a graph has fewer than 2^32 nodes"));
+        reach.push(causes);
+    }
+    reach
+}
+
+/// The nodes' first values: what depends on no event has its value from the start, everything else is null.
+fn constants(nodes: &[Node], reach: &[BTreeSet<Cause>]) -> Result<Vec<f64>, GraphError> {
+    let mut values = Vec::with_capacity(nodes.len());
+    for ((node, causes), at) in nodes.iter().zip(reach).zip(0..) {
+        let of = |x: NodeId| values[x.0 as usize];
+        let value = match *node {
+            _ if !causes.is_empty() => f64::NAN,
+            Node::Constant(x) => x,
+            Node::Unary { op, x } => unary(op, of(x)),
+            Node::Binary { op, x, y } => binary(op, of(x), of(y)),
+            _ => {
+                let message = "it depends on constants only, so no event would ever reach it".to_owned();
+                return Err(GraphError { node: at, message });
+            }
+        };
+        if causes.is_empty() && value.is_nan() {
+            let message = "its inputs are constants outside its domain: it would be null for ever".to_owned();
+            return Err(GraphError { node: at, message });
         }
-        reached_by.push(plan_numbers);
+        values.push(value);
+    }
+    Ok(values)
+}
+
+/// For each instrument and kind of event, the nodes that can change, in topological order.
+fn plan(nodes: &[Node], reach: &[BTreeSet<Cause>], instruments: usize) -> Vec<Vec<u32>> {
+    let mut plans = vec![Vec::new(); instruments * PLANS];
+    for ((node, causes), at) in nodes.iter().zip(reach).zip(0u32..) {
+        let mut causes = causes.clone();
+        if let Node::Target { instrument, sizing: Sizing::Notional(_), .. } = *node {
+            // It may wait for a mark, which quotes, trades and bars can bring.
+            causes.extend([Touched::TOP, Touched::TRADE, Touched::BAR].map(|touched| (instrument, touched)));
+        }
+        for plan in 0..PLANS {
+            let touched = PLANNED[plan];
+            let mut visited: Vec<usize> = causes
+                .iter()
+                .filter(|(_, cause)| touched.has(*cause))
+                .map(|(instrument, _)| instrument.index() * PLANS + plan)
+                .collect();
+            visited.dedup();
+            for number in visited {
+                plans[number].push(at);
+            }
+        }
     }
     plans
 }
@@ -520,7 +604,10 @@ impl Digest for Graph {
             match &self.memory[at] {
                 Memory::None => {}
                 Memory::Moments(moments) => moments.digest(hasher),
-                Memory::LastTarget(last) => hasher.i64(last.map_or(i64::MIN, |quantity| quantity.0)),
+                Memory::Target { last, waits } => {
+                    hasher.i64(last.0);
+                    hasher.u64(u64::from(*waits));
+                }
             }
         }
     }

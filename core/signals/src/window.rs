@@ -1,4 +1,8 @@
 //! Running mean and variance over the recent past: by count, by time, or exponentially weighted.
+//!
+//! Plain windows are updated sample by sample and computed afresh once per window length, and at once when the spread
+//! collapses (an outlier has left): so rounding neither adds up nor stays behind.
+//! Absent on purpose: values whose square does not fit a float ([`LARGEST`]); they are skipped like nulls.
 
 use std::collections::VecDeque;
 
@@ -17,9 +21,19 @@ pub enum Window {
     Time(u64),
     /// Weights halve every so many samples; null until three half-lives of samples.
     EwmCount(f64),
-    /// Weights halve every so many nanoseconds; null until three half-lives have passed.
+    /// Weights halve every so many nanoseconds; null until three half-lives have passed. A sample weighs by the time
+    /// since the one before it, so of several at one moment only the first moves the mean.
     EwmTime(u64),
 }
+
+/// Samples beyond this are no samples.
+const LARGEST: f64 = 1e150;
+
+/// A deviation below this part of the mean is rounding and counts as zero.
+const NOISE: f64 = 1e-12;
+
+/// When the spread falls to this part of its peak, what is left of it may be rounding.
+const COLLAPSE: f64 = 1e-3;
 
 /// Half-lives until an exponentially weighted value is trusted: the first sample then weighs at most 1/8.
 const EWM_WARM_UP: f64 = 3.0;
@@ -34,7 +48,7 @@ pub enum Stat {
     Var,
     /// Square root of the variance.
     Std,
-    /// (last sample - mean) / standard deviation; null while the deviation is zero.
+    /// (last sample - mean) / standard deviation; null while the deviation is zero or no more than rounding.
     ZScore,
 }
 
@@ -50,10 +64,13 @@ pub(crate) struct Moments {
     mean: f64,
     /// Sum of squared deviations for plain windows, variance for exponential ones.
     spread: f64,
+    /// Largest spread since mean and spread were last computed afresh.
+    peak: f64,
     /// Updates since mean and spread were last computed afresh.
     age: usize,
     truncated: u64,
-    alpha: f64,
+    /// What one sample leaves of the weights before it, when weights go by count.
+    keep: f64,
 }
 
 impl Moments {
@@ -62,8 +79,8 @@ impl Moments {
             Window::Count(n) => n as usize,
             _ => 0,
         };
-        let alpha = match window {
-            Window::EwmCount(halflife) => 1.0 - libm::exp2(-1.0 / halflife),
+        let keep = match window {
+            Window::EwmCount(halflife) => libm::exp2(-1.0 / halflife),
             _ => 0.0,
         };
         Self {
@@ -75,9 +92,10 @@ impl Moments {
             value: f64::NAN,
             mean: 0.0,
             spread: 0.0,
+            peak: 0.0,
             age: 0,
             truncated: 0,
-            alpha,
+            keep,
         }
     }
 
@@ -86,7 +104,7 @@ impl Moments {
     }
 
     pub(crate) fn push(&mut self, now: Nanos, x: f64) {
-        if x.is_nan() {
+        if x.is_nan() || x.abs() > LARGEST {
             return;
         }
         let first = *self.first.get_or_insert(now);
@@ -116,10 +134,9 @@ impl Moments {
                 self.enter(x);
                 self.refresh();
             }
-            Window::EwmCount(_) => self.decay(self.alpha, x),
+            Window::EwmCount(_) => self.decay(self.keep, x),
             Window::EwmTime(halflife) => {
-                let alpha = 1.0 - libm::exp2(-(now.since(self.last) as f64) / halflife as f64);
-                self.decay(alpha, x);
+                self.decay(libm::exp2(-(now.since(self.last) as f64) / halflife as f64), x);
             }
         }
         self.last = now;
@@ -138,7 +155,7 @@ impl Moments {
         let (_, x) = self.samples.pop_front().expect("only called on a window with samples");
         let n = self.samples.len() as f64;
         if n == 0.0 {
-            (self.mean, self.spread) = (0.0, 0.0);
+            (self.mean, self.spread, self.peak) = (0.0, 0.0, 0.0);
             return;
         }
         let delta = x - self.mean;
@@ -152,27 +169,36 @@ impl Moments {
         self.spread += (new - old) * (new - self.mean + old - mean);
     }
 
-    /// Computes mean and spread afresh once per window length, so that rounding cannot add up; amortised one pass.
+    /// Computes mean and spread afresh once per window length, so that rounding cannot add up, and when the spread has
+    /// collapsed, so that what an outlier left behind goes with it; amortised one pass.
+    #[inline]
     fn refresh(&mut self) {
         self.age += 1;
-        if self.age < self.samples.len().max(64) {
-            return;
+        self.peak = self.peak.max(self.spread);
+        if self.age >= self.samples.len().max(64) || self.spread < self.peak * COLLAPSE {
+            self.compute_afresh();
         }
-        self.age = 0;
+    }
+
+    fn compute_afresh(&mut self) {
         let n = self.samples.len() as f64;
-        self.mean = self.samples.iter().map(|(_, x)| x).sum::<f64>() / n;
+        let mean = self.samples.iter().map(|(_, x)| x).sum::<f64>() / n;
+        // The second pass takes out what the first one rounded off: equal samples get exactly their value.
+        self.mean = mean + self.samples.iter().map(|(_, x)| x - mean).sum::<f64>() / n;
         self.spread = self.samples.iter().map(|(_, x)| (x - self.mean) * (x - self.mean)).sum();
+        (self.peak, self.age) = (self.spread, 0);
     }
 
     /// Exponentially weighted mean and variance (Finch 2009), started at the first sample.
-    fn decay(&mut self, alpha: f64, x: f64) {
+    fn decay(&mut self, keep: f64, x: f64) {
         if self.count == 1 {
             self.mean = x;
             return;
         }
         let delta = x - self.mean;
+        let alpha = 1.0 - keep;
         self.mean += alpha * delta;
-        self.spread = (1.0 - alpha) * (self.spread + alpha * delta * delta);
+        self.spread = keep * (self.spread + alpha * delta * delta);
     }
 
     fn is_full(&self) -> bool {
@@ -205,12 +231,14 @@ impl Moments {
             Stat::Std => self.variance().sqrt(),
             Stat::ZScore => {
                 let variance = self.variance();
-                if variance > 0.0 { (self.value - self.mean) / variance.sqrt() } else { f64::NAN }
+                let noise = self.mean * NOISE;
+                if variance > noise * noise { (self.value - self.mean) / variance.sqrt() } else { f64::NAN }
             }
         }
     }
 
     pub(crate) fn digest(&self, hasher: &mut Hasher) {
+        hasher.u64(self.samples.len() as u64);
         for (ts, x) in &self.samples {
             hasher.u64(ts.0);
             hasher.f64(*x);
@@ -218,7 +246,7 @@ impl Moments {
         for x in [self.count, self.first.map_or(0, |ts| ts.0), self.last.0, self.age as u64, self.truncated] {
             hasher.u64(x);
         }
-        for x in [self.value, self.mean, self.spread] {
+        for x in [self.value, self.mean, self.spread, self.peak] {
             hasher.f64(x);
         }
     }

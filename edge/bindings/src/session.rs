@@ -1,6 +1,7 @@
 //! One backtest, advanced in slices so that Python can draw a progress bar and hear Ctrl-C.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use helios_io::{
     Backtest, ColumnBatch, Columns, ItchSource, JournalFile, Latency, Merge, NoCallbacks, Schema, Setup, Source,
@@ -24,11 +25,16 @@ enum SourceSpec<'py> {
     Columns((String, String, Option<u64>, Bound<'py, PyAny>)),
 }
 
+/// The exception that a source's iterator raised, until control is back in Python: it is raised again there, with its
+/// traceback. It cannot stay in the interpreter, where the strategies' next call would stumble over it.
+type Raised = Arc<Mutex<Option<PyErr>>>;
+
 /// A backtest under way. It stays on the thread that made it.
 #[pyclass(unsendable, module = "helios._core")]
 pub(crate) struct Session {
     run: Option<Backtest>,
     handlers: Vec<Handler>,
+    raised: Raised,
     trade_from: u64,
 }
 
@@ -50,9 +56,11 @@ impl Session {
         marks_ns: u64,
         measure: bool,
     ) -> PyResult<Self> {
+        // Before the journal: a description that cannot be must leave no file behind.
+        let state = engine.state().map_err(raise)?;
         let journal = journal.map(|path| JournalFile::create(&path, &config)).transpose().map_err(raise)?;
         let setup = Setup {
-            state: engine.state().map_err(raise)?,
+            state,
             venue: venue.venue(&engine),
             source: Merge::new(Vec::new()).map_err(raise)?,
             journal,
@@ -62,7 +70,12 @@ impl Session {
             symbols: engine.symbols(),
             cash: engine.cash(),
         };
-        Ok(Self { run: Some(Backtest::new(setup)), handlers: Vec::new(), trade_from: engine.trade_from() })
+        Ok(Self {
+            run: Some(Backtest::new(setup)),
+            handlers: Vec::new(),
+            raised: Raised::default(),
+            trade_from: engine.trade_from(),
+        })
     }
 
     /// Gives the run its sources; they are merged by time, and the first events are read.
@@ -77,14 +90,15 @@ impl Session {
                         Box::new(ItchSource::open(&path, Nanos(midnight), &symbols).map_err(raise)?)
                     }
                     SourceSpec::Columns((name, schema, rows, batches)) => {
-                        Box::new(columns(name, &schema, rows, batches.try_iter()?.unbind())?)
+                        let raised = Arc::clone(&self.raised);
+                        Box::new(columns(name, &schema, rows, batches.try_iter()?.unbind(), raised)?)
                     }
                 })
             })
             .collect::<PyResult<Vec<_>>>()?;
         // Sources made of Python batches attach by themselves.
         let merged = py.detach(|| Merge::new(boxed));
-        run.set_source(merged.map_err(|error| python_error(py, error))?);
+        run.set_source(merged.map_err(|error| python_error(&self.raised, error))?);
         Ok(())
     }
 
@@ -101,15 +115,15 @@ impl Session {
     /// Handles up to `count` market events; returns (events, inputs, outputs, now, fraction, done).
     fn advance(&mut self, py: Python<'_>, count: u64) -> PyResult<(u64, u64, u64, u64, f64, bool)> {
         let run = self.run.as_mut().ok_or_else(|| refuse("run", "it is finished"))?;
-        let progress = if self.handlers.is_empty() {
-            py.detach(|| run.advance(count, &mut NoCallbacks)).map_err(|error| python_error(py, error))?
+        let advanced = if self.handlers.is_empty() {
+            py.detach(|| run.advance(count, &mut NoCallbacks)).map_err(|error| python_error(&self.raised, error))
         } else {
             let mut attached = Attached { py, handlers: &mut self.handlers, raised: None };
-            match run.advance(count, &mut attached) {
-                Ok(progress) => progress,
-                Err(error) => return Err(attached.raised.unwrap_or_else(|| python_error(py, error))),
-            }
+            run.advance(count, &mut attached)
+                .map_err(|error| attached.raised.unwrap_or_else(|| python_error(&self.raised, error)))
         };
+        // The journal is written out now: the error's traceback may keep this session for long.
+        let progress = advanced.inspect_err(|_| self.run = None)?;
         Ok((progress.events, progress.inputs, progress.outputs, progress.now.0, progress.fraction, progress.done))
     }
 
@@ -186,8 +200,8 @@ impl Session {
 }
 
 /// An error that a Python iterator raised comes back as itself.
-fn python_error(py: Python<'_>, error: SourceError) -> PyErr {
-    PyErr::take(py).unwrap_or_else(|| raise(error))
+fn python_error(raised: &Raised, error: SourceError) -> PyErr {
+    raised.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(|| raise(error))
 }
 
 pub(crate) fn histograms<'py>(py: Python<'py>, latency: &Latency) -> PyResult<Bound<'py, PyDict>> {
@@ -236,15 +250,20 @@ fn into_python<'py>(py: Python<'py>, tables: &Tables) -> PyResult<Bound<'py, PyD
 }
 
 /// A source whose batches a Python iterator makes.
-fn columns(name: String, schema: &str, rows: Option<u64>, batches: Py<PyIterator>) -> PyResult<Columns> {
+fn columns(
+    name: String,
+    schema: &str,
+    rows: Option<u64>,
+    batches: Py<PyIterator>,
+    raised: Raised,
+) -> PyResult<Columns> {
     let schema = Schema::named(schema).ok_or_else(|| refuse(&name, format!("no schema is named {schema:?}")))?;
     let label = name.clone();
     let feeder = move || {
         Python::attach(|py| {
             let fail = |error: PyErr| {
                 let message = error.to_string();
-                // It is raised again, with its traceback, when control is back in Python.
-                error.restore(py);
+                *raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 SourceError { source: label.clone(), message }
             };
             match batches.bind(py).clone().next() {

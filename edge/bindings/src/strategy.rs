@@ -281,6 +281,9 @@ pub(crate) struct Handler {
     on_fill: Option<Py<PyAny>>,
     on_timer: Option<Py<PyAny>>,
     timer_ns: u64,
+    /// When this strategy's own timer is due: the run's timers may come more often, for others. Zero before the first
+    /// event.
+    timer_due: u64,
     /// Before this moment the views are kept current, but nothing is called.
     from: u64,
     book: (Py<BookView>, Py<PyTuple>),
@@ -339,6 +342,7 @@ impl Handler {
             on_fill,
             on_timer,
             timer_ns,
+            timer_due: 0,
             from,
             book: (book.clone_ref(py), PyTuple::new(py, [book])?.unbind()),
             trade: (trade.clone_ref(py), PyTuple::new(py, [trade])?.unbind()),
@@ -350,6 +354,9 @@ impl Handler {
 
     fn after(&mut self, py: Python<'_>, input: &Input, outputs: &[Output], state: &State) -> PyResult<()> {
         self.shared.now.store(input.ts.0, Relaxed);
+        if self.timer_ns > 0 && self.timer_due == 0 {
+            self.set_timer(input.ts.0);
+        }
         let started = input.ts.0 >= self.from;
         match &input.event {
             Event::Market(market) => {
@@ -393,8 +400,11 @@ impl Handler {
                 }
             }
             Event::Timer(_) => {
-                if started && let Some(on_timer) = &self.on_timer {
-                    on_timer.bind(py).call1((input.ts.0,))?;
+                if self.timer_ns > 0 && input.ts.0 >= self.timer_due {
+                    self.set_timer(input.ts.0);
+                    if started && let Some(on_timer) = &self.on_timer {
+                        on_timer.bind(py).call1((input.ts.0,))?;
+                    }
                 }
             }
             Event::Report(_) | Event::Intent(_) | Event::Control(_) => {}
@@ -422,6 +432,11 @@ impl Handler {
             }
         }
         Ok(())
+    }
+
+    /// The next multiple of the period.
+    fn set_timer(&mut self, now: u64) {
+        self.timer_due = (now / self.timer_ns + 1).saturating_mul(self.timer_ns);
     }
 
     #[inline]

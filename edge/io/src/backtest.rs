@@ -5,12 +5,12 @@ use std::time::Instant;
 use hdrhistogram::Histogram;
 use helios_engine::{State, step};
 use helios_execution::OuchGateway;
-use helios_types::{Event, Input, Intent, Market, Nanos, Output, Report, Timer};
+use helios_types::{Event, Input, Intent, Nanos, Output, Report, Timer};
 use helios_venue::Venue;
 
 use crate::journal_file::JournalFile;
 use crate::recorder::{Recorder, Tables};
-use crate::source::{Merge, Source, SourceError};
+use crate::source::{BLANK, Merge, Source, SourceError};
 
 /// A strategy outside the core (Python). It sees the state after an input and answers with wishes, which become
 /// inputs of their own, so that a replay does not need it.
@@ -175,18 +175,20 @@ impl Backtest {
 
     /// Handles up to `count` market events.
     pub fn advance(&mut self, count: u64, callbacks: &mut impl Callbacks) -> Result<Progress, SourceError> {
+        // One input serves all events: the source writes into it, the engine reads it there.
+        let mut input = Input { seq: 0, ts: Nanos(0), event: Event::Market(BLANK) };
         for _ in 0..count {
             if self.done {
                 break;
             }
             let begun = self.latency.is_some().then(Instant::now);
-            match self.source.next()? {
-                Some(market) => self.market(market, begun, callbacks)?,
-                None => {
-                    self.settle(Nanos(u64::MAX), callbacks)?;
-                    self.recorder.sample(self.state.now(), self.state.risk());
-                    self.done = true;
-                }
+            let Event::Market(market) = &mut input.event else { unreachable!("it was built as one") };
+            if self.source.next(market)? {
+                self.market(&mut input, begun, callbacks)?;
+            } else {
+                self.settle(Nanos(u64::MAX), callbacks)?;
+                self.recorder.sample(self.state.now(), self.state.risk());
+                self.done = true;
             }
         }
         if let Some(journal) = &mut self.journal {
@@ -196,15 +198,18 @@ impl Backtest {
     }
 
     /// One market event: answers due before it, the venue, then the engine.
+    #[inline]
     fn market(
         &mut self,
-        mut market: Market,
+        input: &mut Input,
         begun: Option<Instant>,
         callbacks: &mut impl Callbacks,
     ) -> Result<(), SourceError> {
         let decoded = begun.map(|begun| begun.elapsed());
+        let Event::Market(market) = &mut input.event else { unreachable!("the caller read a market event") };
         // A stamp that goes back is reported by the engine; its clock stays.
-        let ts = market.ts_event.max(self.state.now());
+        let stamp = market.ts_event;
+        let ts = stamp.max(self.state.now());
         self.settle(ts, callbacks)?;
         // A sample says what stood before the event that passes the grid.
         if let Some(at) = self.money.passed(ts) {
@@ -214,13 +219,14 @@ impl Backtest {
             self.recorder.sample_marks(at, self.state.markets());
         }
         self.events += 1;
-        let stamp = std::mem::replace(&mut market.ts_event, ts);
-        self.venue.market(&market);
+        market.ts_event = ts;
+        self.venue.market(market);
         market.ts_event = stamp;
         self.settle(ts, callbacks)?;
         let stepping = begun.map(|_| Instant::now());
         let before = self.output_count;
-        self.input(ts, Event::Market(market), callbacks)?;
+        input.ts = ts;
+        self.input(input, callbacks)?;
         if let (Some(latency), Some(decoded), Some(stepping)) = (&mut self.latency, decoded, stepping) {
             let nanos = (decoded + stepping.elapsed()).as_nanos() as u64;
             latency.events.saturating_record(nanos);
@@ -257,7 +263,10 @@ impl Backtest {
                     let mut reports = std::mem::take(&mut self.reports);
                     self.venue.advance(due, &mut reports);
                     for (at, report) in reports.drain(..) {
-                        self.input(at.max(self.state.now()), Event::Report(report), callbacks)?;
+                        self.input(
+                            &mut Input { seq: 0, ts: at.max(self.state.now()), event: Event::Report(report) },
+                            callbacks,
+                        )?;
                     }
                     self.reports = reports;
                 }
@@ -269,21 +278,23 @@ impl Backtest {
     fn ring(&mut self, at: Nanos, callbacks: &mut impl Callbacks) -> Result<(), SourceError> {
         self.timers += 1;
         self.next_timer = callbacks.timer().map(|every| at.plus(every));
-        self.input(at.max(self.state.now()), Event::Timer(Timer { id: self.timers }), callbacks)
+        let event = Event::Timer(Timer { id: self.timers });
+        self.input(&mut Input { seq: 0, ts: at.max(self.state.now()), event }, callbacks)
     }
 
     /// Journal, step, and the outputs to where they go; then the wishes of a strategy outside the core.
     #[inline]
-    fn input(&mut self, ts: Nanos, event: Event, callbacks: &mut impl Callbacks) -> Result<(), SourceError> {
-        let input = Input { seq: self.state.next_seq(), ts, event };
+    fn input(&mut self, input: &mut Input, callbacks: &mut impl Callbacks) -> Result<(), SourceError> {
+        let ts = input.ts;
+        input.seq = self.state.next_seq();
         self.outputs.clear();
-        self.apply(&input)?;
+        self.apply(input)?;
         if self.next_timer.is_none()
             && let Some(every) = callbacks.timer()
         {
             self.next_timer = Some(Nanos((ts.0 / every + 1).saturating_mul(every)));
         }
-        callbacks.after(&input, &self.outputs, &self.state, &mut self.wishes)?;
+        callbacks.after(input, &self.outputs, &self.state, &mut self.wishes)?;
         if !self.wishes.is_empty() {
             let mut wishes = std::mem::take(&mut self.wishes);
             for wish in wishes.drain(..) {

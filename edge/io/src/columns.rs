@@ -87,6 +87,7 @@ impl Columns {
         SourceError { source: self.name.clone(), message }
     }
 
+    #[inline(always)]
     fn update(&mut self, row: usize) -> Result<Update, SourceError> {
         let value = |column: usize| self.batch.values[column][row];
         let side = |code: i64| if code == 0 { Side::Buy } else { Side::Sell };
@@ -151,23 +152,26 @@ impl Columns {
 
 impl Source for Columns {
     #[inline]
-    fn next(&mut self) -> Result<Option<Market>, SourceError> {
+    fn next(&mut self, market: &mut Market) -> Result<bool, SourceError> {
         while self.at == self.batch.ts.len() {
             self.done += self.batch.ts.len() as u64;
             self.at = 0;
             let Some(batch) = (self.feeder)()? else {
                 self.batch = ColumnBatch::default();
-                return Ok(None);
+                return Ok(false);
             };
             batch.check(self.schema).map_err(|message| self.error(message))?;
             self.batch = batch;
         }
         let row = self.at;
         self.at += 1;
-        let update = self.update(row)?;
-        let ts = u64::try_from(self.batch.ts[row])
-            .map_err(|_| self.error(format!("row {}: a time before 1970", self.done + row as u64)))?;
-        Ok(Some(Market { instrument: InstrumentId(self.batch.instrument[row]), ts_event: Nanos(ts), update }))
+        market.update = self.update(row)?;
+        market.instrument = InstrumentId(self.batch.instrument[row]);
+        market.ts_event = match u64::try_from(self.batch.ts[row]) {
+            Ok(ts) => Nanos(ts),
+            Err(_) => return Err(self.error(format!("row {}: a time before 1970", self.done + row as u64))),
+        };
+        Ok(true)
     }
 
     fn progress(&self) -> f64 {

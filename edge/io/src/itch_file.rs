@@ -23,7 +23,7 @@ const MAX_PCAP: u64 = 1 << 31;
 /// What was wrong with a file, without stopping it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// The file ends in the middle of a message, or the compressed stream is cut.
+    /// The file is empty, ends in the middle of a message, goes on behind its end marker, or is a damaged archive.
     pub truncated: Option<String>,
     /// Messages of a type that is not in the specification: how many, and the first.
     pub unknown_type: (u64, Option<String>),
@@ -123,7 +123,10 @@ impl ItchFile {
         let mut file = File::open(path).map_err(|e| fail(&e))?;
         let size = file.metadata().map_err(|e| fail(&e))?.len();
         let mut magic = [0; 4];
-        let got = read_up_to(&mut file, &mut magic).map_err(|e| fail(&e))?;
+        let (got, error) = read_up_to(&mut file, &mut magic);
+        if let Some(error) = error {
+            return Err(fail(&error));
+        }
         let seen = Arc::new(AtomicU64::new(0));
         let whole = std::io::Cursor::new(magic[..got].to_vec()).chain(file);
         let counted = Counted { inner: whole, seen: Arc::clone(&seen) };
@@ -196,8 +199,15 @@ impl ItchFile {
         {
             // Nothing can be cut behind it.
             self.ended = true;
-            if let tail @ Tail::UnknownType { .. } = frames.tail() {
-                tally(&mut self.faults.unknown_type, || tail.to_string());
+            match frames.tail() {
+                tail @ Tail::UnknownType { .. } => tally(&mut self.faults.unknown_type, || tail.to_string()),
+                Tail::EndOfSession { offset } if frames.rest().iter().any(|byte| *byte != 0) => {
+                    self.faults.truncated = Some(format!(
+                        "the end-of-session marker (a zero length) stands at offset {offset}, but bytes follow it; they \
+                         were not read"
+                    ));
+                }
+                _ => {}
             }
         }
         self.used += frames.consumed();
@@ -211,22 +221,24 @@ impl ItchFile {
         self.used = 0;
         let have = self.batch.bytes.len();
         self.batch.bytes.resize(have + CHUNK, 0);
-        let got = match read_up_to(&mut self.reader, &mut self.batch.bytes[have..]) {
-            Ok(got) => got,
-            Err(error)
+        let (got, error) = read_up_to(&mut self.reader, &mut self.batch.bytes[have..]);
+        self.batch.bytes.truncate(have + got);
+        match error {
+            Some(error)
                 if matches!(
                     error.kind(),
                     ErrorKind::UnexpectedEof | ErrorKind::InvalidInput | ErrorKind::InvalidData
                 ) =>
             {
-                let offset = self.base + have as u64;
-                self.faults.truncated =
-                    Some(format!("the compressed stream is damaged after offset {offset}: {error}"));
-                0
+                let offset = self.base + (have + got) as u64;
+                self.faults.truncated.get_or_insert_with(|| {
+                    format!("the compressed stream is damaged after offset {offset}: {error}; fetch the file again")
+                });
             }
-            Err(error) => return Err(SourceError::io(&self.path, &error)),
-        };
-        self.batch.bytes.truncate(have + got);
+            // What came before it goes first; a device that fails, fails again.
+            Some(error) if got == 0 => return Err(SourceError::io(&self.path, &error)),
+            _ => {}
+        }
         if self.framing.is_none() && got > 0 {
             self.framing = Some(Framing::detect(&self.batch.bytes));
         }
@@ -239,13 +251,34 @@ impl ItchFile {
         let tail = Frames::at(&self.batch.bytes[self.used..], framing, self.base + self.used as u64).tail();
         match tail {
             Tail::Partial { .. } if self.faults.truncated.is_none() => self.faults.truncated = Some(tail.to_string()),
+            Tail::Clean if self.framing.is_none() && self.faults.count() == 0 => {
+                self.faults.truncated = Some("the file is empty".to_owned());
+            }
             _ => {}
+        }
+    }
+
+    /// Where a message of the batch begins in the (uncompressed) stream, behind its length.
+    #[inline]
+    pub fn offset(&self, at: usize) -> u64 {
+        self.base + self.batch.ranges[at].start as u64
+    }
+
+    /// A file without a single good message is another sort of file.
+    pub(crate) fn not_itch(&self) -> SourceError {
+        let why = self.faults.describe().into_iter().next().unwrap_or_else(|| "it has no messages at all".to_owned());
+        SourceError {
+            source: self.path.display().to_string(),
+            message: format!(
+                "no ITCH 5.0 message is in it: {why}. Give a TotalView-ITCH 5.0 daily file (plain or gzip) or a capture of \
+                 MoldUDP64 packets (pcap)"
+            ),
         }
     }
 
     /// Counts a message that could not be decoded.
     pub fn note(&mut self, at: usize, error: WireError) {
-        let offset = self.base + self.batch.ranges[at].start as u64;
+        let offset = self.offset(at);
         let fault = match error {
             WireError::UnknownType(_) => &mut self.faults.unknown_type,
             _ => &mut self.faults.wrong_length,
@@ -264,20 +297,18 @@ impl ItchFile {
     }
 }
 
-/// Fills as much of the buffer as the reader has.
-fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+/// Fills as much of the buffer as the reader has; what came before a damaged place is good.
+fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> (usize, Option<std::io::Error>) {
     let mut filled = 0;
     while filled < buffer.len() {
         match reader.read(&mut buffer[filled..]) {
             Ok(0) => break,
             Ok(n) => filled += n,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // What came before a damaged place is good.
-            Err(_) if filled > 0 => break,
-            Err(error) => return Err(error),
+            Err(error) => return (filled, Some(error)),
         }
     }
-    Ok(filled)
+    (filled, None)
 }
 
 fn is_capture(magic: [u8; 4]) -> bool {

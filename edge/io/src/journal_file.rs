@@ -13,7 +13,8 @@ use crate::source::SourceError;
 const PIECE: usize = 1 << 20;
 
 /// Writes records as they come. In a backtest the venue is in the same process, so a killed run loses at most the
-/// last piece, and what is in the file is readable up to its last whole record.
+/// last piece, and what is in the file is readable up to its last whole record. A run that stops with an error loses
+/// nothing: what was gathered goes to the file when this is dropped.
 pub struct JournalFile {
     writer: Writer,
     file: File,
@@ -26,7 +27,10 @@ impl JournalFile {
         let file = File::create_new(path).map_err(|e| SourceError::io(path, &e))?;
         let writer = Writer::new(config)
             .map_err(|e| SourceError { source: path.display().to_string(), message: e.to_string() })?;
-        Ok(Self { writer, file, path: path.to_owned() })
+        let mut journal = Self { writer, file, path: path.to_owned() };
+        // So that a run that is killed early says at least what it was.
+        journal.flush()?;
+        Ok(journal)
     }
 
     /// Appends an input.
@@ -58,5 +62,12 @@ impl JournalFile {
         self.writer.end(digest);
         self.flush()?;
         self.file.sync_all().map_err(|e| SourceError::io(&self.path, &e))
+    }
+}
+
+impl Drop for JournalFile {
+    fn drop(&mut self) {
+        // The run has failed already, or `end` has written everything: an error here has nobody to hear it.
+        let _ = self.flush();
     }
 }

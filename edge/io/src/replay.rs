@@ -38,7 +38,10 @@ pub fn config_of(path: &Path) -> Result<Vec<u8>, SourceError> {
         match reader.next_record() {
             Ok(Some(Record::Config(config))) => return Ok(config.to_vec()),
             Ok(None) if got > 0 => {}
-            Ok(_) => return Err(not_a_journal(path, "it holds no configuration")),
+            Ok(_) => {
+                let why = reader.finish().err().map(|damage| damage.to_string());
+                return Err(not_a_journal(path, why.as_deref().unwrap_or("it holds no configuration")));
+            }
             Err(damage) => return Err(not_a_journal(path, &damage.to_string())),
         }
     }
@@ -77,9 +80,6 @@ pub fn replay(path: &Path, state: &mut State) -> Result<Replayed, SourceError> {
             }
         }
     }
-    if result.difference.is_none() {
-        result.difference = comparison.settle().err();
-    }
     result.digest = state.digest();
     if result.difference.is_none() && result.damage.is_none() {
         match reader.finish() {
@@ -88,7 +88,14 @@ pub fn replay(path: &Path, state: &mut State) -> Result<Replayed, SourceError> {
                     Some(format!("the final state: digest {:032x} then, {:032x} now", end.digest, result.digest));
             }
             Ok(Closing::Clean(_)) => {}
-            Ok(closing) => result.damage = Some(format!("the run did not close its journal: {closing:?}")),
+            // The last input's outputs may be missing with the rest: that is no difference.
+            Ok(Closing::NotClosed) => {
+                let offset = reader.position().map_or(0, |position| position.offset());
+                result.damage = Some(format!(
+                    "the run did not close its journal: it was stopped, or is still going on; it ends at byte {offset}, \
+                     with whole records"
+                ));
+            }
             Err(damage) => result.damage = Some(damage.to_string()),
         }
     }

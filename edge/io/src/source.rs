@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use helios_data::normalise::ItchNormaliser;
-use helios_types::{Market, Nanos};
+use helios_types::{InstrumentId, Market, Nanos, Update};
 use helios_wire::itch;
 
 use crate::itch_file::{Faults, ItchFile};
@@ -34,8 +34,9 @@ impl SourceError {
 
 /// Market events in time order.
 pub trait Source: Send {
-    /// The next event, or `None` at the end.
-    fn next(&mut self) -> Result<Option<Market>, SourceError>;
+    /// Writes the next event into `market`; false at the end. In place, because an event is larger than a cache line and
+    /// copying one right after it was written stalls the processor.
+    fn next(&mut self, market: &mut Market) -> Result<bool, SourceError>;
     /// How much of it is done, 0 to 1.
     fn progress(&self) -> f64;
     /// Faults that did not stop it.
@@ -61,15 +62,17 @@ impl ItchSource {
 }
 
 impl Source for ItchSource {
-    fn next(&mut self) -> Result<Option<Market>, SourceError> {
+    #[inline]
+    fn next(&mut self, market: &mut Market) -> Result<bool, SourceError> {
         loop {
             while self.at < self.file.batch().len() {
                 let at = self.at;
                 self.at += 1;
                 match itch::decode(self.file.batch().message(at)) {
                     Ok(message) => {
-                        if let Some(market) = self.normaliser.normalise(&message) {
-                            return Ok(Some(market));
+                        if let Some(event) = self.normaliser.normalise(&message) {
+                            *market = event;
+                            return Ok(true);
                         }
                     }
                     Err(error) => self.file.note(at, error),
@@ -77,7 +80,7 @@ impl Source for ItchSource {
             }
             self.at = 0;
             if !self.file.advance()? {
-                return Ok(None);
+                return Ok(false);
             }
         }
     }
@@ -94,45 +97,67 @@ impl Source for ItchSource {
 
 /// Several sources as one, by event time; at the same time the earlier source goes first.
 pub struct Merge {
-    sources: Vec<(Box<dyn Source>, Option<Market>)>,
+    sources: Vec<Box<dyn Source>>,
+    /// The next event of each source, `None` at its end. Not used for a single source.
+    heads: Vec<Option<Market>>,
+    /// Why one of them cannot go on. Raised after the good event before it, and from then on.
+    failed: Option<SourceError>,
 }
 
 impl Merge {
     /// Reads the first event of each.
-    pub fn new(sources: Vec<Box<dyn Source>>) -> Result<Self, SourceError> {
-        let sources = sources
-            .into_iter()
-            .map(|mut source| {
-                let head = source.next()?;
-                Ok((source, head))
-            })
-            .collect::<Result<_, SourceError>>()?;
-        Ok(Self { sources })
+    pub fn new(mut sources: Vec<Box<dyn Source>>) -> Result<Self, SourceError> {
+        let heads = match sources.len() {
+            0 | 1 => Vec::new(),
+            _ => sources.iter_mut().map(|source| read(source.as_mut())).collect::<Result<_, _>>()?,
+        };
+        Ok(Self { sources, heads, failed: None })
     }
+}
+
+/// An event to write into.
+pub(crate) const BLANK: Market =
+    Market { instrument: InstrumentId(0), ts_event: Nanos(0), update: Update::TradeBreak { trade: 0 } };
+
+fn read(source: &mut dyn Source) -> Result<Option<Market>, SourceError> {
+    let mut market = BLANK;
+    Ok(source.next(&mut market)?.then_some(market))
 }
 
 impl Source for Merge {
     #[inline]
-    fn next(&mut self) -> Result<Option<Market>, SourceError> {
+    fn next(&mut self, market: &mut Market) -> Result<bool, SourceError> {
+        if let [only] = self.sources.as_mut_slice() {
+            return only.next(market);
+        }
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
         let mut first: Option<(usize, Nanos)> = None;
-        for (at, (_, head)) in self.sources.iter().enumerate() {
-            if let Some(market) = head
-                && first.is_none_or(|(_, ts)| market.ts_event < ts)
+        for (at, head) in self.heads.iter().enumerate() {
+            if let Some(head) = head
+                && first.is_none_or(|(_, ts)| head.ts_event < ts)
             {
-                first = Some((at, market.ts_event));
+                first = Some((at, head.ts_event));
             }
         }
-        let Some((at, _)) = first else { return Ok(None) };
-        let (source, head) = &mut self.sources[at];
-        Ok(std::mem::replace(head, source.next()?))
+        let Some((at, _)) = first else { return Ok(false) };
+        if let Some(head) = self.heads[at] {
+            *market = head;
+        }
+        match read(self.sources[at].as_mut()) {
+            Ok(next) => self.heads[at] = next,
+            Err(error) => (self.heads[at], self.failed) = (None, Some(error)),
+        }
+        Ok(true)
     }
 
     fn progress(&self) -> f64 {
-        let total: f64 = self.sources.iter().map(|(source, _)| source.progress()).sum();
+        let total: f64 = self.sources.iter().map(|source| source.progress()).sum();
         if self.sources.is_empty() { 1.0 } else { total / self.sources.len() as f64 }
     }
 
     fn faults(&self) -> Vec<String> {
-        self.sources.iter().flat_map(|(source, _)| source.faults()).collect()
+        self.sources.iter().flat_map(|source| source.faults()).collect()
     }
 }

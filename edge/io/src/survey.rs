@@ -1,11 +1,11 @@
 //! Questions about one ITCH file: what is in it, and what a book looked like.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use helios_book::{Books, Capacity, Level};
+use helios_book::{BookError, Books, Capacity, Level};
 use helios_data::normalise::update;
-use helios_types::{Digest, Hasher, InstrumentId, Side};
+use helios_types::{BookRef, Digest, Hasher, InstrumentId, Side, Update};
 use helios_wire::itch::{self, Message};
 
 use crate::itch_file::ItchFile;
@@ -20,9 +20,9 @@ pub struct Stats {
     pub span: Option<(u64, u64)>,
     /// Messages stamped earlier than the one before.
     pub backwards: u64,
-    /// Changes of orders that are not in the book.
+    /// Changes of orders that the file never added.
     pub unknown_orders: u64,
-    /// Other changes that the books refused.
+    /// Other changes that the books refused, among them those of orders that replaced an unknown one.
     pub refused: u64,
     /// The first refused change of each sort, in words.
     pub notes: Vec<String>,
@@ -54,13 +54,15 @@ fn whole_market() -> Books {
     Books::new(1 << 16, Capacity::default())
 }
 
-/// Gives each good message to `take`, until it says false.
-fn each(file: &mut ItchFile, mut take: impl FnMut(&Message<'_>) -> bool) -> Result<(), SourceError> {
+/// Gives each good message and its offset to `take`, until it says false. A file without one is an error.
+fn each(file: &mut ItchFile, mut take: impl FnMut(&Message<'_>, u64) -> bool) -> Result<(), SourceError> {
+    let mut good = false;
     while file.advance()? {
         for at in 0..file.batch().len() {
             match itch::decode(file.batch().message(at)) {
                 Ok(message) => {
-                    if !take(&message) {
+                    good = true;
+                    if !take(&message, file.offset(at)) {
                         return Ok(());
                     }
                 }
@@ -68,8 +70,11 @@ fn each(file: &mut ItchFile, mut take: impl FnMut(&Message<'_>) -> bool) -> Resu
             }
         }
     }
-    Ok(())
+    if good { Ok(()) } else { Err(file.not_itch()) }
 }
+
+/// Numbers of orders that replaced unknown ones. Beyond this many, their changes count as unknown too.
+const MAX_ORPHANS: usize = 1 << 20;
 
 /// Counts messages and builds every book.
 pub fn stats(path: &Path) -> Result<Stats, SourceError> {
@@ -77,13 +82,15 @@ pub fn stats(path: &Path) -> Result<Stats, SourceError> {
     let mut books = whole_market();
     let mut stats = Stats::default();
     let mut counts = [0u64; 256];
-    let mut last = 0;
-    each(&mut file, |message| {
+    let (mut last, mut orphans) = (0, BTreeSet::new());
+    each(&mut file, |message, offset| {
         counts[usize::from(message.bytes()[0])] += 1;
         let ts = message.timestamp();
         if ts < last {
             stats.backwards += 1;
-            note(&mut stats.notes, stats.backwards, || format!("time goes back from {} to {}", clock(last), clock(ts)));
+            note(&mut stats.notes, stats.backwards, || {
+                format!("message at offset {offset}: time goes back from {} to {}; it was used", clock(last), clock(ts))
+            });
         }
         last = last.max(ts);
         stats.span = Some((stats.span.map_or(ts, |(first, _)| first.min(ts)), last));
@@ -91,14 +98,24 @@ pub fn stats(path: &Path) -> Result<Stats, SourceError> {
         if let Some(change) = update(message)
             && let Err(error) = books.apply(locate, &change)
         {
-            let count = match error {
-                helios_book::BookError::UnknownOrder => &mut stats.unknown_orders,
-                _ => &mut stats.refused,
+            let order = subject(&change);
+            let (count, advice) = match error {
+                BookError::UnknownOrder if !orphans.contains(&order) => (
+                    &mut stats.unknown_orders,
+                    "; it was passed over. A file that is cut from a day lacks the orders that were added before the cut",
+                ),
+                _ => (&mut stats.refused, "; it was passed over"),
             };
             *count += 1;
             note(&mut stats.notes, *count, || {
-                format!("at {} a message of type {}: {error}", clock(ts), message.bytes()[0] as char)
+                let kind = message.bytes()[0] as char;
+                format!("message at offset {offset}: type {kind} of order {order} at {}: {error}{advice}", clock(ts))
             });
+            if let (Update::Replace { new_order, .. }, BookError::UnknownOrder) = (change, error)
+                && orphans.len() < MAX_ORPHANS
+            {
+                orphans.insert(new_order);
+            }
         }
         true
     })?;
@@ -113,6 +130,19 @@ pub fn stats(path: &Path) -> Result<Stats, SourceError> {
     stats.resting = books.len();
     stats.digest = digest(&books);
     Ok(stats)
+}
+
+/// The order that a change is about; zero for what is about none.
+fn subject(change: &Update) -> BookRef {
+    match *change {
+        Update::Add { order, .. }
+        | Update::Execute { order, .. }
+        | Update::ExecuteAt { order, .. }
+        | Update::Reduce { order, .. }
+        | Update::Delete { order }
+        | Update::Replace { order, .. } => order,
+        _ => 0,
+    }
 }
 
 /// Keeps the words for the first of its sort only.
@@ -143,7 +173,7 @@ fn clock(ns: u64) -> String {
 pub fn directory(path: &Path) -> Result<Vec<String>, SourceError> {
     let mut file = ItchFile::open(path)?;
     let mut symbols = Vec::new();
-    each(&mut file, |message| {
+    each(&mut file, |message, _| {
         if let Message::StockDirectory(m) = message {
             symbols.push(text(m.stock()));
         }
@@ -163,11 +193,7 @@ pub fn book_at(path: &Path, symbol: &str, at: Option<u64>, levels: usize) -> Res
     let mut books = Books::new(1, Capacity::default());
     let (mut locate, mut ts, mut known) = (None, None, Vec::new());
     let id = InstrumentId(0);
-    each(&mut file, |message| {
-        // Stamps can go back in a damaged file, so every message is looked at.
-        if at.is_some_and(|at| message.timestamp() > at) {
-            return true;
-        }
+    each(&mut file, |message, _| {
         if let Message::StockDirectory(m) = message {
             let stock = text(m.stock());
             if stock == symbol {
@@ -175,6 +201,10 @@ pub fn book_at(path: &Path, symbol: &str, at: Option<u64>, levels: usize) -> Res
             } else {
                 known.push(stock);
             }
+        }
+        // Stamps can go back in a damaged file, so every message is looked at.
+        if at.is_some_and(|at| message.timestamp() > at) {
+            return true;
         }
         if Some(message.stock_locate()) == locate
             && let Some(change) = update(message)
@@ -185,10 +215,8 @@ pub fn book_at(path: &Path, symbol: &str, at: Option<u64>, levels: usize) -> Res
         true
     })?;
     if locate.is_none() {
-        known.sort_unstable();
-        let near: Vec<_> =
-            known.iter().filter(|stock| stock.starts_with(symbol.get(..1).unwrap_or(""))).take(5).collect();
-        let hint = if near.is_empty() { String::new() } else { format!("; some that are: {near:?}") };
+        let near = nearest(symbol, &known);
+        let hint = if near.is_empty() { String::new() } else { format!("; near ones: {}", near.join(", ")) };
         let message = format!("no stock {symbol:?} is listed in this file{hint}");
         return Err(SourceError { source: path.display().to_string(), message });
     }
@@ -198,4 +226,36 @@ pub fn book_at(path: &Path, symbol: &str, at: Option<u64>, levels: usize) -> Res
         asks: books.depth(id, Side::Sell).take(levels).collect(),
         faults: file.faults().describe(),
     })
+}
+
+/// At most three stocks that differ from `symbol` by one or two letters, nearest first.
+fn nearest<'a>(symbol: &str, known: &'a [String]) -> Vec<&'a str> {
+    let upper = symbol.to_uppercase();
+    let mut near: Vec<_> = known
+        .iter()
+        .map(|stock| (distance(&upper, stock), stock.as_str()))
+        .filter(|(distance, stock)| *distance <= 2 && *distance < stock.len())
+        .collect();
+    near.sort_unstable();
+    near.dedup();
+    near.into_iter().take(3).map(|(_, stock)| stock).collect()
+}
+
+/// Letters to insert, remove, change, or swap with their neighbour to get from one text to the other (Damerau 1964).
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut rows = vec![(0..=b.len()).collect::<Vec<_>>()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let change = usize::from(a[i - 1] != b[j - 1]);
+            let mut best = (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + change);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
 }

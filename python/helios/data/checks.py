@@ -35,6 +35,7 @@ def _numbers(block: pl.DataFrame, fields: Mapping[str, int]) -> tuple[dict[str, 
 
 
 def admit_bars(block: pl.DataFrame, price_factor: int) -> tuple[dict[str, Integers], list[Fault]]:
+    """Integer columns of a block of bars, and what is wrong with which rows."""
     prices = ("open", "high", "low", "close")
     v, faults = _numbers(block, dict.fromkeys(prices, price_factor) | {"volume": QUANTITY_SCALE})
     faults += [Fault("price is not positive", name, v[name] <= 0) for name in prices]
@@ -46,6 +47,7 @@ def admit_bars(block: pl.DataFrame, price_factor: int) -> tuple[dict[str, Intege
 
 
 def admit_quotes(block: pl.DataFrame, price_factor: int) -> tuple[dict[str, Integers], list[Fault]]:
+    """Integer columns of a block of quotes, and what is wrong with which rows."""
     v: dict[str, Integers] = {}
     faults: list[Fault] = []
     for side in ("bid", "ask"):
@@ -67,6 +69,7 @@ def admit_quotes(block: pl.DataFrame, price_factor: int) -> tuple[dict[str, Inte
 
 
 def admit_trades(block: pl.DataFrame, price_factor: int) -> tuple[dict[str, Integers], list[Fault]]:
+    """Integer columns of a block of trades, and what is wrong with which rows."""
     v, faults = _numbers(block, {"price": price_factor, "size": QUANTITY_SCALE})
     faults.append(Fault("price is not positive", "price", v["price"] <= 0))
     faults.append(Fault("size is not positive", "size", v["size"] <= 0))

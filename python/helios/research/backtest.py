@@ -67,8 +67,8 @@ class Backtest:
     tick: float = 0.01
     lot: float = 1.0
     name: str = "backtest"
-    #: Moment from which targets are acted on and callbacks are called; windows fill before it. ISO text or datetime (UTC
-    #: unless it has a zone), or nanoseconds since 1970 UTC; None for the beginning.
+    #: Moment from which targets are acted on and callbacks are called; windows fill before it. ISO text or datetime
+    #: (UTC unless it has a zone), or nanoseconds since 1970 UTC; None for the beginning.
     start: str | datetime | int | None = None
     #: Distance of the equity samples.
     sample: str | timedelta = "1m"
@@ -227,6 +227,7 @@ class Plan:
             "inputs": inputs,
             "outputs": outputs,
             "events": events,
+            "trade_from": self.engine["trade_from"] or None,
             "started": int(span[0]) if len(span) else None,
             "finished": int(span[-1]) if len(span) else None,
             "wall_seconds": seconds,
@@ -389,7 +390,9 @@ def _universe(outputs: list[Target | Record], callbacks: list[Strategy], known: 
     symbols = set(symbols_of(outputs))
     for strategy in callbacks:
         if isinstance(strategy.universe, str):
-            raise ArgumentError(f"strategy {strategy.name!r}: universe is a list of symbols, like [{strategy.universe!r}]")
+            raise ArgumentError(
+                f"strategy {strategy.name!r}: universe is a list of symbols, like [{strategy.universe!r}]"
+            )
         symbols |= set(strategy.universe) if strategy.universe else known
     if not symbols:
         raise ArgumentError("the run has no instruments: neither the data nor the strategy names one")

@@ -14,7 +14,7 @@ from helios.research.results import JOURNAL_FILE
 
 @dataclass(frozen=True)
 class Replayed:
-    """How a replay went. `difference` is the first output that was not the same, `damage` what is wrong with the file."""
+    """How a replay went: `difference` is the first output that differs, `damage` what is wrong with the file."""
 
     inputs: int
     outputs: int

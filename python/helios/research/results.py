@@ -7,8 +7,9 @@ terminal (`summary`) and the journal's layout (only the core knows it).
 
 Keys of `meta` that the report knows, all optional: `name`, `config` (dict or text), `versions` (dict), `seed`,
 `digest`, `inputs`, `outputs`, `started` and `finished` (market time: int ns since 1970 UTC, or text), `wall_seconds`,
-`events_per_second`, `currency`, `days_per_year` (252), `pillars` ({"data": {label: count}, "signals": …, "risk": …,
-"execution": …}) and `latency` ({"bucket_ns": lower bounds, "count": […], "p50": ns, "p90", "p99", "p99.9", "max"}).
+`events_per_second`, `trade_from` (ns since 1970 UTC), `currency`, `days_per_year` (252), `pillars` ({"data": {label:
+count}, "signals": …, "risk": …, "execution": …}) and `latency` ({"bucket_ns": lower bounds, "count": […], "p50": ns,
+"p90", "p99", "p99.9", "max"}).
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ JOURNAL_FILE: Final = "journal.hj"
 REPORT_FILE: Final = "report.html"
 
 SHARPE_MIN_SAMPLES: Final = 20
+SHARPE_MIN_DAYS: Final = 5
 _NS_PER_MINUTE: Final = 60_000_000_000
 _SHARPE_STEPS: Final = (  # coarsest first; finer than a minute measures the bid-ask bounce, not the strategy
     ("1-day", 1440 * _NS_PER_MINUTE),
@@ -418,20 +420,24 @@ class Results:
         days_per_year = float(self.meta.get("days_per_year", 252))
         ts = self.equity["ts"].to_physical().to_numpy()
         path = self.net_path
-        keep = np.isfinite(path)
+        # What came before the start of trading is no part of the strategy's record.
+        keep = np.isfinite(path) & (ts >= int(self.meta.get("trade_from") or 0))
         for label, step in _SHARPE_STEPS:
             bucket, net = _last_per_bucket(ts[keep] // step, path[keep])
             changes = np.diff(net)
             if changes.size < SHARPE_MIN_SAMPLES:
                 continue
             days = np.unique(bucket * step // _SHARPE_STEPS[0][1]).size
+            if days < SHARPE_MIN_DAYS:
+                seen = f"{days} day{'s' if days != 1 else ''} of trading"
+                return Sharpe(None, f"{seen}: an annualised figure needs {SHARPE_MIN_DAYS}")
             # Samples of one observed day stand for samples of every day: half an hour a day stays half an hour a day.
             per_day = 1.0 if label == "1-day" else changes.size / days
             value = sharpe_ratio(changes, days_per_year * per_day)
             if value is None:
                 return Sharpe(None, f"{changes.size} {label} P&L changes do not vary")
             scale = f"√({days_per_year:g}·{per_day:g})" if per_day != 1 else f"√{days_per_year:g}"
-            seen = "" if label == "1-day" else f"; {days} day{'s' if days != 1 else ''} seen"
+            seen = "" if label == "1-day" else f"; {days} days seen"
             return Sharpe(value, f"{changes.size} {label} P&L changes, annualised by {scale}{seen}")
         return Sharpe(None, f"fewer than {SHARPE_MIN_SAMPLES} one-minute samples of equity")
 

@@ -20,7 +20,7 @@ _SCALES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The gate's limits; None means not limited. Checked in this order; the first that is exceeded refuses the order."""
+    """The gate's limits; None means not limited. Checked in this order; the first exceeded refuses the order."""
 
     #: Largest quantity of one order, shares.
     order_quantity: float | None = None

@@ -4,8 +4,8 @@
 """
 
 from helios.signals.expr import (
-    Expr,
     Ewm,
+    Expr,
     Record,
     Rolling,
     Target,

@@ -98,8 +98,8 @@ def compile_graph(outputs: Iterable[Target | Record], ids: Mapping[str, int]) ->
                 raise ArgumentError(f"target({output.symbol!r}): the quantity or notional is too large")
             if (strategy, instrument) in aimed:
                 raise ArgumentError(
-                    f"strategy {output.strategy!r} has two targets for {output.symbol!r}: add their expressions, or name "
-                    "two strategies"
+                    f"strategy {output.strategy!r} has two targets for {output.symbol!r}: add their expressions, or "
+                    "name two strategies"
                 )
             aimed.add((strategy, instrument))
             value = number_of(output.value)

@@ -25,7 +25,8 @@ CALLBACKS: Final = ("on_book", "on_trade", "on_bar", "on_fill", "on_timer")
 class Strategy:
     """Override what you need. Only overridden methods are called.
 
-    The objects handed to `on_book`, `on_trade` and `on_bar` are views that the next event overwrites: copy what you keep.
+    The objects handed to `on_book`, `on_trade` and `on_bar` are views that the next event overwrites: copy what you
+    keep.
     A wish (`buy`, `sell`, `target`, …) goes through the risk gate like any other; a refusal shows in the results.
     """
 

@@ -1,0 +1,5 @@
+//! The engine as a whole: text scenarios, and random inputs of every kind.
+
+mod scenarios;
+mod table;
+mod words;

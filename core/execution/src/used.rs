@@ -1,0 +1,61 @@
+//! Numbers that were used, as ranges: callers count upwards, so the ranges are few.
+
+use std::collections::BTreeMap;
+
+use helios_types::{Digest, Hasher};
+
+/// Ranges at once; a number that would open one more is refused like a used one.
+const MAX_RANGES: usize = 1 << 16;
+
+/// `first -> last` of each range.
+#[derive(Debug, Default)]
+pub(crate) struct Used(BTreeMap<u64, u64>);
+
+impl Used {
+    /// Marks a number as used; false when it was used before.
+    pub(crate) fn claim(&mut self, number: u64) -> bool {
+        let below = self.0.range(..=number).next_back().map(|(first, last)| (*first, *last));
+        let first = match below {
+            Some((_, last)) if number <= last => return false,
+            Some((first, last)) if last + 1 == number => first,
+            _ if self.0.len() >= MAX_RANGES => return false,
+            _ => number,
+        };
+        // The range above, if it begins with the next number, joins this one.
+        let last = number.checked_add(1).and_then(|above| self.0.remove(&above)).unwrap_or(number);
+        self.0.insert(first, last);
+        true
+    }
+}
+
+impl Digest for Used {
+    fn digest(&self, hasher: &mut Hasher) {
+        hasher.u64(self.0.len() as u64);
+        for (first, last) in &self.0 {
+            hasher.u64(*first);
+            hasher.u64(*last);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_used_once_in_whatever_order_they_come() {
+        let mut used = Used::default();
+        let numbers = [5, 7, 6, 1, u64::MAX, 0, u64::MAX - 1];
+        assert!(numbers.iter().all(|number| used.claim(*number)));
+        assert!(numbers.iter().all(|number| !used.claim(*number)));
+        assert_eq!(used.0.len(), 3, "{used:?}");
+    }
+
+    #[test]
+    fn the_table_of_ranges_is_bounded() {
+        let mut used = Used::default();
+        assert!((0..MAX_RANGES as u64).all(|number| used.claim(number * 2)));
+        assert!(!used.claim(u64::MAX));
+        assert!(used.claim(1), "a number that joins two ranges still fits");
+    }
+}
