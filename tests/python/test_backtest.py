@@ -145,7 +145,7 @@ def test_limits_refuse_and_say_why() -> None:
 
 
 def test_a_daily_loss_leaves_only_reducing_orders() -> None:
-    # Buys at 11.02, falls to 10.60 (still held): 50 * 0.43 lost, beyond 10. Then out, and a new signal finds the door shut.
+    # Bought at 11.02; at a mid of 10.59 still held: 50 * 0.43 lost, beyond 10. Then out, and the next signal is refused.
     steps = [
         (0, "KO", 10.00, 100, 10.02, 100),
         (1, "KO", 11.00, 100, 11.02, 100),
