@@ -145,7 +145,7 @@ def test_limits_refuse_and_say_why() -> None:
 
 
 def test_a_daily_loss_leaves_only_reducing_orders() -> None:
-    # Bought at 11.02; at a mid of 10.59 still held: 50 * 0.43 lost, beyond 10. Then out, and the next signal is refused.
+    # Bought at 11.02; at a mid of 10.59 still held: 21.5 lost, beyond 10. Then out, and the next signal is refused.
     steps = [
         (0, "KO", 10.00, 100, 10.02, 100),
         (1, "KO", 11.00, 100, 11.02, 100),
@@ -334,7 +334,18 @@ def test_a_file_in_the_way_is_an_error_with_advice(tmp_path: Path) -> None:
     ("change", "says"),
     [
         ({"data": []}, "at least one data source"),
-        ({"data": [quotes()]}, "no data source: use itch"),
+        ({"data": [quotes()]}, "a DataFrame is no data source: use itch"),
+        ({"data": "quotes.csv"}, "'quotes.csv' is no data source: use itch"),
+        ({"start": 1.5}, "start=1.5"),
+        (
+            {"strategy": hx.record("x", hx.close("KO") + hx.mid("KO"))},
+            "close('KO') would never have a value: the sources of 'KO' give mid, bid, ask, bid_size, ask_size",
+        ),
+        ({"strategy": hx.target("KO", hx.last("KO"), quantity=1)}, "last('KO') would never have a value"),
+        (
+            {"data": hx.bars(minutes("KO", [10.0, 10.0], [10.0, 10.0])), "strategy": hx.record("x", hx.mid("KO"))},
+            "mid('KO') would never have a value: the sources of 'KO' give close, open, high, low, volume",
+        ),
         ({"cash": float("nan")}, "cash is nan"),
         ({"cash": "1m"}, "cash is '1m'"),
         ({"cash": 1e15}, "cash is 1000000000000000.0: it must be a finite number that fits"),

@@ -255,6 +255,31 @@ def test_timers_are_multiples_of_their_period_each_strategy_its_own() -> None:
     assert run.meta["inputs"] == 6 + 6
 
 
+def test_timers_that_are_no_multiples_of_each_other_ring_when_they_are_due() -> None:
+    class Clock(hx.Strategy):
+        def __init__(self, name: str, timer: str) -> None:
+            self.name, self.timer, self.rings = name, timer, list[int]()
+
+        def on_timer(self, now: int) -> None:
+            self.rings.append(now)
+
+    clocks = [Clock("twenty", "20s"), Clock("twentyfive", "25s")]
+    run = hx.Backtest(data=KO, strategy=clocks).run()
+    assert [clock.rings for clock in clocks] == [[at(s) for s in (20, 40, 60)], [at(s) for s in (25, 50)]]
+    assert run.meta["inputs"] == 6 + 5
+
+
+def test_a_wish_that_another_strategy_meets_is_a_fill_of_both() -> None:
+    buyer, seller = Script(lambda s: s.target("KO", 10)), Script(lambda s: s.target("KO", -10))
+    buyer.name, seller.name = "buyer", "seller"
+    # Too large for an order, so the first wish waits; the second meets it inside, at the mid.
+    run = hx.Backtest(data=KO, strategy=[buyer, seller], limits=hx.Limits(order_quantity=5)).run()
+    assert [fill[1:5] for fill in buyer.fills] == [(at(0), "buy", 10.01, 10.0)]
+    assert [fill[1:5] for fill in seller.fills] == [(at(0), "sell", 10.01, 10.0)]
+    assert (buyer.position("KO"), seller.position("KO")) == (10.0, -10.0)
+    assert run.fills["liquidity"].to_list() == ["transfer", "transfer"]
+
+
 def test_before_start_views_are_kept_and_nothing_is_called() -> None:
     class Late(Log):
         def on_book(self, book: Any) -> None:

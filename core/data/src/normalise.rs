@@ -87,9 +87,7 @@ fn cross_shares(raw: u64) -> Quantity {
 #[inline]
 pub fn update(message: &Message<'_>) -> Option<Update> {
     Some(match message {
-        Message::AddOrder(m) => {
-            add(m.order_reference_number(), sized(m.buy_sell_indicator(), m.shares()), m.price())
-        }
+        Message::AddOrder(m) => add(m.order_reference_number(), sized(m.buy_sell_indicator(), m.shares()), m.price()),
         Message::AddOrderMpid(m) => {
             add(m.order_reference_number(), sized(m.buy_sell_indicator(), m.shares()), m.price())
         }

@@ -401,7 +401,10 @@ impl Orders {
         else {
             // A cancel or replace that crossed the order's end on the way is refused: that is no fault.
             let crossed = matches!(report.kind, ReportKind::ChangeRejected { .. }) && self.has_ended(report);
-            return if crossed { () } else { misfit(report, out) };
+            if !crossed {
+                misfit(report, out);
+            }
+            return;
         };
         let Some(to) = answer(working, &report.kind) else { return misfit(report, out) };
         let room = working.room();

@@ -462,12 +462,7 @@ impl Risk {
 
     /// The room of working orders changes by `quantity`: negative when one is cancelled, rejected or made smaller. On
     /// [`Overflow`], which only a venue's larger total can cause, nothing has changed.
-    pub fn change_working(
-        &mut self,
-        instrument: InstrumentId,
-        side: Side,
-        quantity: Quantity,
-    ) -> Result<(), Overflow> {
+    pub fn change_working(&mut self, instrument: InstrumentId, side: Side, quantity: Quantity) -> Result<(), Overflow> {
         let changed = self.exposures[instrument.index()].with_open(side, quantity.0)?;
         self.put(instrument, changed)
     }
@@ -509,13 +504,7 @@ impl Risk {
     }
 
     /// Works out the shares of one side, which add up to `quantity` and get its notional to the last unit between them.
-    fn value_shares(
-        &self,
-        side: Side,
-        price: Price,
-        quantity: Quantity,
-        shares: &mut [Share],
-    ) -> Result<(), Overflow> {
+    fn value_shares(&self, side: Side, price: Price, quantity: Quantity, shares: &mut [Share]) -> Result<(), Overflow> {
         let (mut left, mut value_left) = (quantity.0, notional(price, quantity)?);
         for share in shares.iter_mut().filter(|share| share.side == side) {
             left -= share.quantity.0;

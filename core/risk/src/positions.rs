@@ -45,15 +45,16 @@ impl Position {
         } else {
             0
         };
-        let closing_value =
-            if closes == quantity.0 { value } else { notional(price, Quantity(side.sign() * closes))? };
+        let closing_value = if closes == quantity.0 { value } else { notional(price, Quantity(side.sign() * closes))? };
         let cost_closed = match closes {
             0 => Cash::ZERO,
             _ => scale(before.cost, closes, before.quantity.0.abs()),
         };
         let realised = closing_value.neg().sub(cost_closed)?;
+        // A position that has no opposite could never be closed.
+        let held = Some(before.quantity.add(signed)?).filter(|held| held.0 != i64::MIN).ok_or(Overflow)?;
         *self = Self {
-            quantity: before.quantity.add(signed)?,
+            quantity: held,
             cost: before.cost.sub(cost_closed)?.add(value.sub(closing_value)?)?,
             realised: before.realised.add(realised)?,
             fees: before.fees.add(fee)?,
@@ -122,6 +123,12 @@ mod tests {
         let before = p;
         assert_eq!(p.book(Side::Buy, Price(i64::MAX - 1), Quantity(i64::MAX), Cash::ZERO), Err(Overflow));
         assert_eq!(p, before);
+        // The lowest number has no opposite: it would be a position that nobody can close.
+        let mut p = Position::default();
+        p.book(Side::Sell, Price(1), Quantity(i64::MAX), Cash::ZERO).unwrap();
+        assert_eq!(p.book(Side::Sell, Price(1), Quantity(1), Cash::ZERO), Err(Overflow));
+        p.book(Side::Buy, Price(1), Quantity(i64::MAX), Cash::ZERO).unwrap();
+        assert!(p.quantity.is_zero());
     }
 
     proptest! {

@@ -579,15 +579,11 @@ fn plan(nodes: &[Node], reach: &[BTreeSet<Cause>], instruments: usize) -> Vec<Ve
             // It may wait for a mark, which quotes, trades and bars can bring.
             causes.extend([Touched::TOP, Touched::TRADE, Touched::BAR].map(|touched| (instrument, touched)));
         }
-        for plan in 0..PLANS {
-            let touched = PLANNED[plan];
-            let mut visited: Vec<usize> = causes
-                .iter()
-                .filter(|(_, cause)| touched.has(*cause))
-                .map(|(instrument, _)| instrument.index() * PLANS + plan)
-                .collect();
-            visited.dedup();
-            for number in visited {
+        for (plan, touched) in PLANNED.iter().enumerate() {
+            let reaching = causes.iter().filter(|(_, cause)| touched.has(*cause));
+            let mut numbers: Vec<usize> = reaching.map(|(instrument, _)| instrument.index() * PLANS + plan).collect();
+            numbers.dedup();
+            for number in numbers {
                 plans[number].push(at);
             }
         }

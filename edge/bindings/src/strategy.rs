@@ -7,8 +7,8 @@ use helios_engine::State;
 use helios_execution::CALLER_IDS;
 use helios_io::{Callbacks, SourceError};
 use helios_types::{
-    Event, Input, InstrumentId, Intent, IntentKind, OrderId, Output, Price, Quantity, Side, StrategyId, TimeInForce,
-    Update,
+    Event, Input, InstrumentId, Intent, IntentKind, Nanos, OrderId, Output, Price, Quantity, Side, StrategyId,
+    TimeInForce, Update,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
@@ -483,7 +483,8 @@ impl Callbacks for Attached<'_, '_> {
         Ok(())
     }
 
-    fn timer(&self) -> Option<u64> {
-        self.handlers.iter().map(|handler| handler.timer_ns).filter(|ns| *ns > 0).min()
+    fn next_timer(&self, after: Nanos) -> Option<Nanos> {
+        let next = |ns: u64| Nanos((after.0 / ns + 1).saturating_mul(ns));
+        self.handlers.iter().map(|handler| handler.timer_ns).filter(|ns| *ns > 0).map(next).min()
     }
 }

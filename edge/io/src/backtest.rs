@@ -15,7 +15,7 @@ use crate::source::{BLANK, Merge, Source, SourceError};
 /// A strategy outside the core (Python). It sees the state after an input and answers with wishes, which become
 /// inputs of their own, so that a replay does not need it.
 pub trait Callbacks {
-    /// Called after every input; pushes what it wants. An error stops the run.
+    /// Called after every input, the wishes' own included; pushes what it wants. An error stops the run.
     fn after(
         &mut self,
         input: &Input,
@@ -23,8 +23,8 @@ pub trait Callbacks {
         state: &State,
         wishes: &mut Vec<Intent>,
     ) -> Result<(), SourceError>;
-    /// Nanoseconds between timers, if it wants any.
-    fn timer(&self) -> Option<u64> {
+    /// When the next timer is due, later than `after`, if it wants any.
+    fn next_timer(&self, _after: Nanos) -> Option<Nanos> {
         None
     }
 }
@@ -277,7 +277,7 @@ impl Backtest {
 
     fn ring(&mut self, at: Nanos, callbacks: &mut impl Callbacks) -> Result<(), SourceError> {
         self.timers += 1;
-        self.next_timer = callbacks.timer().map(|every| at.plus(every));
+        self.next_timer = callbacks.next_timer(at);
         let event = Event::Timer(Timer { id: self.timers });
         self.input(&mut Input { seq: 0, ts: at.max(self.state.now()), event }, callbacks)
     }
@@ -289,20 +289,35 @@ impl Backtest {
         input.seq = self.state.next_seq();
         self.outputs.clear();
         self.apply(input)?;
-        if self.next_timer.is_none()
-            && let Some(every) = callbacks.timer()
-        {
-            self.next_timer = Some(Nanos((ts.0 / every + 1).saturating_mul(every)));
+        if self.next_timer.is_none() {
+            self.next_timer = callbacks.next_timer(ts);
         }
         callbacks.after(input, &self.outputs, &self.state, &mut self.wishes)?;
-        if !self.wishes.is_empty() {
+        if self.wishes.is_empty() { Ok(()) } else { self.grant(ts, callbacks) }
+    }
+
+    /// Wishes become inputs, and the strategies hear of those too: a wish can be met by another strategy's, without an
+    /// order.
+    fn grant(&mut self, ts: Nanos, callbacks: &mut impl Callbacks) -> Result<(), SourceError> {
+        for _ in 0..MAX_ROUNDS {
             let mut wishes = std::mem::take(&mut self.wishes);
             for wish in wishes.drain(..) {
-                self.apply(&Input { seq: self.state.next_seq(), ts, event: Event::Intent(wish) })?;
+                let input = Input { seq: self.state.next_seq(), ts, event: Event::Intent(wish) };
+                let first = self.outputs.len();
+                self.apply(&input)?;
+                callbacks.after(&input, &self.outputs[first..], &self.state, &mut self.wishes)?;
             }
-            self.wishes = wishes;
+            if self.wishes.is_empty() {
+                self.wishes = wishes;
+                return Ok(());
+            }
         }
-        Ok(())
+        Err(SourceError {
+            source: "strategy".to_owned(),
+            message: format!(
+                "more than {MAX_ROUNDS} rounds of wishes at {ts}: strategies answer each other's fills without end"
+            ),
+        })
     }
 
     #[inline]

@@ -115,5 +115,5 @@ class Execution:
     def __post_init__(self) -> None:
         if self.style not in ("auto", "touch", "market"):
             raise ArgumentError(f"execution style is {self.style!r}: it must be 'auto', 'touch' or 'market'")
-        if not 0 <= self.ticks < 2**16:
+        if not isinstance(self.ticks, int) or not 0 <= self.ticks < 2**16:
             raise ArgumentError(f"execution ticks is {self.ticks!r}: it must be 0 to 65535")

@@ -24,7 +24,7 @@ from helios.errors import ArgumentError, HeliosError, RunError
 from helios.execution import Execution, Venue
 from helios.risk import Limits
 from helios.signals import Record, Strategy, Target, compile_graph
-from helios.signals.graph import symbols_of
+from helios.signals.graph import sources_of, symbols_of
 
 if TYPE_CHECKING:
     from helios.research.results import Results
@@ -51,7 +51,10 @@ class Instrument:
 
 @dataclass
 class Backtest:
-    """Describes a run; `run()` runs it, as often as you like and always with the same result."""
+    """Describes a run; `run()` runs it, as often as you like and always with the same result.
+
+    A strategy in Python keeps what it has learnt from one run to the next: give each run a fresh instance.
+    """
 
     #: One source or several; several are merged by time.
     data: Source | Sequence[Source]
@@ -136,13 +139,15 @@ class Plan:
     @classmethod
     def of(cls, backtest: Backtest) -> Plan:
         """Checks the description whole before anything runs."""
-        sources = [backtest.data] if isinstance(backtest.data, ItchSource | ColumnSource) else list(backtest.data)
+        several = isinstance(backtest.data, Sequence) and not isinstance(backtest.data, str)
+        sources: list[Source] = list(backtest.data) if several else [backtest.data]  # type: ignore[arg-type, list-item]
         if not sources:
             raise ArgumentError("a backtest needs at least one data source")
         for source in sources:
             if not isinstance(source, ItchSource | ColumnSource):
+                what = repr(source) if isinstance(source, str) else f"a {type(source).__name__}"
                 raise ArgumentError(
-                    f"{source!r} is no data source: use itch(…), bars(…), quotes(…), trades(…) or lobster(…)"
+                    f"{what} is no data source: use itch(…), bars(…), quotes(…), trades(…) or lobster(…)"
                 )
         wishes = list(_flatten(backtest.strategy))
         outputs = [wish for wish in wishes if isinstance(wish, Target | Record)]
@@ -153,6 +158,7 @@ class Plan:
         symbols = _universe(outputs, callbacks, known)
         ids = {symbol: number for number, symbol in enumerate(symbols)}
         _refuse_unknown(outputs, ids, known)
+        _refuse_unfed(outputs, sources)
         graph = compile_graph(outputs, ids)
         names = list(graph.strategies)
         for strategy in callbacks:
@@ -368,7 +374,7 @@ def _moment(start: str | datetime | int | None) -> int:
         start = start if start.tzinfo is not None else start.replace(tzinfo=UTC)
         since = start - datetime(1970, 1, 1, tzinfo=UTC)
         start = (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
-    if start is not None and not 0 <= start < 2**63:
+    if start is not None and (not isinstance(start, int) or not 0 <= start < 2**63):
         raise ArgumentError(f"start={start!r} is not a moment from 1970 on")
     return start or 0
 
@@ -408,6 +414,28 @@ def _refuse_unknown(outputs: list[Target | Record], ids: Mapping[str, int], know
             near = difflib.get_close_matches(symbol, sorted(known), n=3, cutoff=0.5)
             hint = f"; near ones: {', '.join(near)}" if near else ""
             raise ArgumentError(f"no data source has the symbol {symbol!r}{hint}")
+
+
+#: What a source of a schema gives values to.
+_FEEDS = {
+    "quotes": ("mid", "bid", "ask", "bid_size", "ask_size"),
+    "trades": ("last", "last_size"),
+    "bars": ("close", "open", "high", "low", "volume"),
+}
+_FEEDS["orders"] = _FEEDS["quotes"] + _FEEDS["trades"]
+
+
+def _refuse_unfed(outputs: list[Target | Record], sources: list[Source]) -> None:
+    """mid("KO") where there are only bars of KO would stay null for ever, and the strategy silent."""
+    fed: dict[str, set[str]] = {}
+    for source in sources:
+        for symbol in source.symbols:
+            fed.setdefault(symbol, set()).update(_FEEDS[source.schema])
+    for expr in sources_of(outputs):
+        there = fed[str(expr.symbol)]
+        if expr.op.removeprefix("source:") not in there:
+            names = ", ".join(dict.fromkeys(name for feed in _FEEDS.values() for name in feed if name in there))
+            raise ArgumentError(f"{expr!r} would never have a value: the sources of {expr.symbol!r} give {names}")
 
 
 def _scaled(value: float, scale: int, what: str) -> int:

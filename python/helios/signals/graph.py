@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from helios.errors import ArgumentError
@@ -30,10 +30,18 @@ class Graph:
 def symbols_of(outputs: Iterable[Target | Record]) -> list[str]:
     """Every symbol that the outputs read or trade, in order of first use."""
     found: dict[str, None] = {}
-    seen: set[int] = set()
     for output in outputs:
         if isinstance(output, Target):
             found.setdefault(output.symbol)
+        for source in sources_of([output]):
+            found.setdefault(str(source.symbol))
+    return list(found)
+
+
+def sources_of(outputs: Iterable[Target | Record]) -> Iterator[Expr]:
+    """The sources that the outputs read: mid("KO") and its like."""
+    seen: set[int] = set()
+    for output in outputs:
         stack = [output.value] if isinstance(output, Target) else [output.value, output.input]
         while stack:
             expr = stack.pop()
@@ -41,9 +49,8 @@ def symbols_of(outputs: Iterable[Target | Record]) -> list[str]:
                 continue
             seen.add(id(expr))
             if expr.symbol is not None:
-                found.setdefault(expr.symbol)
+                yield expr
             stack.extend(expr.inputs)
-    return list(found)
 
 
 def compile_graph(outputs: Iterable[Target | Record], ids: Mapping[str, int]) -> Graph:

@@ -1,0 +1,289 @@
+//! Random inputs of every kind, wild ones among them: nothing panics, the same inputs give the same outputs and state,
+//! and no order ever passed a limit.
+
+use helios_book::Capacity;
+use helios_engine::{Config, State, step};
+use helios_execution::{CALLER_IDS, Style};
+use helios_risk::{Feeds, Limits};
+use helios_signals::{Binary, Field, Node, NodeId, Sizing, Unary, Window};
+use helios_types::{
+    CancelReason, Cash, Control, Event, Input, Instrument, InstrumentId, Intent, IntentKind, Liquidity, Market, Nanos,
+    Order, OrderId, Output, Price, Quantity, RejectReason, Report, ReportKind, Side, StrategyId, TimeInForce, Timer,
+    TradeKind, TradingStatus, Update,
+};
+use proptest::prelude::*;
+
+/// Small numbers that meet each other, and now and then one at the end of the scale.
+fn wild(usual: std::ops::Range<i64>) -> impl Strategy<Value = i64> {
+    let ends = prop::sample::select(vec![i64::MIN, i64::MIN + 1, -1, 0, 1, i64::MAX / 2, i64::MAX - 1, i64::MAX]);
+    prop_oneof![40 => usual, 1 => ends]
+}
+
+fn prices() -> impl Strategy<Value = Price> {
+    wild(4_990..5_010).prop_map(|cents| Price(cents.saturating_mul(10_000_000)))
+}
+
+fn quantities() -> impl Strategy<Value = Quantity> {
+    wild(-3..60).prop_map(|shares| Quantity(shares.saturating_mul(100_000_000)))
+}
+
+fn sides() -> impl Strategy<Value = Side> {
+    prop_oneof![Just(Side::Buy), Just(Side::Sell)]
+}
+
+fn statuses() -> impl Strategy<Value = TradingStatus> {
+    prop_oneof![1 => Just(TradingStatus::Halted), 4 => Just(TradingStatus::Trading)]
+}
+
+fn updates() -> impl Strategy<Value = Update> {
+    let order = || 0u64..6;
+    prop_oneof![
+        6 => (prices(), quantities(), prices(), quantities()).prop_map(|(bid, bid_quantity, ask, ask_quantity)| {
+            Update::Quote { bid, bid_quantity, ask, ask_quantity }
+        }),
+        2 => (order(), sides(), prices(), quantities())
+            .prop_map(|(order, side, price, quantity)| Update::Add { order, side, price, quantity }),
+        1 => (order(), quantities()).prop_map(|(order, quantity)| Update::Execute { order, quantity, trade: 0 }),
+        1 => (order(), quantities(), prices()).prop_map(|(order, quantity, price)| {
+            Update::ExecuteAt { order, quantity, price, printable: true, trade: 0 }
+        }),
+        1 => (order(), order(), prices(), quantities())
+            .prop_map(|(order, new_order, price, quantity)| Update::Replace { order, new_order, price, quantity }),
+        1 => order().prop_map(|order| Update::Delete { order }),
+        2 => (prices(), quantities()).prop_map(|(price, quantity)| {
+            Update::Trade { price, quantity, aggressor: None, kind: TradeKind::Regular, trade: 0 }
+        }),
+        1 => (prices(), prices(), quantities()).prop_map(|(a, b, volume)| {
+            Update::Bar { open: a, high: a.max(b), low: a.min(b), close: b, volume, span: 1 }
+        }),
+        1 => statuses().prop_map(Update::Status),
+        1 => Just(Update::Clear),
+    ]
+}
+
+/// The desk's first orders and those of callers.
+fn order_ids() -> impl Strategy<Value = OrderId> {
+    prop_oneof![4 => 0u64..12, 3 => CALLER_IDS..CALLER_IDS + 12, 1 => any::<u64>()].prop_map(OrderId)
+}
+
+fn wishes() -> impl Strategy<Value = IntentKind> {
+    let market = prices().prop_map(|price| if price.0 % 30_000_000 == 0 { Price::UNDEFINED } else { price });
+    prop_oneof![
+        4 => quantities().prop_map(|position| IntentKind::Target { position }),
+        4 => (order_ids(), sides(), quantities(), market, any::<bool>()).prop_map(|(id, side, quantity, price, day)| {
+            let time_in_force = if day { TimeInForce::Day } else { TimeInForce::Ioc };
+            IntentKind::Order { id, side, quantity, price, time_in_force }
+        }),
+        1 => order_ids().prop_map(|order| IntentKind::Cancel { order }),
+        2 => (order_ids(), quantities(), prices())
+            .prop_map(|(order, quantity, price)| IntentKind::Replace { order, quantity, price }),
+    ]
+}
+
+fn reports() -> impl Strategy<Value = ReportKind> {
+    prop_oneof![
+        2 => Just(ReportKind::Accepted { book_ref: 1 }),
+        6 => (1u64..99, prices(), quantities(), wild(-9..9)).prop_map(|(execution, price, quantity, fee)| {
+            ReportKind::Filled { execution, price, quantity, liquidity: Liquidity::Taker, fee: Cash(fee) }
+        }),
+        3 => Just(ReportKind::Cancelled { reason: CancelReason::Unfilled }),
+        2 => (quantities(), prices()).prop_map(|(quantity, price)| ReportKind::Replaced { quantity, price }),
+        1 => Just(ReportKind::Rejected { reason: RejectReason::NotTrading }),
+        1 => Just(ReportKind::ChangeRejected { reason: RejectReason::UnknownOrder }),
+    ]
+}
+
+fn events() -> impl Strategy<Value = Event> {
+    // Instrument 2 does not exist.
+    let instrument = || prop_oneof![30 => 0u32..2, 1 => Just(2u32)].prop_map(InstrumentId);
+    let control = prop_oneof![4 => Just(Control::Resume), 2 => Just(Control::Pause), 1 => Just(Control::Kill)];
+    prop_oneof![
+        12 => (instrument(), any::<u8>(), updates()).prop_map(|(instrument, ts, update)| {
+            Event::Market(Market { instrument, ts_event: Nanos(u64::from(ts)), update })
+        }),
+        8 => (instrument(), 0u32..3, wishes()).prop_map(|(instrument, strategy, kind)| {
+            Event::Intent(Intent { strategy: StrategyId(strategy), instrument, kind })
+        }),
+        10 => (instrument(), order_ids(), any::<u64>(), reports()).prop_map(|(instrument, order, ts, kind)| {
+            Event::Report(Report { order, instrument, ts_event: Nanos(ts), kind })
+        }),
+        1 => Just(Event::Timer(Timer { id: 1 })),
+        1 => control.prop_map(Event::Control),
+    ]
+}
+
+fn inputs() -> impl Strategy<Value = Vec<(u64, Event)>> {
+    let step = prop_oneof![8 => 0u64..200_000_000, 1 => 0u64..2_000_000_000, 1 => Just(40_000_000_000_000u64)];
+    prop::collection::vec((step, events()), 1..150)
+}
+
+const LIMIT: Quantity = Quantity::whole(100);
+
+fn state(limits: Limits) -> State {
+    let source = |id: u32| Node::Source { instrument: InstrumentId(id), field: Field::Mid };
+    let [x, y, spread, window, z, held] = [0, 1, 2, 3, 4, 5].map(NodeId);
+    let aim = |id: u32, sizing: Sizing| Node::Target {
+        x: held,
+        strategy: StrategyId(id),
+        instrument: InstrumentId(id),
+        sizing,
+    };
+    let nodes = vec![
+        source(0),
+        source(1),
+        Node::Binary { op: Binary::Sub, x, y },
+        Node::Window { x: spread, window: Window::Count(3) },
+        Node::Moment { window, stat: helios_signals::Stat::ZScore },
+        Node::Hysteresis { x: z, enter: 1.0, exit: 0.5 },
+        aim(0, Sizing::Quantity(Quantity::whole(20))),
+        aim(1, Sizing::Notional(Cash::whole(1_000))),
+        Node::Unary { op: Unary::Abs, x: spread },
+        Node::Record { x: NodeId(8), signal: 0, input: spread },
+    ];
+    let instrument =
+        |symbol: &str| Instrument { symbol: symbol.to_owned(), tick: Price(10_000_000), lot: Quantity::whole(1) };
+    let config = Config {
+        instruments: vec![instrument("KO"), instrument("PEP")],
+        nodes,
+        limits,
+        feeds: Feeds { without_price: Vec::new(), limit_prices: true },
+        cash: Cash::whole(1_000_000),
+        trade_from: Nanos(0),
+        style: Style::Touch { ticks: 1 },
+        capacity: Capacity { orders: 8, levels: 8 },
+    };
+    State::new(config).expect("a sound configuration")
+}
+
+fn run(state: &mut State, events: &[(u64, Event)], mut after: impl FnMut(&State, &Input, &[Output])) {
+    let mut ts = Nanos(0);
+    let mut out = Vec::new();
+    for (wait, event) in events {
+        ts = ts.plus(*wait);
+        let input = Input { seq: state.next_seq(), ts, event: *event };
+        out.clear();
+        step(state, &input, &mut out);
+        after(state, &input, &out);
+    }
+}
+
+/// The strategies' accounts are the net position, in quantity and in money.
+fn check_accounts(state: &State) {
+    for id in [0, 1].map(InstrumentId) {
+        let (net, mut held, mut flows) = (state.risk().position(id), 0i128, 0i128);
+        for account in state.risk().accounts().iter().filter(|account| account.instrument == id) {
+            held += i128::from(account.position.quantity.0);
+            flows += i128::from(account.position.realised.0) - i128::from(account.position.cost.0);
+        }
+        assert_eq!(held, i128::from(net.quantity.0));
+        assert_eq!(flows, i128::from(net.realised.0) - i128::from(net.cost.0));
+    }
+}
+
+/// An order that was sent: what can still trade of it by what was said to the venue and by what it answered.
+struct Sent {
+    order: Order,
+    total: i64,
+    asked: Option<i64>,
+    filled: i64,
+    done: bool,
+}
+
+impl Sent {
+    fn open(&self) -> i64 {
+        if self.done { 0 } else { (self.total.max(self.asked.unwrap_or(0)) - self.filled).max(0) }
+    }
+}
+
+/// Positions and working orders by what went in and out alone.
+#[derive(Default)]
+struct Ledger {
+    sent: Vec<Sent>,
+    held: [i64; 2],
+}
+
+impl Ledger {
+    /// Takes note of an output; for a new order or a replace, the furthest positions before and after it.
+    fn note(&mut self, input: &Event, output: &Output) -> Option<(i64, i64)> {
+        let before = [0, 1].map(|id| self.furthest(InstrumentId(id)));
+        match *output {
+            Output::Submit(order) => {
+                self.sent.push(Sent { order, total: order.quantity.0, asked: None, filled: 0, done: false });
+                let at = order.instrument;
+                return Some((before[at.index()], self.furthest(at)));
+            }
+            Output::Replace { order, instrument: at, quantity, .. } => {
+                self.find(order).asked = Some(quantity.0);
+                return Some((before[at.index()], self.furthest(at)));
+            }
+            Output::State(change) => {
+                let sent = self.find(change.order);
+                sent.done = change.to.is_done();
+                match input {
+                    Event::Report(Report { kind: ReportKind::Replaced { quantity, .. }, .. }) => {
+                        (sent.total, sent.asked) = (quantity.0, None);
+                    }
+                    Event::Report(Report { kind: ReportKind::ChangeRejected { .. }, .. }) => sent.asked = None,
+                    _ => {}
+                }
+            }
+            Output::Fill(fill) if fill.execution != 0 => {
+                self.held[fill.instrument.index()] += fill.side.sign() * fill.quantity.0;
+                let sent = self.find(fill.order);
+                sent.filled += fill.quantity.0;
+                if let Some(asked) = sent.asked.filter(|_| sent.filled > sent.total) {
+                    sent.total = sent.total.max(asked);
+                }
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn find(&mut self, id: OrderId) -> &mut Sent {
+        self.sent.iter_mut().find(|sent| sent.order.id == id).expect("an order that was sent")
+    }
+
+    fn furthest(&self, instrument: InstrumentId) -> i64 {
+        let open = |side: Side| -> i64 {
+            let here = |sent: &&Sent| (sent.order.instrument, sent.order.side) == (instrument, side);
+            self.sent.iter().filter(here).map(Sent::open).sum()
+        };
+        let held = self.held[instrument.index()];
+        (held + open(Side::Buy)).abs().max((held - open(Side::Sell)).abs())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn the_same_inputs_give_the_same_outputs_and_state(events in inputs()) {
+        let limits = Limits { daily_loss: Some(Cash::whole(500)), orders_per_second: Some(5), ..Limits::default() };
+        let mut first = Vec::new();
+        run(&mut state(limits), &events, |state, _, out| {
+            check_accounts(state);
+            first.push((format!("{out:?}"), state.digest()));
+        });
+        let mut again = first.iter();
+        run(&mut state(limits), &events, |state, input, out| {
+            let (outputs, digest) = again.next().expect("as many inputs");
+            assert_eq!((&format!("{out:?}"), &state.digest()), (outputs, digest), "{input:?}");
+        });
+    }
+
+    /// A position limit is never passed: where a venue has filled more than was ordered, or put more in force than was
+    /// asked for, nothing that we send makes it worse.
+    #[test]
+    fn no_order_passes_the_position_limit(events in inputs()) {
+        let limits = Limits { position: Some(LIMIT), ..Limits::default() };
+        let mut ledger = Ledger::default();
+        run(&mut state(limits), &events, |_, input, out| {
+            for output in out {
+                if let Some((before, after)) = ledger.note(&input.event, output) {
+                    assert!(after <= LIMIT.0.max(before), "{before} -> {after} by {output:?} after {input:?}");
+                }
+            }
+        });
+    }
+}

@@ -8,8 +8,8 @@ use helios_execution::Style;
 use helios_risk::{Feeds, Limits};
 use helios_signals::{Binary, Field, Node, NodeId, Sizing, Stat, Unary, Window};
 use helios_types::{
-    Cash, Control, Event, Input, Instrument, InstrumentId, Intent, IntentKind, Liquidity, Market, Nanos, Output,
-    Price, Quantity, Report, ReportKind, TimeInForce, Timer, TradeKind, TradingStatus, Update,
+    Cash, Control, Event, Input, Instrument, InstrumentId, Intent, IntentKind, Liquidity, Market, Nanos, Output, Price,
+    Quantity, Report, ReportKind, TimeInForce, Timer, TradeKind, TradingStatus, Update,
 };
 
 use crate::words;
@@ -25,7 +25,7 @@ pub fn run(file: &str, text: &str) {
         match words.as_slice() {
             [] => {}
             ["->", expected @ ..] => table.expected.push(expected.join(" ")),
-            ["=", rest @ ..] => {table.check_state(rest); }
+            ["=", rest @ ..] => table.check_state(rest),
             [time, rest @ ..] if time.contains(':') => table.act(moment(time), rest),
             setting => table.set(setting),
         }
@@ -288,12 +288,9 @@ impl Table {
             },
             ["reduce", order, q] => Update::Reduce { order: count(order), quantity: quantity(q) },
             ["delete", order] => Update::Delete { order: count(order) },
-            ["replace", order, new, q, "@", p] => Update::Replace {
-                order: count(order),
-                new_order: count(new),
-                price: price(p),
-                quantity: quantity(q),
-            },
+            ["replace", order, new, q, "@", p] => {
+                Update::Replace { order: count(order), new_order: count(new), price: price(p), quantity: quantity(q) }
+            }
             ["clear"] => Update::Clear,
             _ => self.wrong("no such market event"),
         }
@@ -307,8 +304,7 @@ impl Table {
         if got != self.expected {
             let list = |lines: &[String]| lines.iter().map(|line| format!("\n-> {line}")).collect::<String>();
             let (expected, got) = (list(&self.expected), list(&got));
-            let _ = &expected;
-            println!("AT {}{got}", self.input_place);
+            panic!("{}: expected{expected}\nbut got{got}", self.input_place);
         }
         self.expected.clear();
     }
@@ -334,6 +330,6 @@ impl Table {
             ["faults", x] => (state.markets().faults().iter().sum::<u64>().to_string(), x),
             _ => self.wrong("no such state"),
         };
-        if found != expected { println!("STATE {} {}: {found}", self.place, words.join(" ")); }
+        assert_eq!(found, expected, "{}: {}", self.place, words.join(" "));
     }
 }

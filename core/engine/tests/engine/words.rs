@@ -78,8 +78,7 @@ pub fn reject_reason(word: &str) -> RejectReason {
     use RejectReason::{
         BadPrice, BadQuantity, DuplicateOrder, Full, NoMarket, NotTrading, UnknownInstrument, UnknownOrder,
     };
-    let all =
-        [UnknownInstrument, NotTrading, BadQuantity, BadPrice, UnknownOrder, DuplicateOrder, NoMarket, Full];
+    let all = [UnknownInstrument, NotTrading, BadQuantity, BadPrice, UnknownOrder, DuplicateOrder, NoMarket, Full];
     all.into_iter().find(|reason| named(reason) == word).unwrap_or_else(|| panic!("{word:?} is no reason to reject"))
 }
 
@@ -111,10 +110,11 @@ fn side_name(side: Side) -> &'static str {
 fn in_unit(rule: Rule, value: i64) -> String {
     match rule {
         _ if value == i64::MAX => "unknown".to_owned(),
-        Rule::OrderQuantity | Rule::Position | Rule::Invalid => Quantity(value).to_string(),
+        Rule::OrderQuantity | Rule::Position => Quantity(value).to_string(),
         Rule::OrderNotional | Rule::GrossExposure | Rule::DailyLoss => helios_types::Cash(value).to_string(),
         Rule::PriceCollar => format!("{value}ppm"),
-        Rule::OrderRate | Rule::Stopped => value.to_string(),
+        // What is invalid may be a price or a quantity: as it is, in units of its scale.
+        Rule::OrderRate | Rule::Stopped | Rule::Invalid => value.to_string(),
     }
 }
 

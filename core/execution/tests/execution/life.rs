@@ -172,7 +172,9 @@ fn only_its_owner_replaces_an_order_and_a_limit_stays_a_limit() {
     let market = IntentKind::Replace { order: caller(1), quantity: Quantity::whole(10), price: Price::UNDEFINED };
     let not_its = IntentKind::Replace { order: netted, quantity: Quantity::whole(5), price: Price::whole(50) };
     let no_more = replace(1, 0, 50.0);
-    for (strategy, kind) in [(8, replace(1, 200, 50.0)), (7, market), (3, not_its), (7, no_more), (7, replace(2, 1, 1.0))] {
+    for (strategy, kind) in
+        [(8, replace(1, 200, 50.0)), (7, market), (3, not_its), (7, no_more), (7, replace(2, 1, 1.0))]
+    {
         let out = floor.wish(strategy, KO, kind);
         assert!(matches!(out, [Output::Refused(refusal)] if refusal.rule == Rule::Invalid), "{kind:?}: {out:?}");
     }
@@ -278,7 +280,9 @@ fn wishes_that_no_number_can_hold_are_refused_and_wait() {
     let mut floor = floor();
     floor.risk.mark(KO, Price::whole(200)).unwrap();
     floor.hope(1, Quantity(i64::MAX));
-    assert!(matches!(floor.event(touch(200.0)), [Output::Refused(r)] if r.rule == Rule::Invalid && r.value == i64::MAX));
+    assert!(
+        matches!(floor.event(touch(200.0)), [Output::Refused(r)] if r.rule == Rule::Invalid && r.value == i64::MAX)
+    );
     assert_eq!(floor.event(touch(200.0)), [], "not again at once");
     // More than fits is wanted, and more than fits would be crossed.
     floor.hope(2, Quantity(i64::MAX));

@@ -138,7 +138,8 @@ pub fn states(out: &[Output]) -> Vec<(OrderState, OrderState)> {
 }
 
 pub fn faults(out: &[Output]) -> Vec<(QualityKind, u64)> {
-    let fault =
-        |output: &Output| if let Output::Quality(Quality { kind, detail, .. }) = output { Some((*kind, *detail)) } else { None };
+    let fault = |output: &Output| {
+        if let Output::Quality(Quality { kind, detail, .. }) = output { Some((*kind, *detail)) } else { None }
+    };
     out.iter().filter_map(fault).collect()
 }

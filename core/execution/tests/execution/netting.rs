@@ -1,7 +1,9 @@
 //! Many strategies wish, a venue fills what it is sent, and everybody gets what he wished for.
 
 use helios_risk::Limits;
-use helios_types::{Cash, CancelReason, IntentKind, Liquidity, Order, OrderId, Price, Quantity, ReportKind, StrategyId};
+use helios_types::{
+    CancelReason, Cash, IntentKind, Liquidity, Order, OrderId, Price, Quantity, ReportKind, StrategyId,
+};
 use proptest::prelude::*;
 
 use crate::*;

@@ -81,12 +81,11 @@ fn any_graph() -> impl Strategy<Value = (Vec<Node>, usize)> {
 fn any_event() -> impl Strategy<Value = (u64, u32, Update)> {
     let price = || (1i64..40).prop_map(|quarters| Price(quarters * 250_000_000));
     let size = || (1i64..9).prop_map(Quantity::whole);
-    let quote = (price(), price(), size(), size(), 0u8..6).prop_map(|(bid, ask, bid_quantity, ask_quantity, gap)| {
-        match gap {
+    let quote =
+        (price(), price(), size(), size(), 0u8..6).prop_map(|(bid, ask, bid_quantity, ask_quantity, gap)| match gap {
             0 => Update::Quote { bid: Price::UNDEFINED, bid_quantity: Quantity::ZERO, ask, ask_quantity },
             _ => Update::Quote { bid, bid_quantity, ask, ask_quantity },
-        }
-    });
+        });
     let trade = (price(), size()).prop_map(|(price, quantity)| Update::Trade {
         price,
         quantity,
@@ -158,11 +157,12 @@ struct Naive {
 impl Naive {
     fn new(nodes: &[Node]) -> Self {
         let n = nodes.len();
-        let mut naive =
-            Self { nodes: nodes.to_vec(), values: vec![f64::NAN; n], fired: vec![false; n], histories: vec![
-                History::default();
-                n
-            ] };
+        let mut naive = Self {
+            nodes: nodes.to_vec(),
+            values: vec![f64::NAN; n],
+            fired: vec![false; n],
+            histories: vec![History::default(); n],
+        };
         // Constants, and what is made of constants only, are there from the start.
         for at in 0..n {
             let value = |x: NodeId| naive.values[x.0 as usize];

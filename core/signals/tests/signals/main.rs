@@ -51,9 +51,7 @@ pub fn locked(x: Option<f64>) -> Update {
     let ask = Price::from_f64(x.unwrap_or(1.0)).expect("a price");
     match x {
         Some(_) => Update::Quote { bid: ask, bid_quantity: quantity, ask, ask_quantity: quantity },
-        None => {
-            Update::Quote { bid: Price::UNDEFINED, bid_quantity: Quantity::ZERO, ask, ask_quantity: quantity }
-        }
+        None => Update::Quote { bid: Price::UNDEFINED, bid_quantity: Quantity::ZERO, ask, ask_quantity: quantity },
     }
 }
 

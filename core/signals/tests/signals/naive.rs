@@ -87,7 +87,8 @@ fn weighted(samples: &[(u64, f64)], weight: impl Fn(usize) -> f64) -> Moments {
     let part = |at: usize| if at == 0 { weight(0) } else { weight(at) - weight(at - 1) };
     // Seen from the last sample, the distances are small and lose nothing to the samples' size.
     let last = samples.last().expect("a window with samples").1;
-    let sum = |f: &dyn Fn(f64) -> f64| samples.iter().enumerate().map(|(at, (_, x))| part(at) * f(x - last)).sum::<f64>();
+    let sum =
+        |f: &dyn Fn(f64) -> f64| samples.iter().enumerate().map(|(at, (_, x))| part(at) * f(x - last)).sum::<f64>();
     let mean = sum(&|y| y);
     let variance = sum(&|y| (y - mean) * (y - mean));
     Moments { mean: last + mean, variance, rounding: rounding(samples) }

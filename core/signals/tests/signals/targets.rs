@@ -1,9 +1,7 @@
 //! Targets: rounding, nulls, and wishes that wait for a price.
 
 use helios_signals::{Binary, Field, Graph, Node, NodeId, Sizing};
-use helios_types::{
-    Cash, Digest, Hasher, InstrumentId, IntentKind, Price, Quantity, StrategyId, TradeKind, Update,
-};
+use helios_types::{Cash, Digest, Hasher, InstrumentId, IntentKind, Price, Quantity, StrategyId, TradeKind, Update};
 
 use crate::{Bench, locked, source};
 
