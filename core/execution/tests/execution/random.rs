@@ -94,7 +94,7 @@ impl World {
     fn pick(&self, which: usize) -> OrderId {
         let n = self.book.len();
         // Now and then an order that nobody knows.
-        if n == 0 || which % 17 == 0 { OrderId(999) } else { *self.book.keys().nth(which % n).unwrap() }
+        if n == 0 || which.is_multiple_of(17) { OrderId(999) } else { *self.book.keys().nth(which % n).unwrap() }
     }
 
     fn act(&mut self, act: &Act) {

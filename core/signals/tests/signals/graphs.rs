@@ -268,9 +268,9 @@ proptest! {
             };
             bench.event(ts, instrument, update);
             naive.event(&bench, ts, instrument, touched);
-            for at in 0..valued {
-                let (found, expected) = (bench.graph.value(node(at)), naive.values[at]);
-                prop_assert!(same(found, expected), "node {at} {:?}: {found}, not {expected}", nodes[at]);
+            for (at, expected) in naive.values.iter().enumerate() {
+                let found = bench.graph.value(node(at));
+                prop_assert!(same(found, *expected), "node {at} {:?}: {found}, not {expected}", nodes[at]);
             }
             let told: Vec<usize> = bench.signals.iter().map(|signal| signal.signal as usize).collect();
             let expected: Vec<usize> =

@@ -157,9 +157,9 @@ fn a_market_that_stands_still_has_no_z_score() {
     for ts in 0..3_000u64 {
         bench.mid(ts, Some(if ts < 500 { 100.0 + rng.uniform() } else { 100.01 }));
     }
-    for at in 0..kinds.len() {
+    for (at, window) in kinds.iter().enumerate() {
         let z = bench.graph.value(NodeId((1 + at * 5 + 4) as u32));
-        assert!(z.is_nan(), "{:?}: {z}", kinds[at]);
+        assert!(z.is_nan(), "{window:?}: {z}");
     }
 }
 
