@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         pair,
         record,
         target,
+        together,
         volume,
     )
 
@@ -78,6 +79,7 @@ _HOMES = {
         "pair",
         "record",
         "target",
+        "together",
         "volume",
     ),
 }
@@ -122,6 +124,7 @@ __all__ = [
     "quotes",
     "record",
     "target",
+    "together",
     "trades",
     "volume",
 ]

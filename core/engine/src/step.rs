@@ -57,11 +57,9 @@ fn evaluate(state: &mut State, id: InstrumentId, touched: Touched, out: &mut Vec
     if state.risk.mark(id, state.markets.view(id).mark()).is_err() {
         out.push(Output::Quality(Quality { instrument: id, kind: QualityKind::BadValue, detail: 0 }));
     }
+    state.graph.hold(state.now < state.trade_from);
     state.graph.evaluate(state.now, id, touched, &state.markets, &mut state.intents, &mut state.changes);
     out.extend(state.changes.drain(..).map(Output::Signal));
-    if state.now < state.trade_from {
-        state.intents.clear();
-    }
     for intent in state.intents.drain(..) {
         state.orders.wish(state.now, &intent, &mut state.risk, out);
     }

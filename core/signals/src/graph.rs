@@ -100,6 +100,9 @@ pub enum Node {
     Constant(f64),
     /// A function of one node.
     Unary { op: Unary, x: NodeId },
+    /// Passes a source on, but only when another source fires at the same moment: two bars that end together are one
+    /// event, and nothing is computed from one of them alone.
+    Together { x: NodeId, y: NodeId },
     /// A function of two nodes; fires when either fires.
     Binary { op: Binary, x: NodeId, y: NodeId },
     /// Remembers the recent values of `x`; its own value is the last of them.
@@ -152,15 +155,30 @@ pub struct Graph {
     /// The event at which a node last fired; event numbers start at 1.
     fired: Vec<u64>,
     memory: Vec<Memory>,
+    /// When a source last fired; for [`Node::Together`].
+    stamps: Vec<Nanos>,
     /// Nodes to visit, in order, for each instrument and kind of event: `plans[instrument * PLANS + plan]`.
-    plans: Vec<Vec<u32>>,
+    plans: Vec<Vec<Visit>>,
     event: u64,
     /// Targets that wait for a mark.
     waiting: u32,
+    /// Targets are not acted on.
+    holding: bool,
+}
+
+/// One stop on an event's way through the graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Visit {
+    node: u32,
+    /// How many of the stops behind it are pointless when this node does not fire.
+    skip: u32,
 }
 
 /// The kinds of event that are planned for: an execution both prints a trade and changes the best level.
 const PLANS: usize = 4;
+
+/// No moment of any run.
+const NEVER: Nanos = Nanos(u64::MAX);
 
 const fn plan_of(touched: Touched) -> Option<usize> {
     match touched.0 & (Touched::TOP.0 | Touched::TRADE.0 | Touched::BAR.0) {
@@ -198,7 +216,8 @@ impl Graph {
                 _ => Memory::None,
             })
             .collect();
-        Ok(Self { fired: vec![0; nodes.len()], nodes, lots, values, memory, plans, event: 0, waiting: 0 })
+        let (fired, stamps) = (vec![0; nodes.len()], vec![NEVER; nodes.len()]);
+        Ok(Self { fired, stamps, nodes, lots, values, memory, plans, event: 0, waiting: 0, holding: false })
     }
 
     /// Number of nodes.
@@ -226,6 +245,12 @@ impl Graph {
         self.memory.iter().map(|memory| if let Memory::Moments(m) = memory { m.truncated() } else { 0 }).sum()
     }
 
+    /// While held, windows fill and signals change, but targets are neither acted on nor remembered.
+    #[inline]
+    pub fn hold(&mut self, holding: bool) {
+        self.holding = holding;
+    }
+
     /// Runs one market event through the graph.
     #[inline]
     pub fn evaluate(
@@ -243,12 +268,17 @@ impl Graph {
         }
         self.event += 1;
         let plan = std::mem::take(&mut self.plans[number]);
-        for &at in &plan {
-            self.visit(at as usize, now, touched, markets, intents, signals);
+        let mut stops = plan.as_slice();
+        while let [stop, rest @ ..] = stops {
+            let fires = self.visit(stop.node as usize, now, touched, markets, intents, signals);
+            // A target that waits for a mark must be asked, whether its input fires or not.
+            let pointless = if fires || self.waiting > 0 { 0 } else { stop.skip as usize };
+            stops = &rest[pointless..];
         }
         self.plans[number] = plan;
     }
 
+    /// Computes a node if one of its inputs fired; true when it fires itself.
     #[inline(always)]
     fn visit(
         &mut self,
@@ -258,32 +288,40 @@ impl Graph {
         markets: &Markets,
         intents: &mut Vec<Intent>,
         signals: &mut Vec<SignalChange>,
-    ) {
+    ) -> bool {
         let event = self.event;
         let fresh = |fired: &[u64], node: NodeId| fired[node.0 as usize] == event;
         let value = match self.nodes[at] {
             Node::Source { instrument, field } => {
                 if !touched.has(field.fired_by()) {
-                    return;
+                    return false;
                 }
+                self.stamps[at] = now;
                 read(markets, instrument, field)
             }
-            Node::Constant(_) => return,
+            Node::Together { x, y } => {
+                let both = self.stamps[x.0 as usize] == now && self.stamps[y.0 as usize] == now;
+                if !both || !(fresh(&self.fired, x) || fresh(&self.fired, y)) {
+                    return false;
+                }
+                self.values[x.0 as usize]
+            }
+            Node::Constant(_) => return false,
             Node::Unary { op, x } => {
                 if !fresh(&self.fired, x) {
-                    return;
+                    return false;
                 }
                 unary(op, self.values[x.0 as usize])
             }
             Node::Binary { op, x, y } => {
                 if !fresh(&self.fired, x) && !fresh(&self.fired, y) {
-                    return;
+                    return false;
                 }
                 binary(op, self.values[x.0 as usize], self.values[y.0 as usize])
             }
             Node::Window { x, .. } => {
                 if !fresh(&self.fired, x) {
-                    return;
+                    return false;
                 }
                 let value = self.values[x.0 as usize];
                 if let Memory::Moments(moments) = &mut self.memory[at] {
@@ -293,7 +331,7 @@ impl Graph {
             }
             Node::Moment { window, stat } => {
                 if !fresh(&self.fired, window) {
-                    return;
+                    return false;
                 }
                 match &self.memory[window.0 as usize] {
                     Memory::Moments(moments) => moments.stat(stat),
@@ -302,12 +340,12 @@ impl Graph {
             }
             Node::Hysteresis { x, enter, exit } => {
                 if !fresh(&self.fired, x) {
-                    return;
+                    return false;
                 }
                 let before = self.values[at];
                 let after = hysteresis(before, self.values[x.0 as usize], enter, exit);
                 if after.to_bits() == before.to_bits() || after.is_nan() {
-                    return;
+                    return false;
                 }
                 after
             }
@@ -315,18 +353,19 @@ impl Graph {
                 if fresh(&self.fired, x) || (self.waiting > 0 && self.waits(at)) {
                     self.aim(at, self.values[x.0 as usize], strategy, instrument, sizing, markets, intents);
                 }
-                return;
+                return false;
             }
             Node::Record { x, signal, input } => {
                 let value = self.values[x.0 as usize];
                 if fresh(&self.fired, x) && !value.is_nan() {
                     signals.push(SignalChange { signal, value, input: self.values[input.0 as usize] });
                 }
-                return;
+                return false;
             }
         };
         self.values[at] = value;
         self.fired[at] = event;
+        true
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -340,6 +379,9 @@ impl Graph {
         markets: &Markets,
         intents: &mut Vec<Intent>,
     ) {
+        if self.holding {
+            return;
+        }
         let mark = markets.view(instrument).mark();
         let Memory::Target { last, waits } = &mut self.memory[at] else {
             unreachable!("targets remember their last wish");
@@ -467,6 +509,10 @@ fn check(nodes: &[Node], at: usize, node: &Node, instruments: usize) -> Result<(
         Node::Constant(x) if x.is_finite() => Ok(()),
         Node::Constant(x) => Err(format!("the constant {x} is not a finite number")),
         Node::Unary { x, .. } => earlier(x),
+        Node::Together { x, y } => earlier(x).and_then(|()| earlier(y)).and_then(|()| {
+            let source = |node: NodeId| matches!(nodes[node.0 as usize], Node::Source { .. });
+            if source(x) && source(y) { Ok(()) } else { Err("together takes two sources".to_owned()) }
+        }),
         Node::Binary { x, y, .. } => earlier(x).and_then(|()| earlier(y)),
         Node::Window { x, window } => earlier(x).and_then(|()| check_window(window)),
         Node::Moment { window, .. } => earlier(window).and_then(|()| match nodes[window.0 as usize] {
@@ -539,7 +585,7 @@ fn reach(nodes: &[Node]) -> Vec<BTreeSet<Cause>> {
             | Node::Hysteresis { x, .. }
             | Node::Target { x, .. }
             | Node::Record { x, .. } => of(x),
-            Node::Binary { x, y, .. } => &of(x) | &of(y),
+            Node::Binary { x, y, .. } | Node::Together { x, y } => &of(x) | &of(y),
         };
         reach.push(causes);
     }
@@ -571,8 +617,8 @@ fn constants(nodes: &[Node], reach: &[BTreeSet<Cause>]) -> Result<Vec<f64>, Grap
 }
 
 /// For each instrument and kind of event, the nodes that can change, in topological order.
-fn plan(nodes: &[Node], reach: &[BTreeSet<Cause>], instruments: usize) -> Vec<Vec<u32>> {
-    let mut plans = vec![Vec::new(); instruments * PLANS];
+fn plan(nodes: &[Node], reach: &[BTreeSet<Cause>], instruments: usize) -> Vec<Vec<Visit>> {
+    let mut plans: Vec<Vec<u32>> = vec![Vec::new(); instruments * PLANS];
     for ((node, causes), at) in nodes.iter().zip(reach).zip(0u32..) {
         let mut causes = causes.clone();
         if let Node::Target { instrument, sizing: Sizing::Notional(_), .. } = *node {
@@ -588,7 +634,51 @@ fn plan(nodes: &[Node], reach: &[BTreeSet<Cause>], instruments: usize) -> Vec<Ve
             }
         }
     }
-    plans
+    let mut places = vec![None; nodes.len()];
+    plans.into_iter().map(|plan| with_skips(nodes, &plan, &mut places)).collect()
+}
+
+/// Adds to each stop how many of the next ones hang on it alone: when a hysteresis keeps its state, which is nearly always,
+/// the targets below it need not even be looked at. `places` is scratch, all `None` before and after.
+fn with_skips(nodes: &[Node], plan: &[u32], places: &mut [Option<usize>]) -> Vec<Visit> {
+    for (place, node) in plan.iter().enumerate() {
+        places[*node as usize] = Some(place);
+    }
+    // Where the first input stands that this event can fire. A source hangs on nothing; a target that is here only because
+    // it may wait for a mark has no such input and hangs on anything.
+    let first_input = |node: u32| {
+        if let Node::Source { .. } = nodes[node as usize] {
+            return 0;
+        }
+        let inputs = firing_inputs(&nodes[node as usize]);
+        inputs.into_iter().flatten().filter_map(|x| places[x.0 as usize]).min().unwrap_or(usize::MAX)
+    };
+    let stops = plan
+        .iter()
+        .enumerate()
+        .map(|(place, node)| {
+            let hanging = plan[place + 1..].iter().take_while(|next| first_input(**next) >= place.max(1)).count();
+            Visit { node: *node, skip: u32::try_from(hanging).expect("a graph has fewer than 2^32 nodes") }
+        })
+        .collect();
+    for node in plan {
+        places[*node as usize] = None;
+    }
+    stops
+}
+
+/// The inputs whose firing makes a node fire.
+fn firing_inputs(node: &Node) -> [Option<NodeId>; 2] {
+    match *node {
+        Node::Source { .. } | Node::Constant(_) => [None, None],
+        Node::Unary { x, .. }
+        | Node::Window { x, .. }
+        | Node::Moment { window: x, .. }
+        | Node::Hysteresis { x, .. }
+        | Node::Target { x, .. }
+        | Node::Record { x, .. } => [Some(x), None],
+        Node::Binary { x, y, .. } | Node::Together { x, y } => [Some(x), Some(y)],
+    }
 }
 
 impl Digest for Graph {
@@ -597,6 +687,7 @@ impl Digest for Graph {
         for (at, value) in self.values.iter().enumerate() {
             hasher.f64(*value);
             hasher.u64(self.fired[at]);
+            hasher.u64(self.stamps[at].0);
             match &self.memory[at] {
                 Memory::None => {}
                 Memory::Moments(moments) => moments.digest(hasher),

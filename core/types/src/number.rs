@@ -129,6 +129,13 @@ fn write_scaled(f: &mut fmt::Formatter<'_>, value: i64, scale: i64) -> fmt::Resu
 
 /// `price * quantity` as cash, rounded to the nearest cash unit, halves away from zero.
 pub fn notional(price: Price, quantity: Quantity) -> Result<Cash, Overflow> {
+    // Most products fit 64 bits, where dividing is several times cheaper.
+    const NARROW: i64 = NOTIONAL_DIVISOR as i64;
+    if let Some(product) = price.0.checked_mul(quantity.0)
+        && let Some(rounded) = product.checked_add(if product < 0 { -NARROW / 2 } else { NARROW / 2 })
+    {
+        return Ok(Cash(rounded / NARROW));
+    }
     let product = i128::from(price.0) * i128::from(quantity.0);
     let half = if product < 0 { -NOTIONAL_DIVISOR / 2 } else { NOTIONAL_DIVISOR / 2 };
     i64::try_from((product + half) / NOTIONAL_DIVISOR).map(Cash).map_err(|_| Overflow)
@@ -160,6 +167,20 @@ mod tests {
     fn notional_is_exact_for_cents_and_shares() {
         assert_eq!(notional(Price(123_450_000_000), Quantity::whole(100)), Ok(Cash::whole(12_345)));
         assert_eq!(notional(Price(-10_000_000), Quantity::whole(3)), Ok(Cash(-30_000)));
+    }
+
+    #[test]
+    fn notional_rounds_alike_in_64_and_in_128_bits() {
+        // The first of each pair fits 64 bits, the second is the same amount beyond them.
+        let half = NOTIONAL_DIVISOR as i64 / 2;
+        for (product, cash) in [(half - 1, 0), (half, 1), (-half, -1), (1 - half, 0), (3 * half, 2)] {
+            assert_eq!(notional(Price(product), Quantity(1)), Ok(Cash(cash)), "{product}");
+            assert_eq!(notional(Price(product), Quantity(200_000_000_001)), {
+                let exact = i128::from(product) * 200_000_000_001;
+                let away = if exact < 0 { -i128::from(half) } else { i128::from(half) };
+                Ok(Cash(((exact + away) / NOTIONAL_DIVISOR) as i64))
+            });
+        }
     }
 
     #[test]

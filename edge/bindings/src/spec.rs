@@ -161,6 +161,7 @@ fn node((name, inputs, ints, floats): &NodeSpec) -> Result<Node, SourceError> {
             };
             Node::Unary { op, x: input(0)? }
         }
+        "together" => Node::Together { x: input(0)?, y: input(1)? },
         "binary" => {
             let op = match detail {
                 "add" => Binary::Add,

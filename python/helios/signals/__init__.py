@@ -24,6 +24,7 @@ from helios.signals.expr import (
     pair,
     record,
     target,
+    together,
     volume,
 )
 from helios.signals.graph import Graph, compile_graph
@@ -53,5 +54,6 @@ __all__ = [
     "pair",
     "record",
     "target",
+    "together",
     "volume",
 ]

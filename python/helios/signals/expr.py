@@ -173,6 +173,21 @@ class Ewm(_Window):
     """An exponentially weighted window, by count or by time."""
 
 
+def together(a: Expr, b: Expr) -> tuple[Expr, Expr]:
+    """The same two sources, but firing only when both fire at the same moment.
+
+    The bars of one minute arrive one after the other: without this, what is made of both is computed once in between, from
+    one new bar and one old. Takes sources only, like `close("KO")`.
+    """
+    for expr in (a, b):
+        if not isinstance(expr, Expr) or not expr.op.startswith("source:"):
+            raise ArgumentError(f"together takes sources like close('KO'), not {expr!r}")
+    return (
+        Expr("together", (a, b), text=f"together({a.text}, {b.text})[0]"),
+        Expr("together", (b, a), text=f"together({a.text}, {b.text})[1]"),
+    )
+
+
 def constant(value: Number) -> Expr:
     """A number as an expression."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -347,7 +362,10 @@ def pair(
         raise ArgumentError(f"a pair needs two instruments, got {a!r} twice")
     if not math.isfinite(beta) or beta == 0:
         raise ArgumentError(f"pair({a!r}, {b!r}): beta is {beta!r}, but must be a finite number and not zero")
-    z = (source(a).log() - beta * source(b).log()).zscore(window, halflife=halflife)
+    x, y = source(a), source(b)
+    if price == "close":
+        x, y = together(x, y)
+    z = (x.log() - beta * y.log()).zscore(window, halflife=halflife)
     side = z.hysteresis(enter=enter, exit=exit)
     who = name or f"{a}/{b}"
     return [

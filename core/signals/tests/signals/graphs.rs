@@ -27,7 +27,7 @@ const FIELDS: [Field; 12] = [
 /// A node by dice: what it is made of are earlier nodes that have a value.
 fn dice_node(nodes: &[Node], (kind, a, b, c): (u8, u32, u32, u8)) -> Node {
     let earlier = |dice: u32| NodeId(dice % nodes.len() as u32);
-    match kind % 12 {
+    match kind % 13 {
         _ if nodes.len() < 3 => {
             Node::Source { instrument: InstrumentId(a % INSTRUMENTS), field: FIELDS[b as usize % FIELDS.len()] }
         }
@@ -52,6 +52,11 @@ fn dice_node(nodes: &[Node], (kind, a, b, c): (u8, u32, u32, u8)) -> Node {
             }
             None => Node::Constant(2.0),
         },
+        11 => {
+            let sources: Vec<usize> = (0..nodes.len()).filter(|at| matches!(nodes[*at], Node::Source { .. })).collect();
+            let source = |dice: u32| node(sources[dice as usize % sources.len()]);
+            Node::Together { x: source(a), y: source(b) }
+        }
         _ => Node::Hysteresis { x: earlier(a), enter: 2.0, exit: 1.0 },
     }
 }
@@ -152,6 +157,8 @@ struct Naive {
     values: Vec<f64>,
     fired: Vec<bool>,
     histories: Vec<History>,
+    /// When a node last fired.
+    seen: Vec<Option<u64>>,
 }
 
 impl Naive {
@@ -162,6 +169,7 @@ impl Naive {
             values: vec![f64::NAN; n],
             fired: vec![false; n],
             histories: vec![History::default(); n],
+            seen: vec![None; n],
         };
         // Constants, and what is made of constants only, are there from the start.
         for at in 0..n {
@@ -186,6 +194,10 @@ impl Naive {
                     (own.0 == instrument && touched.has(hears(field)), read(bench, own, field))
                 }
                 Node::Constant(x) => (false, x),
+                Node::Together { x, y } => {
+                    let now = |x: NodeId| self.seen[x.0 as usize] == Some(ts);
+                    (now(x) && now(y) && (fresh(x) || fresh(y)), value(x))
+                }
                 Node::Unary { op, x } => (fresh(x), unary(op, value(x))),
                 Node::Binary { op, x, y } => (fresh(x) || fresh(y), binary(op, value(x), value(y))),
                 Node::Window { x, .. } => {
@@ -210,6 +222,9 @@ impl Naive {
                 Node::Target { .. } | Node::Record { .. } => (false, f64::NAN),
             };
             self.fired[at] = fires;
+            if fires {
+                self.seen[at] = Some(ts);
+            }
             if fires {
                 self.values[at] = expected;
             }
