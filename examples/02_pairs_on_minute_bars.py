@@ -91,8 +91,8 @@ def choose_pairs(formation: pl.DataFrame, count: int) -> list[Pair]:
 
 
 def plan(table: pl.DataFrame, pairs: list[Pair], start: str, sessions: int) -> hx.Backtest:
-    # A pair's spread is evaluated at each leg's bar, so two samples a minute.
-    window = 2 * BARS_PER_SESSION * sessions
+    # A spread has one sample per minute, when the bars of both legs are there.
+    window = BARS_PER_SESSION * sessions
     return hx.Backtest(
         data=hx.bars(table, label="end", span="1m", tz=ZONE),
         strategy=[

@@ -176,8 +176,8 @@ class Ewm(_Window):
 def together(a: Expr, b: Expr) -> tuple[Expr, Expr]:
     """The same two sources, but firing only when both fire at the same moment.
 
-    The bars of one minute arrive one after the other: without this, what is made of both is computed once in between, from
-    one new bar and one old. Takes sources only, like `close("KO")`.
+    The bars of one minute arrive one after the other: without this, what is made of both is computed once in between,
+    from one new bar and one old. Takes sources only, like `close("KO")`.
     """
     for expr in (a, b):
         if not isinstance(expr, Expr) or not expr.op.startswith("source:"):
