@@ -145,18 +145,28 @@ enum Memory {
         last: Quantity,
         waits: bool,
     },
+    /// When a source last fired; for [`Node::Together`].
+    Stamp(Nanos),
 }
+
+/// A node with all that it keeps, in one cache line: an event touches a few dozen of them, and lines are what it costs.
+#[derive(Clone, Debug)]
+#[repr(align(64))]
+struct Cell {
+    node: Node,
+    /// NaN for null.
+    value: f64,
+    /// The event at which the node last fired; event numbers start at 1.
+    fired: u64,
+    memory: Memory,
+}
+
+const _: () = assert!(size_of::<Cell>() == 64);
 
 /// A checked graph with its state.
 pub struct Graph {
-    nodes: Vec<Node>,
+    cells: Vec<Cell>,
     lots: Vec<Quantity>,
-    values: Vec<f64>,
-    /// The event at which a node last fired; event numbers start at 1.
-    fired: Vec<u64>,
-    memory: Vec<Memory>,
-    /// When a source last fired; for [`Node::Together`].
-    stamps: Vec<Nanos>,
     /// Nodes to visit, in order, for each instrument and kind of event: `plans[instrument * PLANS + plan]`.
     plans: Vec<Vec<Visit>>,
     event: u64,
@@ -207,32 +217,24 @@ impl Graph {
         let reach = reach(&nodes);
         let values = constants(&nodes, &reach)?;
         let plans = plan(&nodes, &reach, lots.len());
-        let memory = nodes
-            .iter()
-            .map(|node| match node {
-                Node::Window { window, .. } => Memory::Moments(Box::new(Moments::new(*window))),
-                // The first wish is to hold nothing, which is what is held.
-                Node::Target { .. } => Memory::Target { last: Quantity::ZERO, waits: false },
-                _ => Memory::None,
-            })
-            .collect();
-        let (fired, stamps) = (vec![0; nodes.len()], vec![NEVER; nodes.len()]);
-        Ok(Self { fired, stamps, nodes, lots, values, memory, plans, event: 0, waiting: 0, holding: false })
+        let cells =
+            nodes.into_iter().zip(values).map(|(node, value)| Cell { node, value, fired: 0, memory: memory(&node) });
+        Ok(Self { cells: cells.collect(), lots, plans, event: 0, waiting: 0, holding: false })
     }
 
     /// Number of nodes.
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        self.cells.len()
     }
 
     /// True without nodes.
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.cells.is_empty()
     }
 
     /// A node's present value; NaN for null.
     pub fn value(&self, node: NodeId) -> f64 {
-        self.values[node.0 as usize]
+        self.cells[node.0 as usize].value
     }
 
     /// Market events that reached at least one node.
@@ -242,7 +244,7 @@ impl Graph {
 
     /// Samples that time windows dropped early because they were full.
     pub fn truncated(&self) -> u64 {
-        self.memory.iter().map(|memory| if let Memory::Moments(m) = memory { m.truncated() } else { 0 }).sum()
+        self.cells.iter().map(|cell| if let Memory::Moments(m) = &cell.memory { m.truncated() } else { 0 }).sum()
     }
 
     /// While held, windows fill and signals change, but targets are neither acted on nor remembered.
@@ -290,81 +292,84 @@ impl Graph {
         signals: &mut Vec<SignalChange>,
     ) -> bool {
         let event = self.event;
-        let fresh = |fired: &[u64], node: NodeId| fired[node.0 as usize] == event;
-        let value = match self.nodes[at] {
+        let input = |node: NodeId| &self.cells[node.0 as usize];
+        let fresh = |node: NodeId| input(node).fired == event;
+        let value = match self.cells[at].node {
             Node::Source { instrument, field } => {
                 if !touched.has(field.fired_by()) {
                     return false;
                 }
-                self.stamps[at] = now;
+                self.cells[at].memory = Memory::Stamp(now);
                 read(markets, instrument, field)
             }
             Node::Together { x, y } => {
-                let both = self.stamps[x.0 as usize] == now && self.stamps[y.0 as usize] == now;
-                if !both || !(fresh(&self.fired, x) || fresh(&self.fired, y)) {
+                let now = |node: NodeId| matches!(input(node).memory, Memory::Stamp(at) if at == now);
+                let both = now(x) && now(y);
+                if !both || !(fresh(x) || fresh(y)) {
                     return false;
                 }
-                self.values[x.0 as usize]
+                input(x).value
             }
             Node::Constant(_) => return false,
             Node::Unary { op, x } => {
-                if !fresh(&self.fired, x) {
+                if !fresh(x) {
                     return false;
                 }
-                unary(op, self.values[x.0 as usize])
+                unary(op, input(x).value)
             }
             Node::Binary { op, x, y } => {
-                if !fresh(&self.fired, x) && !fresh(&self.fired, y) {
+                if !fresh(x) && !fresh(y) {
                     return false;
                 }
-                binary(op, self.values[x.0 as usize], self.values[y.0 as usize])
+                binary(op, input(x).value, input(y).value)
             }
             Node::Window { x, .. } => {
-                if !fresh(&self.fired, x) {
+                if !fresh(x) {
                     return false;
                 }
-                let value = self.values[x.0 as usize];
-                if let Memory::Moments(moments) = &mut self.memory[at] {
+                let value = input(x).value;
+                if let Memory::Moments(moments) = &mut self.cells[at].memory {
                     moments.push(now, value);
                 }
                 value
             }
             Node::Moment { window, stat } => {
-                if !fresh(&self.fired, window) {
+                if !fresh(window) {
                     return false;
                 }
-                match &self.memory[window.0 as usize] {
+                match &input(window).memory {
                     Memory::Moments(moments) => moments.stat(stat),
                     _ => unreachable!("checked when the graph was built"),
                 }
             }
             Node::Hysteresis { x, enter, exit } => {
-                if !fresh(&self.fired, x) {
+                if !fresh(x) {
                     return false;
                 }
-                let before = self.values[at];
-                let after = hysteresis(before, self.values[x.0 as usize], enter, exit);
+                let before = self.cells[at].value;
+                let after = hysteresis(before, input(x).value, enter, exit);
                 if after.to_bits() == before.to_bits() || after.is_nan() {
                     return false;
                 }
                 after
             }
             Node::Target { x, strategy, instrument, sizing } => {
-                if fresh(&self.fired, x) || (self.waiting > 0 && self.waits(at)) {
-                    self.aim(at, self.values[x.0 as usize], strategy, instrument, sizing, markets, intents);
+                if fresh(x) || (self.waiting > 0 && self.waits(at)) {
+                    let value = input(x).value;
+                    self.aim(at, value, strategy, instrument, sizing, markets, intents);
                 }
                 return false;
             }
-            Node::Record { x, signal, input } => {
-                let value = self.values[x.0 as usize];
-                if fresh(&self.fired, x) && !value.is_nan() {
-                    signals.push(SignalChange { signal, value, input: self.values[input.0 as usize] });
+            Node::Record { x, signal, input: beside } => {
+                let value = input(x).value;
+                if fresh(x) && !value.is_nan() {
+                    signals.push(SignalChange { signal, value, input: input(beside).value });
                 }
                 return false;
             }
         };
-        self.values[at] = value;
-        self.fired[at] = event;
+        let cell = &mut self.cells[at];
+        (cell.value, cell.fired) = (value, event);
         true
     }
 
@@ -383,7 +388,7 @@ impl Graph {
             return;
         }
         let mark = markets.view(instrument).mark();
-        let Memory::Target { last, waits } = &mut self.memory[at] else {
+        let Memory::Target { last, waits } = &mut self.cells[at].memory else {
             unreachable!("targets remember their last wish");
         };
         let waited = std::mem::replace(waits, lacks_mark(value, sizing, mark));
@@ -397,7 +402,7 @@ impl Graph {
     }
 
     fn waits(&self, at: usize) -> bool {
-        matches!(self.memory[at], Memory::Target { waits: true, .. })
+        matches!(self.cells[at].memory, Memory::Target { waits: true, .. })
     }
 }
 
@@ -592,6 +597,17 @@ fn reach(nodes: &[Node]) -> Vec<BTreeSet<Cause>> {
     reach
 }
 
+/// What a node keeps before the first event.
+fn memory(node: &Node) -> Memory {
+    match node {
+        Node::Source { .. } => Memory::Stamp(NEVER),
+        Node::Window { window, .. } => Memory::Moments(Box::new(Moments::new(*window))),
+        // The first wish is to hold nothing, which is what is held.
+        Node::Target { .. } => Memory::Target { last: Quantity::ZERO, waits: false },
+        _ => Memory::None,
+    }
+}
+
 /// The nodes' first values: what depends on no event has its value from the start, everything else is null.
 fn constants(nodes: &[Node], reach: &[BTreeSet<Cause>]) -> Result<Vec<f64>, GraphError> {
     let mut values = Vec::with_capacity(nodes.len());
@@ -684,13 +700,13 @@ fn firing_inputs(node: &Node) -> [Option<NodeId>; 2] {
 impl Digest for Graph {
     fn digest(&self, hasher: &mut Hasher) {
         hasher.u64(self.event);
-        for (at, value) in self.values.iter().enumerate() {
-            hasher.f64(*value);
-            hasher.u64(self.fired[at]);
-            hasher.u64(self.stamps[at].0);
-            match &self.memory[at] {
+        for cell in &self.cells {
+            hasher.f64(cell.value);
+            hasher.u64(cell.fired);
+            match &cell.memory {
                 Memory::None => {}
                 Memory::Moments(moments) => moments.digest(hasher),
+                Memory::Stamp(at) => hasher.u64(at.0),
                 Memory::Target { last, waits } => {
                     hasher.i64(last.0);
                     hasher.u64(u64::from(*waits));

@@ -53,17 +53,19 @@ pub enum Stat {
 }
 
 /// The state of one window. NaN samples are skipped.
+// In this order what an exponential window needs lies in two cache lines.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Moments {
     window: Window,
-    samples: VecDeque<(Nanos, f64)>,
-    first: Option<Nanos>,
-    last: Nanos,
-    count: u64,
     value: f64,
     mean: f64,
     /// Sum of squared deviations for plain windows, variance for exponential ones.
     spread: f64,
+    last: Nanos,
+    count: u64,
+    first: Option<Nanos>,
+    samples: VecDeque<(Nanos, f64)>,
     /// Largest spread since mean and spread were last computed afresh.
     peak: f64,
     /// Updates since mean and spread were last computed afresh.
