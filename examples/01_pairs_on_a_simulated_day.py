@@ -94,7 +94,7 @@ def main() -> None:
     console.print(f"identical: {again.inputs:,} inputs, {again.outputs:,} outputs, digest {again.digest}")
 
     heading(console, 8, "Look at it")
-    console.print(f"report   {RUN / REPORT_FILE}\ntables   {RUN}/*.parquet\nreplay   helios replay {RUN}")
+    console.print(f"report   {RUN / REPORT_FILE}\ntables   {RUN}/*.parquet\nreplay   .venv/bin/helios replay {RUN}")
 
 
 def heading(console: Console, number: int, text: str) -> None:

@@ -1,14 +1,12 @@
 //! The loop of a backtest: sources -> journal -> engine -> venue, and the venue's answers back in.
 
-use std::time::Instant;
-
-use hdrhistogram::Histogram;
 use helios_engine::{State, step};
 use helios_execution::OuchGateway;
 use helios_types::{Event, Input, Intent, Nanos, Output, Report, Timer};
 use helios_venue::Venue;
 
 use crate::journal_file::JournalFile;
+use crate::latency::Latency;
 use crate::recorder::{Recorder, Tables};
 use crate::source::{BLANK, Merge, Source, SourceError};
 
@@ -59,23 +57,6 @@ pub struct Setup {
     pub symbols: Vec<String>,
     /// Money at the start.
     pub cash: i64,
-}
-
-/// Wall time from a market event in hand to its order's bytes, in nanoseconds.
-#[derive(Clone, Debug)]
-pub struct Latency {
-    /// Events that led to an order.
-    pub orders: Histogram<u64>,
-    /// All events.
-    pub events: Histogram<u64>,
-}
-
-impl Latency {
-    pub(crate) fn new() -> Self {
-        // One nanosecond to ten seconds, three digits.
-        let histogram = || Histogram::new_with_bounds(1, 10_000_000_000, 3).expect("constant bounds are valid");
-        Self { orders: histogram(), events: histogram() }
-    }
 }
 
 /// Where a run stands.
@@ -181,7 +162,7 @@ impl Backtest {
             if self.done {
                 break;
             }
-            let begun = self.latency.is_some().then(Instant::now);
+            let begun = self.latency.as_ref().map(|latency| latency.stamp());
             let Event::Market(market) = &mut input.event else { unreachable!("it was built as one") };
             if self.source.next(market)? {
                 self.market(&mut input, begun, callbacks)?;
@@ -202,10 +183,10 @@ impl Backtest {
     fn market(
         &mut self,
         input: &mut Input,
-        begun: Option<Instant>,
+        begun: Option<u64>,
         callbacks: &mut impl Callbacks,
     ) -> Result<(), SourceError> {
-        let decoded = begun.map(|begun| begun.elapsed());
+        let decoded = self.latency.as_ref().zip(begun).map(|(latency, begun)| latency.since(begun));
         let Event::Market(market) = &mut input.event else { unreachable!("the caller read a market event") };
         // A stamp that goes back is reported by the engine; its clock stays.
         let stamp = market.ts_event;
@@ -223,16 +204,15 @@ impl Backtest {
         self.venue.market(market);
         market.ts_event = stamp;
         self.settle(ts, callbacks)?;
-        let stepping = begun.map(|_| Instant::now());
+        let stepping = self.latency.as_ref().map(|latency| latency.stamp());
         let before = self.output_count;
         input.ts = ts;
         self.input(input, callbacks)?;
         if let (Some(latency), Some(decoded), Some(stepping)) = (&mut self.latency, decoded, stepping) {
-            let nanos = (decoded + stepping.elapsed()).as_nanos() as u64;
-            latency.events.saturating_record(nanos);
-            if self.output_count > before && self.outputs.iter().any(|output| matches!(output, Output::Submit(_))) {
-                latency.orders.saturating_record(nanos);
-            }
+            let nanos = decoded + latency.since(stepping);
+            let ordered = self.output_count > before;
+            let ordered = ordered && self.outputs.iter().any(|output| matches!(output, Output::Submit(_)));
+            latency.record(nanos, ordered);
         }
         self.settle(ts, callbacks)
     }

@@ -13,7 +13,7 @@ use helios_types::{Event, Input, InstrumentId, Nanos, Output};
 use helios_wire::frame::{Frames, Framing};
 use helios_wire::itch::{self, Message};
 
-use crate::backtest::Latency;
+use crate::latency::Latency;
 
 /// What a pass over a day with books measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -113,7 +113,7 @@ pub fn bench_step(bytes: &[u8], mut state: State, symbols: &[String]) -> Latency
     let mut out: Vec<Output> = Vec::new();
     for frame in Frames::new(bytes, Framing::LengthPrefixed) {
         out.clear();
-        let begun = Instant::now();
+        let begun = latency.stamp();
         let Ok(message) = itch::decode(frame) else { continue };
         let Some(market) = normaliser.normalise(&message) else { continue };
         let input = Input { seq: state.next_seq(), ts: market.ts_event.max(state.now()), event: Event::Market(market) };
@@ -124,11 +124,7 @@ pub fn bench_step(bytes: &[u8], mut state: State, symbols: &[String]) -> Latency
             journal.output(input.seq, output);
             sent += gateway.encode(output).map_or(0, <[u8]>::len);
         }
-        let nanos = begun.elapsed().as_nanos() as u64;
-        latency.events.saturating_record(nanos);
-        if black_box(sent) > 0 {
-            latency.orders.saturating_record(nanos);
-        }
+        latency.record(latency.since(begun), black_box(sent) > 0);
         journal.clear_pending();
         answer(&mut state, &mut journal, &out);
     }

@@ -23,7 +23,7 @@ import polars as pl
 
 from helios.errors import RunError
 from helios.research import charts, text
-from helios.research.results import RULE_UNIT, Headline, Results, jsonable
+from helios.research.results import RULE_UNIT, SHARPE_MIN_DAYS, Headline, Results, jsonable
 
 _ENDS: Final = 15
 _QUALITY_ROWS: Final = 20
@@ -192,10 +192,11 @@ def _strategies(results: Results, drawn: dict[str, charts.Figure]) -> str:
     if not known.height:
         return _section("P&L by strategy", "", _none("No strategy has a P&L."))
     drawn["strategy-chart"] = charts.strategy_bars(results)
-    won, lost = known.filter(pl.col("net") > 0), known.filter(pl.col("net") < 0)
+    traded = known.filter(pl.col("fills") > 0)
+    won, lost = traded.filter(pl.col("net") > 0), traded.filter(pl.col("net") < 0)
     lead = (
-        f"{won.height:,} of {known.height:,} gained {_money(won['net'].sum())}, "
-        f"{lost.height:,} lost {_money(lost['net'].sum())}; median {_money(known['net'].median())}. After fees."
+        f"{won.height:,} of {traded.height:,} gained {_money(won['net'].sum())}, "
+        f"{lost.height:,} lost {_money(lost['net'].sum())}; median {_money(traded['net'].median())}. After fees."
     )
     columns: list[tuple[str, str, _CellFormat]] = [
         ("strategy", "strategy", _name),
@@ -377,7 +378,7 @@ _DEFINITIONS: Final = (
         "Sharpe ratio",
         "mean / standard deviation of P&L changes × √(periods a year), risk-free rate zero. The changes are over one "
         "day; if there are fewer than 20 of those, over one hour, 15, 5 or 1 minutes, and the periods of a day are "
-        "those that were seen. A short run says little about a year",
+        f"those that were seen. None for fewer than {SHARPE_MIN_DAYS} days, which say nothing about a year",
     ),
     ("Turnover", "sum of price × quantity over venue fills, buys and sells both"),
     (

@@ -83,10 +83,10 @@ def _footer(results: Results, report: str | os.PathLike[str] | None) -> list[Tex
     lines = []
     if results.headline.sharpe.value is not None:
         lines.append(Text(f"Sharpe ratio: {results.headline.sharpe.note}", style="dim"))
-    known = results.strategies.filter(pl.col("net").is_finite())
-    if known.height:
-        won = known.filter(pl.col("net") > 0).height
-        lines.append(Text(f"{won:,} of {known.height:,} strategies gained", style="dim"))
+    traded = results.strategies.filter(pl.col("net").is_finite() & (pl.col("fills") > 0))
+    if traded.height > 1:
+        won = traded.filter(pl.col("net") > 0).height
+        lines.append(Text(f"{won:,} of {traded.height:,} strategies that traded gained", style="dim"))
     if not results.reconciles():
         told = ", ".join(f"{k} {text.money(v)}" for k, v in results.reconciliation().items())
         lines.append(Text(f"net P&L does not add up: {told}", style="bold red"))
