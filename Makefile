@@ -35,6 +35,10 @@ CASES ?= 200000
 fuzz:
 	PROPTEST_CASES=$(CASES) cargo test --release --package helios-wire --package helios-journal
 
+docs: $(VENV)/.installed
+	test -x $(BIN)/zensical || $(BIN)/python -m pip install --quiet -c constraints.txt zensical
+	$(BIN)/zensical build
+
 setup: $(VENV)/.built
 
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -251,3 +251,29 @@ fn a_level_whose_sum_would_overflow_refuses_the_order() {
     assert_eq!(books.replace(id, 3, 4, Price(10), Quantity(1)), Err(BookError::BadValue));
     assert_eq!(books.order(3).map(|o| o.price), Some(Price(11)));
 }
+
+/// A day in miniature: orders come and go at changing prices around a moving centre.
+fn churn(books: &mut Books, from: u64, steps: u64) {
+    for n in from..from + steps {
+        let id = InstrumentId((n % 3) as u32);
+        let side = if n % 2 == 0 { Side::Buy } else { Side::Sell };
+        let price = Price(1_000_000 + (n * 7919 % 97) as i64 * if side == Side::Buy { -100 } else { 100 });
+        books.add(id, n, side, price, Quantity(100)).unwrap();
+        if n >= 500 {
+            let old = n - 500;
+            let id = InstrumentId((old % 3) as u32);
+            if old % 5 == 0 {
+                books.reduce(id, old, Quantity(40)).unwrap();
+            }
+            books.remove(id, old).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_warm_book_allocates_nothing() {
+    let mut books = Books::new(3, Capacity::default());
+    churn(&mut books, 0, 20_000);
+    let info = allocation_counter::measure(|| churn(&mut books, 20_000, 20_000));
+    assert_eq!((info.count_total, books.len()), (0, 500), "40,000 changes on a warm book");
+}
