@@ -82,6 +82,12 @@ def main() -> None:
     blind = choose_pairs(prices.filter(pl.col("ts") <= start), scale, cost_aware=False)
     other = replace(plan(source, blind, start), latency=False, name="the same, blind to costs").run(progress=True)
     show_money(console, prices, {"chosen knowing costs": results, "chosen blind to costs": other})
+    close = OPEN + timedelta(minutes=scale.minutes)
+    late = results.market_fills.filter(pl.col("ts_event") >= close).height
+    console.print(
+        f"{late} of {results.headline.fills:,} fills come just after the close, while the simulator deletes all orders "
+        "and mids\njump: a backtest has no stop time. All figures include them."
+    )
 
     heading(console, 6, "Time from message bytes to order bytes")
     print_latency(results, console)

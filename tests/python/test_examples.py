@@ -40,6 +40,29 @@ def test_every_example_is_tested_here() -> None:
     assert [p.name for p in sorted(EXAMPLES.glob("0*")) if p.name not in here] == []
 
 
+def test_the_strategy_in_the_readme(tmp_path: Path) -> None:
+    """The Python block as it stands, on a smaller day of the same name, and the two commands below it."""
+    told = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", told, re.MULTILINE | re.DOTALL)
+    (name,) = re.findall(r"as `(\w+\.py)`", told)
+    commands = re.findall(r"^helios ([^#\n]+)", told, re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["backtest", "replay"]
+    (tmp_path / name).write_text(block, encoding="utf-8")
+    (day,) = re.findall(r'hx\.itch\("([^"]+)", date="2026-01-05"\)', block)
+    (tmp_path / day).parent.mkdir(parents=True)
+    run(tmp_path, *HELIOS, "simulate", "--symbols", "10", "--minutes", "30", "--seed", "7", "--out", day)
+    run(tmp_path, *HELIOS, *commands[0].split())
+    (out,) = re.findall(r"--out (\S+)", commands[0])
+    results = Results.load(tmp_path / out)
+    assert (tmp_path / out / "report.html").is_file()
+    assert set(results.fills["instrument"]) == {"AAAA", "AAAB"}
+    # The window is ten minutes of quotes, which begin a minute before the open.
+    assert results.orders["ts"].min().isoformat() >= "2026-01-05T14:39:00"  # type: ignore[union-attr]
+    again = run(tmp_path, *HELIOS, *commands[1].split())
+    assert again.startswith("identical: ")
+    assert str(results.meta["digest"]) in again
+
+
 def test_demo(tmp_path: Path) -> None:
     told = run(tmp_path, EXAMPLES / "01_pairs_on_a_simulated_day.py", "--small")
     assert max(len(line) for line in told.splitlines()) <= 100
@@ -56,6 +79,9 @@ def test_demo(tmp_path: Path) -> None:
     assert (tmp_path / "runs/demo/run/report.html").stat().st_size > 100_000
     # The equity chart opens where positions begin, not with the flat formation part.
     assert equity(results)["layout"]["xaxis"]["range"][0] >= "2026-01-05T15:05:00"
+    gained = re.search(r"^\d+ of (\d+) strategies that traded gained", told, re.MULTILINE)
+    assert gained
+    assert int(gained[1]) == results.fills["strategy"].n_unique()
     # The histogram's bars hold every message that led to an order.
     bars = re.findall(r"^ *[\d.]+ \w+ (?:to [\d.]+ \w+|and more) .* ([\d,]+) *$", told, re.MULTILINE)
     assert sum(int(count.replace(",", "")) for count in bars) == sum(results.meta["latency"]["count"]) > 0

@@ -702,7 +702,7 @@ def _our_files() -> list[str]:
 
 
 def _exists(path: Path) -> RunError:
-    hint = "Choose another folder, or pass overwrite to replace the run in it."
+    hint = "Choose another folder, or pass overwrite (--overwrite) to replace the run in it."
     return RunError("the run folder exists and is not empty", folder=str(path), hint=hint)
 
 

@@ -51,8 +51,9 @@ def _headline(results: Results, width: int) -> Table:
         ("max drawdown", _signed(text.money(h.max_drawdown)), "refusals", text.count(h.refusals)),
     ]
     table = Table(box=box.SIMPLE, show_header=False, width=width, padding=(0, 1), pad_edge=False)
-    for style, justify in (("dim", "left"), ("", "right"), ("dim", "left"), ("", "right")):
-        table.add_column(style=style, justify=justify, ratio=1, no_wrap=True)  # type: ignore[arg-type]
+    longest = max(len(row[0]) for row in rows)
+    for style, justify, least in (("dim", "left", longest), ("", "right", 0), ("dim", "left", 0), ("", "right", 0)):
+        table.add_column(style=style, justify=justify, ratio=1, min_width=least, no_wrap=True)  # type: ignore[arg-type]
     for row in rows:
         table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     return table
