@@ -1,12 +1,14 @@
 //! The books themselves: slabs of orders and levels, and the rules that change them.
 
 use std::fmt;
+use std::hint::select_unpredictable;
 
 use helios_types::{BookRef, Digest, Hasher, InstrumentId, Price, QualityKind, Quantity, Side, Update};
 
 use crate::index::Index;
 use crate::ladder::{Ladder, Rank};
 
+/// No slot.
 const NONE: u32 = u32::MAX;
 
 /// Stated maximums of the tables; memory grows with use up to them.
@@ -54,6 +56,14 @@ pub struct Level {
 impl Level {
     /// No orders.
     pub const EMPTY: Self = Self { price: Price::UNDEFINED, quantity: Quantity::ZERO, orders: 0 };
+
+    /// Writes the level anew, or as it is: whether a change is about the best level is not predictable.
+    #[inline(always)]
+    fn set_if(&mut self, condition: bool, price: Price, quantity: i64, orders: u32) {
+        self.price.0 = select_unpredictable(condition, price.0, self.price.0);
+        self.quantity.0 = select_unpredictable(condition, quantity, self.quantity.0);
+        self.orders = select_unpredictable(condition, orders, self.orders);
+    }
 }
 
 /// Best bid and best ask.
@@ -132,76 +142,69 @@ impl fmt::Display for BookError {
 
 impl std::error::Error for BookError {}
 
-/// Half a cache line.
+/// An order or a price level; half a cache line. A level closes the ring of its orders' queue, so that an order at
+/// either end is linked and unlinked as one in the middle: where an order stands is not predictable.
 #[derive(Clone, Copy)]
-struct OrderRecord {
-    number: BookRef,
+struct Node {
+    /// An order's number; a level's rank.
+    key: u64,
+    /// What remains of an order; a level's sum.
     quantity: i64,
+    /// The order behind; a level's first.
     next: u32,
+    /// The order before; a level's last.
     prev: u32,
-    level: u32,
+    /// An order's level; a level's number of orders.
+    level_or_count: u32,
     /// Instrument and side: `instrument << 1 | side`.
     owner: u32,
 }
 
-/// Half a cache line.
-#[derive(Clone, Copy)]
-struct LevelRecord {
-    rank: Rank,
-    quantity: i64,
-    head: u32,
-    tail: u32,
-    orders: u32,
-    _pad: u32,
-}
+const _: () = assert!(size_of::<Node>() == 32);
 
-const _: () = assert!(size_of::<OrderRecord>() == 32 && size_of::<LevelRecord>() == 32);
-
-/// Fixed-size records with a free list; freed slots are reused, last freed first.
-struct Slab<T> {
-    records: Vec<T>,
+/// Nodes with a free list; freed slots are reused, last freed first. How many there may be is the caller's to know.
+#[derive(Default)]
+struct Slab {
+    nodes: Vec<Node>,
     free: Vec<u32>,
-    maximum: u32,
 }
 
-impl<T: Copy> Slab<T> {
-    fn new(maximum: u32) -> Self {
-        assert!(maximum < NONE, "capacity must leave room for the empty slot number");
-        Self { records: Vec::new(), free: Vec::new(), maximum }
-    }
-
-    fn is_full(&self) -> bool {
-        self.free.is_empty() && self.records.len() >= self.maximum as usize
-    }
-
-    fn insert(&mut self, record: T) -> u32 {
+impl Slab {
+    /// A free slot; its contents are to be written.
+    #[inline(always)]
+    fn take(&mut self) -> u32 {
         if let Some(slot) = self.free.pop() {
-            self.records[slot as usize] = record;
             return slot;
         }
-        self.records.push(record);
-        (self.records.len() - 1) as u32
+        self.nodes.push(Node { key: 0, quantity: 0, next: NONE, prev: NONE, level_or_count: 0, owner: 0 });
+        (self.nodes.len() - 1) as u32
     }
 
-    fn remove(&mut self, slot: u32) {
+    /// The node in a slot, to be loaded ahead. For a slot beyond it is the last node, so that a number that does not
+    /// rest yet, as unpredictable as a coin, is no branch.
+    #[inline(always)]
+    fn guess(&self, slot: u32) -> Option<&Node> {
+        self.nodes.get((slot as usize).min(self.nodes.len().wrapping_sub(1)))
+    }
+
+    #[inline(always)]
+    fn give_back(&mut self, slot: u32) {
         self.free.push(slot);
     }
+}
 
-    fn len(&self) -> usize {
-        self.records.len() - self.free.len()
+impl std::ops::Index<u32> for Slab {
+    type Output = Node;
+    #[inline(always)]
+    fn index(&self, slot: u32) -> &Node {
+        &self.nodes[slot as usize]
     }
 }
 
-impl<T> std::ops::Index<u32> for Slab<T> {
-    type Output = T;
-    fn index(&self, slot: u32) -> &T {
-        &self.records[slot as usize]
-    }
-}
-
-impl<T> std::ops::IndexMut<u32> for Slab<T> {
-    fn index_mut(&mut self, slot: u32) -> &mut T {
-        &mut self.records[slot as usize]
+impl std::ops::IndexMut<u32> for Slab {
+    #[inline(always)]
+    fn index_mut(&mut self, slot: u32) -> &mut Node {
+        &mut self.nodes[slot as usize]
     }
 }
 
@@ -222,8 +225,10 @@ pub(crate) fn fetch<T>(record: &T) {
 /// The order books of a whole market.
 pub struct Books {
     index: Index,
-    orders: Slab<OrderRecord>,
-    levels: Slab<LevelRecord>,
+    nodes: Slab,
+    orders: u32,
+    levels: u32,
+    capacity: Capacity,
     /// `instrument << 1 | side`.
     ladders: Vec<Ladder>,
     tops: Vec<Best>,
@@ -240,12 +245,16 @@ impl Books {
     /// Empty books for `instruments` instruments, numbered from zero.
     pub fn new(instruments: usize, capacity: Capacity) -> Self {
         assert!(instruments < (NONE >> 1) as usize, "too many instruments");
+        let slots = u64::from(capacity.orders) + u64::from(capacity.levels);
+        assert!(slots < u64::from(NONE), "capacity: orders and levels together must stay below {NONE}");
         let mut ladders = Vec::new();
         ladders.resize_with(instruments * 2, Ladder::default);
         Self {
             index: Index::new(4096),
-            orders: Slab::new(capacity.orders),
-            levels: Slab::new(capacity.levels),
+            nodes: Slab::default(),
+            orders: 0,
+            levels: 0,
+            capacity,
             ladders,
             tops: vec![Best([Level::EMPTY; 2]); instruments],
         }
@@ -253,7 +262,7 @@ impl Books {
 
     /// Orders resting now, all instruments.
     pub fn len(&self) -> usize {
-        self.orders.len()
+        self.orders as usize
     }
 
     /// True when no order rests.
@@ -263,7 +272,7 @@ impl Books {
 
     /// Price levels now, all instruments.
     pub fn levels(&self) -> usize {
-        self.levels.len()
+        self.levels as usize
     }
 
     /// Loads the lines in which a coming event's order number, best prices and ladders stand; only speed depends on it.
@@ -273,16 +282,27 @@ impl Books {
         if let Some(best) = self.tops.get(instrument.index()) {
             fetch(best);
         }
-        if let Some(ladder) = self.ladders.get(instrument.index() * 2) {
-            fetch(ladder);
+        let owner = instrument.index() * 2;
+        if let Some([bids, asks]) = self.ladders.get(owner..owner + 2) {
+            bids.fetch();
+            asks.fetch();
         }
     }
 
     /// Loads the record of a coming event's order, some time after [`Books::look_far_ahead`].
     #[inline(always)]
     pub fn look_ahead(&self, order: BookRef) {
-        if let Some(record) = self.orders.records.get(self.index.guess(order) as usize) {
-            fetch(record);
+        if let Some(node) = self.nodes.guess(self.index.guess(order)) {
+            fetch(node);
+        }
+    }
+
+    /// Loads the level of a coming event's order, some time after [`Books::look_ahead`].
+    #[inline(always)]
+    pub fn look_close_ahead(&self, order: BookRef) {
+        let node = self.nodes.guess(self.index.guess(order));
+        if let Some(level) = node.and_then(|node| self.nodes.guess(node.level_or_count)) {
+            fetch(level);
         }
     }
 
@@ -325,65 +345,56 @@ impl Books {
         if quantity.0 <= 0 || price.0 <= 0 {
             return Err(BookError::BadValue);
         }
-        if self.find(order).is_some() {
-            return Err(BookError::DuplicateOrder);
+        self.index.reserve();
+        let Err(at) = self.find(order) else { return Err(BookError::DuplicateOrder) };
+        if self.orders == self.capacity.orders || self.levels == self.capacity.levels {
+            return Err(BookError::Full);
         }
-        self.insert(instrument, order, side, price, quantity)
+        let (slot, top_changed) = self.enqueue(instrument, order, side, price, quantity)?;
+        self.index.put(at, order, slot);
+        Ok(Change { side, price, top_changed })
     }
 
-    fn insert(
+    /// Puts an order at the back of its level, which is made if need be; the index is the caller's. Returns its slot
+    /// and whether a best level changed.
+    #[inline(always)]
+    fn enqueue(
         &mut self,
         instrument: InstrumentId,
         order: BookRef,
         side: Side,
         price: Price,
         quantity: Quantity,
-    ) -> Result<Change, BookError> {
-        if self.orders.is_full() || self.levels.is_full() {
-            return Err(BookError::Full);
-        }
+    ) -> Result<(u32, bool), BookError> {
         let owner = instrument.0 << 1 | side as u32;
         let rank = Rank::new(side, price);
         let ladder = self.ladders.get_mut(owner as usize).ok_or(BookError::WrongInstrument)?;
-        let level = match ladder.find(rank) {
-            Ok(at) => {
-                let level = ladder.level_at(at);
-                let sum = &mut self.levels[level].quantity;
-                *sum = sum.checked_add(quantity.0).ok_or(BookError::BadValue)?;
-                level
-            }
+        let (at, level) = match ladder.find(rank) {
+            Ok(at) => (at, ladder.level_at(at)),
             Err(at) => {
-                let level = self.levels.insert(LevelRecord {
-                    rank,
-                    quantity: quantity.0,
-                    head: NONE,
-                    tail: NONE,
-                    orders: 0,
-                    _pad: 0,
-                });
+                let level = self.nodes.take();
+                let empty =
+                    Node { key: rank.to_key(), quantity: 0, next: level, prev: level, level_or_count: 0, owner };
+                self.nodes[level] = empty;
+                self.levels += 1;
                 ladder.insert(at, rank, level);
-                level
+                (at, level)
             }
         };
-        let record = &mut self.levels[level];
-        let prev = record.tail;
-        let slot =
-            self.orders.insert(OrderRecord { number: order, quantity: quantity.0, next: NONE, prev, level, owner });
-        record.tail = slot;
-        record.orders += 1;
-        if prev == NONE {
-            record.head = slot;
-        } else {
-            self.orders[prev].next = slot;
-        }
-        self.index.insert(order, slot);
-        let now = Level { price, quantity: Quantity(record.quantity), orders: record.orders };
+        let sum = self.nodes[level].quantity.checked_add(quantity.0).ok_or(BookError::BadValue)?;
+        let slot = self.nodes.take();
+        self.orders += 1;
+        let ring = &mut self.nodes[level];
+        ring.quantity = sum;
+        ring.level_or_count += 1;
+        let orders = ring.level_or_count;
+        let prev = std::mem::replace(&mut ring.prev, slot);
+        self.nodes[prev].next = slot;
+        self.nodes[slot] = Node { key: order, quantity: quantity.0, next: level, prev, level_or_count: level, owner };
         let best = &mut self.tops[instrument.index()].0[side as usize];
-        let top_changed = price.is_defined() && (!best.price.is_defined() || rank >= Rank::new(side, best.price));
-        if top_changed {
-            *best = now;
-        }
-        Ok(Change { side, price, top_changed })
+        let top_changed = (at == 0) & price.is_defined();
+        best.set_if(top_changed, price, sum, orders);
+        Ok((slot, top_changed))
     }
 
     /// Takes `quantity` from an order, which keeps its place; at zero it is removed.
@@ -395,23 +406,23 @@ impl Books {
         quantity: Quantity,
     ) -> Result<Change, BookError> {
         let (at, slot) = self.own(instrument, order)?;
-        let record = &mut self.orders[slot];
+        let node = &mut self.nodes[slot];
         if quantity.0 <= 0 {
             return Err(BookError::BadValue);
         }
-        if quantity.0 > record.quantity {
+        if quantity.0 > node.quantity {
             return Err(BookError::ExceedsQuantity);
         }
-        if quantity.0 == record.quantity {
+        if quantity.0 == node.quantity {
             return Ok(self.unlink(at, slot));
         }
-        record.quantity -= quantity.0;
-        let side = side_of(record.owner);
-        let level = &mut self.levels[record.level];
+        node.quantity -= quantity.0;
+        let (side, level) = (side_of(node.owner), node.level_or_count);
+        let level = &mut self.nodes[level];
         level.quantity -= quantity.0;
-        let price = level.rank.price(side);
+        let price = Rank::from_key(level.key).price(side);
         let best = &mut self.tops[instrument.index()].0[side as usize];
-        let top_changed = price.is_defined() && best.price == price;
+        let top_changed = price.is_defined() & (best.price == price);
         if top_changed {
             best.quantity = Quantity(level.quantity);
         }
@@ -435,82 +446,66 @@ impl Books {
         quantity: Quantity,
     ) -> Result<Change, BookError> {
         let (at, slot) = self.own(instrument, order)?;
-        if quantity.0 <= 0 || price.0 <= 0 || self.sum_overflows(slot, price, quantity) {
+        if quantity.0 <= 0 || price.0 <= 0 {
             return Err(BookError::BadValue);
         }
-        if new_order != order && self.find(new_order).is_some() {
+        if new_order != order && self.find(new_order).is_ok() {
             return Err(BookError::DuplicateOrder);
         }
-        // The removed order's slots are free again, but its level stays taken when others rest there.
-        let leaves_level = self.levels[self.orders[slot].level].orders == 1;
-        if self.levels.is_full() && !leaves_level {
+        let Node { owner, level_or_count: level, .. } = self.nodes[slot];
+        // The old order leaves only once the new one stands, so its level counts as taken when others rest there.
+        if self.levels == self.capacity.levels && self.nodes[level].level_or_count > 1 {
             return Err(BookError::Full);
         }
+        let (new_slot, top_changed) = self.enqueue(instrument, new_order, side_of(owner), price, quantity)?;
         let removed = self.unlink(at, slot);
-        let added = self
-            .insert(instrument, new_order, removed.side, price, quantity)
-            .expect("room and sums were checked before the old order was removed");
-        Ok(Change { top_changed: removed.top_changed || added.top_changed, ..removed })
-    }
-
-    /// Would adding at `price` on the side of the order in `slot` overflow a level's sum?
-    fn sum_overflows(&self, slot: u32, price: Price, quantity: Quantity) -> bool {
-        let owner = self.orders[slot].owner;
-        let ladder = &self.ladders[owner as usize];
-        ladder
-            .find(Rank::new(side_of(owner), price))
-            .is_ok_and(|at| self.levels[ladder.level_at(at)].quantity.checked_add(quantity.0).is_none())
+        self.index.insert(new_order, new_slot);
+        Ok(Change { top_changed: removed.top_changed || top_changed, ..removed })
     }
 
     #[inline(always)]
-    fn find(&self, order: BookRef) -> Option<(usize, u32)> {
-        self.index.find(order, |slot| self.orders[slot].number == order)
+    fn find(&self, order: BookRef) -> Result<(usize, u32), usize> {
+        self.index.find(order, |slot| self.nodes[slot].key == order)
     }
 
     /// Finds an order and checks whose it is.
     #[inline(always)]
     fn own(&self, instrument: InstrumentId, order: BookRef) -> Result<(usize, u32), BookError> {
-        let (at, slot) = self.find(order).ok_or(BookError::UnknownOrder)?;
-        if self.orders[slot].owner >> 1 != instrument.0 {
+        let (at, slot) = self.find(order).map_err(|_| BookError::UnknownOrder)?;
+        if self.nodes[slot].owner >> 1 != instrument.0 {
             return Err(BookError::WrongInstrument);
         }
         Ok((at, slot))
     }
 
-    /// Takes an order out of index, queue and level; an empty level leaves its ladder.
+    /// Takes an order out of index, queue and level; an empty level leaves its ladder. The inverse of
+    /// [`Books::enqueue`], but for the index.
+    #[inline(always)]
     fn unlink(&mut self, at: usize, slot: u32) -> Change {
-        let OrderRecord { quantity, next, prev, level, owner, .. } = self.orders[slot];
-        let record = &mut self.levels[level];
-        record.quantity -= quantity;
-        record.orders -= 1;
-        if prev == NONE {
-            record.head = next;
-        } else {
-            self.orders[prev].next = next;
-        }
-        if next == NONE {
-            record.tail = prev;
-        } else {
-            self.orders[next].prev = prev;
-        }
-        let (side, rank) = (side_of(owner), record.rank);
+        let Node { quantity, next, prev, level_or_count: level, owner, .. } = self.nodes[slot];
+        self.nodes[prev].next = next;
+        self.nodes[next].prev = prev;
+        let ring = &mut self.nodes[level];
+        ring.quantity -= quantity;
+        ring.level_or_count -= 1;
+        let Node { key, quantity, level_or_count: orders, .. } = *ring;
+        let (side, rank) = (side_of(owner), Rank::from_key(key));
         let price = rank.price(side);
-        let (quantity, orders) = (Quantity(record.quantity), record.orders);
-        let instrument = owner as usize >> 1;
-        let top_changed = price.is_defined() && self.tops[instrument].0[side as usize].price == price;
+        let best = &mut self.tops[owner as usize >> 1].0[side as usize];
+        let top_changed = price.is_defined() & (best.price == price);
+        best.set_if(top_changed, price, quantity, orders);
         if orders == 0 {
-            debug_assert!(record.quantity == 0 && record.head == NONE && record.tail == NONE);
+            debug_assert!(quantity == 0 && ring.next == level && ring.prev == level);
             self.ladders[owner as usize].remove(rank);
-            self.levels.remove(level);
-        }
-        if top_changed {
-            self.tops[instrument].0[side as usize] = match orders {
-                0 => self.best_of_ladder(owner),
-                _ => Level { price, quantity, orders },
-            };
+            self.nodes.give_back(level);
+            self.levels -= 1;
+            if top_changed {
+                self.tops[owner as usize >> 1].0[side as usize] = self.best_of_ladder(owner);
+            }
         }
         self.index.remove_at(at);
-        self.orders.remove(slot);
+        self.nodes.give_back(slot);
+        self.orders -= 1;
         Change { side, price, top_changed }
     }
 
@@ -525,18 +520,18 @@ impl Books {
 
     /// One order, wherever it rests.
     pub fn order(&self, order: BookRef) -> Option<Resting> {
-        self.find(order).map(|(_, slot)| self.resting(slot))
+        self.find(order).ok().map(|(_, slot)| self.resting(slot))
     }
 
     fn resting(&self, slot: u32) -> Resting {
-        let record = &self.orders[slot];
-        let side = side_of(record.owner);
+        let node = &self.nodes[slot];
+        let side = side_of(node.owner);
         Resting {
-            order: record.number,
-            instrument: InstrumentId(record.owner >> 1),
+            order: node.key,
+            instrument: InstrumentId(node.owner >> 1),
             side,
-            price: self.levels[record.level].rank.price(side),
-            quantity: Quantity(record.quantity),
+            price: self.level(node.level_or_count).price,
+            quantity: Quantity(node.quantity),
         }
     }
 
@@ -544,9 +539,10 @@ impl Books {
         self.ladders.get(instrument.index() * 2 + side as usize)
     }
 
-    fn level(&self, slot: u32, side: Side) -> Level {
-        let record = &self.levels[slot];
-        Level { price: record.rank.price(side), quantity: Quantity(record.quantity), orders: record.orders }
+    fn level(&self, slot: u32) -> Level {
+        let node = &self.nodes[slot];
+        let price = Rank::from_key(node.key).price(side_of(node.owner));
+        Level { price, quantity: Quantity(node.quantity), orders: node.level_or_count }
     }
 
     /// Best bid and ask. Orders without a price count as absent.
@@ -562,7 +558,7 @@ impl Books {
     }
 
     fn best_of_ladder(&self, owner: u32) -> Level {
-        let best = self.ladders[owner as usize].best().map(|rung| self.level(rung.level, side_of(owner)));
+        let best = self.ladders[owner as usize].best().map(|level| self.level(level));
         best.filter(|level| level.price.is_defined()).unwrap_or(Level::EMPTY)
     }
 
@@ -571,30 +567,29 @@ impl Books {
         self.ladder(instrument, side)
             .into_iter()
             .flat_map(Ladder::best_first)
-            .map(move |rung| self.level(rung.level, side))
+            .map(|level| self.level(level))
             .filter(|level| level.price.is_defined())
     }
 
     /// Orders of one level, front of the queue first.
     pub fn queue(&self, instrument: InstrumentId, side: Side, price: Price) -> impl Iterator<Item = Resting> + '_ {
-        let head = self.ladder(instrument, side).and_then(|ladder| {
+        let level = self.ladder(instrument, side).and_then(|ladder| {
             let at = ladder.find(Rank::new(side, price)).ok()?;
-            Some(self.levels[ladder.level_at(at)].head)
+            Some(ladder.level_at(at))
         });
-        self.chain(head.unwrap_or(NONE)).map(|slot| self.resting(slot))
+        level.into_iter().flat_map(|level| self.chain(level)).map(|slot| self.resting(slot))
     }
 
-    fn chain(&self, head: u32) -> impl Iterator<Item = u32> + '_ {
-        std::iter::successors((head != NONE).then_some(head), |slot| {
-            let next = self.orders[*slot].next;
-            (next != NONE).then_some(next)
-        })
+    /// Slots of a level's orders, front first.
+    fn chain(&self, level: u32) -> impl Iterator<Item = u32> + '_ {
+        let step = move |slot: u32| Some(self.nodes[slot].next).filter(|next| *next != level);
+        std::iter::successors(step(level), move |slot| step(*slot))
     }
 
     /// First order of the best level; of those without a price when there is nothing else.
     pub fn front(&self, instrument: InstrumentId, side: Side) -> Option<Resting> {
-        let rung = self.ladder(instrument, side)?.best()?;
-        Some(self.resting(self.levels[rung.level].head))
+        let level = self.ladder(instrument, side)?.best()?;
+        Some(self.resting(self.nodes[level].next))
     }
 }
 
@@ -607,14 +602,14 @@ impl Digest for Books {
     /// Every order in price-time order; slots and table sizes do not count.
     fn digest(&self, hasher: &mut Hasher) {
         for (owner, ladder) in self.ladders.iter().enumerate() {
-            let side = side_of(owner as u32);
-            for rung in ladder.best_first() {
-                for slot in self.chain(self.levels[rung.level].head) {
-                    let record = &self.orders[slot];
+            for level in ladder.best_first() {
+                let price = self.level(level).price;
+                for slot in self.chain(level) {
+                    let node = &self.nodes[slot];
                     hasher.u64(owner as u64);
-                    hasher.i64(rung.rank.price(side).0);
-                    hasher.u64(record.number);
-                    hasher.i64(record.quantity);
+                    hasher.i64(price.0);
+                    hasher.u64(node.key);
+                    hasher.i64(node.quantity);
                 }
             }
         }

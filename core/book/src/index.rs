@@ -55,35 +55,46 @@ impl Index {
         self.entries[self.home(number as u32)].slot
     }
 
-    /// Position and slot of `number`; `is_it(slot)` compares the full number.
+    /// Position and slot of `number`, or the free position where it belongs; `is_it(slot)` compares the full number.
     #[inline(always)]
-    pub(crate) fn find(&self, number: u64, is_it: impl Fn(u32) -> bool) -> Option<(usize, u32)> {
+    pub(crate) fn find(&self, number: u64, is_it: impl Fn(u32) -> bool) -> Result<(usize, u32), usize> {
         let low = number as u32;
         let mut at = self.home(low);
         loop {
             let entry = self.entries[at];
             if entry.slot == EMPTY {
-                return None;
+                return Err(at);
             }
             if entry.low == low && is_it(entry.slot) {
-                return Some((at, entry.slot));
+                return Ok((at, entry.slot));
             }
             at = self.after(at);
         }
     }
 
-    /// Adds a number that is known to be absent.
-    #[inline]
-    pub(crate) fn insert(&mut self, number: u64, slot: u32) {
-        debug_assert!(slot != EMPTY);
+    /// Makes room for one more number. Positions found before are void.
+    #[inline(always)]
+    pub(crate) fn reserve(&mut self) {
         if (self.len + 1) * 8 > self.entries.len() * 3 {
             self.grow();
         }
+    }
+
+    /// Adds a number at the position where [`Index::find`] said that it belongs, after [`Index::reserve`].
+    #[inline(always)]
+    pub(crate) fn put(&mut self, at: usize, number: u64, slot: u32) {
+        debug_assert!(slot != EMPTY && self.entries[at].slot == EMPTY);
+        self.entries[at] = Entry { low: number as u32, slot };
+        self.len += 1;
+    }
+
+    /// Adds a number that is known to be absent.
+    pub(crate) fn insert(&mut self, number: u64, slot: u32) {
+        self.reserve();
         self.place(Entry { low: number as u32, slot });
         self.len += 1;
     }
 
-    #[inline(always)]
     fn place(&mut self, entry: Entry) {
         let mut at = self.home(entry.low);
         while self.entries[at].slot != EMPTY {

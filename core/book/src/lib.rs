@@ -1,9 +1,10 @@
 //! Price-time order books of a whole market, built from order-level messages.
 //!
-//! One [`Books`] holds every instrument: orders and levels live in two shared slabs, found by order number
-//! through one [`index`]; each instrument owns two short ladders of levels. A change touches one index line,
-//! one order record, one level record and the end of a ladder, so four cache lines decide its cost;
-//! [`Books::look_ahead`] fetches them while earlier messages are applied.
+//! One [`Books`] holds every instrument: orders and levels live in one shared slab, found by order number
+//! through one [`index`]; each instrument owns two ladders, of its levels on either side. A change touches an index
+//! line, an order, its level and a ladder, and how long they take to come decides its cost:
+//! [`Books::look_far_ahead`], [`Books::look_ahead`] and [`Books::look_close_ahead`] load them while earlier messages
+//! are applied. After that, mispredicted branches count most, so what no processor can guess is computed without them.
 //!
 //! Assumes that an order number is unique across instruments for as long as the order rests.
 //! Bounded by [`Capacity`]; a change that does not fit is refused whole. No allocation once warm.

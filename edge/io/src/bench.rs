@@ -14,6 +14,7 @@ use helios_wire::frame::{Frames, Framing};
 use helios_wire::itch::{self, Message};
 
 use crate::latency::Latency;
+use crate::survey::{CLOSE, FAR, NEAR, look_ahead};
 
 /// What a pass over a day with books measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,24 +65,23 @@ fn fields(message: &Message<'_>) -> u64 {
     message.timestamp().wrapping_add(rest)
 }
 
-/// How many messages ahead the index is looked at, and the order's record.
-const FAR: usize = 24;
-const NEAR: usize = 12;
-
 /// Decode, full order-level books of the whole market, and best prices after every message.
 pub fn bench_book(bytes: &[u8]) -> BookTimes {
     let mut books = Books::new(1 << 16, Capacity::default());
     let begun = Instant::now();
-    let frames = Frames::new(bytes, Framing::LengthPrefixed);
-    let (mut far, mut near) = (frames.clone().skip(FAR), frames.clone().skip(NEAR));
+    let mut frames = Frames::new(bytes, Framing::LengthPrefixed);
+    // The coming messages, in a ring; behind the last one stand empty slices.
+    let mut coming: [&[u8]; FAR] = std::array::from_fn(|_| frames.next().unwrap_or_default());
+    let mut at = 0;
     let (mut messages, mut refused, mut sum) = (0u64, 0u64, 0i64);
-    for frame in frames {
-        if let Some(ahead) = far.next() {
-            books.look_far_ahead(locate_ahead(ahead), itch::order_reference_ahead(ahead));
+    loop {
+        let far = frames.next().unwrap_or_default();
+        let frame = std::mem::replace(&mut coming[at], far);
+        if frame.is_empty() {
+            break;
         }
-        if let Some(ahead) = near.next() {
-            books.look_ahead(itch::order_reference_ahead(ahead));
-        }
+        look_ahead(&books, far, coming[(at + NEAR) % FAR], coming[(at + CLOSE) % FAR]);
+        at = (at + 1) % FAR;
         let Ok(message) = itch::decode(frame) else { continue };
         messages += 1;
         let Some(update) = update(&message) else { continue };
@@ -97,10 +97,6 @@ pub fn bench_book(bytes: &[u8]) -> BookTimes {
     }
     black_box(sum);
     BookTimes { messages, seconds: begun.elapsed().as_secs_f64(), resting: books.len(), refused }
-}
-
-fn locate_ahead(frame: &[u8]) -> InstrumentId {
-    InstrumentId(frame.get(1..3).map_or(0, |locate| u32::from(u16::from_be_bytes([locate[0], locate[1]]))))
 }
 
 /// Message bytes -> decode, normalise, journal, step (300 pairs) -> order bytes, timed message by message. Orders are

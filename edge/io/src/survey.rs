@@ -8,7 +8,7 @@ use helios_data::normalise::update;
 use helios_types::{BookRef, Digest, Hasher, InstrumentId, Side, Update};
 use helios_wire::itch::{self, Message};
 
-use crate::itch_file::ItchFile;
+use crate::itch_file::{Batch, ItchFile};
 use crate::source::SourceError;
 
 /// What a file holds.
@@ -54,15 +54,45 @@ fn whole_market() -> Books {
     Books::new(1 << 16, Capacity::default())
 }
 
+/// How many messages ahead the index and the ladders are looked at, an order's record, and its level.
+pub(crate) const FAR: usize = 32;
+pub(crate) const NEAR: usize = 16;
+pub(crate) const CLOSE: usize = 8;
+
+/// Loads what messages at these distances will need of the books; only speed depends on it.
+#[inline(always)]
+pub(crate) fn look_ahead(books: &Books, far: &[u8], near: &[u8], close: &[u8]) {
+    let locate = far.get(1..3).map_or(0, |locate| u32::from(u16::from_be_bytes([locate[0], locate[1]])));
+    books.look_far_ahead(InstrumentId(locate), itch::order_reference_ahead(far));
+    books.look_ahead(itch::order_reference_ahead(near));
+    books.look_close_ahead(itch::order_reference_ahead(close));
+}
+
+/// The messages behind the current one, as far as they were read.
+struct Coming<'a> {
+    batch: &'a Batch,
+    at: usize,
+}
+
+impl Coming<'_> {
+    fn load_for(&self, books: &Books) {
+        let ahead = |distance| match self.at + distance {
+            at if at < self.batch.len() => self.batch.message(at),
+            _ => &[],
+        };
+        look_ahead(books, ahead(FAR), ahead(NEAR), ahead(CLOSE));
+    }
+}
+
 /// Gives each good message and its offset to `take`, until it says false. A file without one is an error.
-fn each(file: &mut ItchFile, mut take: impl FnMut(&Message<'_>, u64) -> bool) -> Result<(), SourceError> {
+fn each(file: &mut ItchFile, mut take: impl FnMut(&Message<'_>, u64, Coming<'_>) -> bool) -> Result<(), SourceError> {
     let mut good = false;
     while file.advance()? {
         for at in 0..file.batch().len() {
             match itch::decode(file.batch().message(at)) {
                 Ok(message) => {
                     good = true;
-                    if !take(&message, file.offset(at)) {
+                    if !take(&message, file.offset(at), Coming { batch: file.batch(), at }) {
                         return Ok(());
                     }
                 }
@@ -83,7 +113,8 @@ pub fn stats(path: &Path) -> Result<Stats, SourceError> {
     let mut stats = Stats::default();
     let mut counts = [0u64; 256];
     let (mut last, mut orphans) = (0, BTreeSet::new());
-    each(&mut file, |message, offset| {
+    each(&mut file, |message, offset, coming| {
+        coming.load_for(&books);
         counts[usize::from(message.bytes()[0])] += 1;
         let ts = message.timestamp();
         if ts < last {
@@ -173,7 +204,7 @@ fn clock(ns: u64) -> String {
 pub fn directory(path: &Path) -> Result<Vec<String>, SourceError> {
     let mut file = ItchFile::open(path)?;
     let mut symbols = Vec::new();
-    each(&mut file, |message, _| {
+    each(&mut file, |message, _, _| {
         if let Message::StockDirectory(m) = message {
             symbols.push(text(m.stock()));
         }
@@ -193,7 +224,7 @@ pub fn book_at(path: &Path, symbol: &str, at: Option<u64>, levels: usize) -> Res
     let mut books = Books::new(1, Capacity::default());
     let (mut locate, mut ts, mut known) = (None, None, Vec::new());
     let id = InstrumentId(0);
-    each(&mut file, |message, _| {
+    each(&mut file, |message, _, _| {
         if let Message::StockDirectory(m) = message {
             let stock = text(m.stock());
             if stock == symbol {
