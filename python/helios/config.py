@@ -24,6 +24,7 @@ A key that is not known is an error that names the nearest one.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib.util
 import os
@@ -32,7 +33,7 @@ import tomllib
 from datetime import date as Date
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 
@@ -94,25 +95,6 @@ class VenueTable(_Table):
     day_begins: str | None = None
 
 
-class ExecutionTable(_Table):
-    """[execution]"""
-
-    style: Literal["auto", "touch", "market"] = "auto"
-    ticks: int = 0
-
-
-class LimitsTable(_Table):
-    """[limits]"""
-
-    order_quantity: float | None = None
-    order_notional: float | None = None
-    price_collar: float | None = None
-    position: float | None = None
-    gross_exposure: float | None = None
-    order_rate: int | None = None
-    daily_loss: float | None = None
-
-
 class RunTable(_Table):
     """The whole file."""
 
@@ -128,8 +110,8 @@ class RunTable(_Table):
     marks: str | None = "1m"
     latency: bool = False
     venue: VenueTable = msgspec.field(default_factory=VenueTable)
-    execution: ExecutionTable = msgspec.field(default_factory=ExecutionTable)
-    limits: LimitsTable = msgspec.field(default_factory=LimitsTable)
+    execution: Execution = msgspec.field(default_factory=Execution)
+    limits: Limits = msgspec.field(default_factory=Limits)
 
 
 def load_run(path: str | os.PathLike[str]) -> Backtest:
@@ -161,27 +143,27 @@ def _load_toml(file: Path) -> Backtest:
         raise ConfigError(str(error), file=str(file)) from None
 
 
-def _refuse_unknown_keys(raw: Any, struct: type[msgspec.Struct], place: tuple[str, ...], file: Path) -> None:
+def _refuse_unknown_keys(raw: Any, table: type, place: tuple[str, ...], file: Path) -> None:
     """msgspec finds unknown keys too, but does not say which known one is near."""
-    known = {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
+    known = _keys(table)
     for key, value in raw.items():
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
             hint = f"Did you mean '{near[0]}'?" if near else f"Known keys: {', '.join(known)}."
             raise ConfigError("unknown key", file=str(file), key=".".join([*place, key]), hint=hint)
-        inner = _struct_in(known[key])
+        inner = next((kind for kind in (known[key], *get_args(known[key])) if _keys(kind)), None)
         if inner is not None:
-            for number, table in enumerate(value if isinstance(value, list) else [value]):
-                if isinstance(table, dict):
+            for number, part in enumerate(value if isinstance(value, list) else [value]):
+                if isinstance(part, dict):
                     where = f"{key}[{number}]" if isinstance(value, list) else key
-                    _refuse_unknown_keys(table, inner, (*place, where), file)
+                    _refuse_unknown_keys(part, inner, (*place, where), file)
 
 
-def _struct_in(kind: Any) -> type[msgspec.Struct] | None:
-    for candidate in (kind, *getattr(kind, "__args__", ())):
-        if isinstance(candidate, type) and issubclass(candidate, msgspec.Struct):
-            return candidate
-    return None
+def _keys(table: Any) -> dict[str, Any]:
+    """The keys that a table may have, and what they hold; empty for what is no table."""
+    if isinstance(table, type) and issubclass(table, msgspec.Struct):
+        return {field.encode_name: field.type for field in msgspec.structs.fields(table)}
+    return {field.name: field.type for field in dataclasses.fields(table)} if dataclasses.is_dataclass(table) else {}
 
 
 def _build(table: RunTable, file: Path) -> Backtest:
@@ -204,8 +186,8 @@ def _build(table: RunTable, file: Path) -> Backtest:
         data=[_source(data, file) for data in table.data],
         strategy=_strategy(table.strategy, file),
         venue=venue,
-        limits=Limits(**msgspec.structs.asdict(table.limits)),
-        execution=Execution(style=table.execution.style, ticks=table.execution.ticks),
+        limits=table.limits,
+        execution=table.execution,
         cash=table.cash,
         tick=table.tick,
         lot=table.lot,

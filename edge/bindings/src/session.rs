@@ -152,8 +152,8 @@ impl Session {
             "data",
             &[
                 ("market events", events),
-                ("orders resting at the end", books.len() as u64),
-                ("price levels at the end", books.levels() as u64),
+                ("resting at the end", books.len() as u64),
+                ("levels at the end", books.levels() as u64),
                 ("faults", state.markets().faults().iter().sum()),
             ],
         )?;
