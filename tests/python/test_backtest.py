@@ -472,3 +472,23 @@ def test_a_killed_run_leaves_a_journal_whose_good_part_replays(tmp_path: Path) -
         backtest().run(out)
     backtest().run(out, overwrite=True)
     assert replay(out).identical
+
+
+def test_a_run_that_fails_leaves_the_one_that_it_was_to_overwrite(tmp_path: Path) -> None:
+    def folder() -> set[str]:
+        return {entry.name for entry in tmp_path.iterdir()}
+
+    class Fails(hx.Strategy):
+        def on_book(self, book: Any) -> None:
+            raise ZeroDivisionError("in the middle")
+
+    good = backtest()
+    first = good.run(tmp_path / "run")
+    with pytest.raises(ZeroDivisionError):
+        backtest(strategy=Fails()).run(tmp_path / "run", overwrite=True)
+    assert hx.Results.load(tmp_path / "run").meta["digest"] == first.meta["digest"]
+    assert replay(tmp_path / "run").identical
+    assert folder() == {"run", "run.new"}
+    good.run(tmp_path / "run", overwrite=True)
+    assert folder() == {"run"}
+    assert replay(tmp_path / "run").identical

@@ -302,8 +302,8 @@ def test_a_refused_wish_is_in_the_results_with_rule_limit_and_value() -> None:
     assert script.fills == []
     rows = run.refusals.select("strategy", "instrument", "rule", "limit", "value").rows()
     assert rows[0] == ("script", "KO", "order_quantity", 100.0, 500.0)
-    assert rows[1][:4] == ("script", "KO", "price_collar", 50_000.0)
-    assert rows[1][4] == pytest.approx((12.0 / 10.02 - 1) * 1e6, abs=1)
+    assert rows[1][:4] == ("script", "KO", "price_collar", 0.05)  # in the unit in which it was given
+    assert rows[1][4] == pytest.approx(12.0 / 10.02 - 1, abs=1e-6)
     assert rows[2][2] == "invalid"
 
 
@@ -462,3 +462,12 @@ def test_a_replay_needs_no_class(tmp_path: Path) -> None:
     assert replayed.identical, replayed.problem
     assert replayed.digest == run.meta["digest"]
     assert (replayed.inputs, replayed.outputs) == (run.meta["inputs"], run.meta["outputs"])
+
+
+def test_a_misspelt_callback_is_an_error_and_not_a_silent_run() -> None:
+    class Misspelt(hx.Strategy):
+        def on_books(self, book: Any) -> None:
+            raise AssertionError("nothing calls this")
+
+    with pytest.raises(hx.ArgumentError, match="on_books: did you mean on_book"):
+        hx.Backtest(data=KO, strategy=Misspelt()).run()

@@ -4,6 +4,15 @@
 //! table in [`limits`]; at start-up [`prove`] shows that each configured row is fed and really refuses.
 //! All money is integer; `realised + unrealised - fees` equals cash plus the value of positions exactly, and what the
 //! strategies' accounts hold adds up to the net position exactly.
+//!
+//! Nobody else can make one:
+//!
+//! ```compile_fail
+//! fn forge(wish: helios_risk::Wish) -> helios_risk::Approved {
+//!     helios_risk::Approved(wish)
+//! }
+//! ```
+//!
 //! Absent on purpose: orders' life cycle (execution), prices' origin (data), and forecasts of risk.
 
 mod gate;

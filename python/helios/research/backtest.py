@@ -12,12 +12,12 @@ import platform
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from helios.data.itch import ItchSource
+from helios.data.itch import NO_DATE, ItchSource
 from helios.data.source import ColumnSource
 from helios.duration import nanoseconds
 from helios.errors import ArgumentError, HeliosError, RunError
@@ -95,15 +95,21 @@ class Backtest:
         """Runs, and with `out` writes a run folder: tables, journal, run.json, report.html.
 
         Raises RunError for a folder that is in use, ArgumentError for a description that cannot be, DataError for data
-        that cannot be used (what was good before it is journaled in `out`).
+        that cannot be used (what was good before it is journaled in `out`). A finished run that is to be overwritten
+        stays until the new one is complete; until then that one is in `out` with ".new" behind its name.
         """
-        from helios.research.results import JOURNAL_FILE, prepare_folder
+        from helios.research.results import JOURNAL_FILE, RUN_FILE, prepare_folder, take_over
 
         plan = Plan.of(self)
-        folder = None if out is None else prepare_folder(out, overwrite=overwrite)
-        results = plan.run(None if folder is None else folder / JOURNAL_FILE, progress=progress)
-        if folder is not None:
-            results.save(folder, overwrite=overwrite, report=report)
+        if out is None:
+            return plan.run(None, progress=progress)
+        final = Path(out)
+        replaces = overwrite and (final / RUN_FILE).exists()
+        folder = prepare_folder(final.with_name(final.name + ".new") if replaces else final, overwrite=overwrite)
+        results = plan.run(folder / JOURNAL_FILE, progress=progress)
+        results.save(folder, overwrite=overwrite, report=report)
+        if replaces:
+            take_over(folder, final)
         return results
 
 
@@ -131,6 +137,7 @@ class Plan:
     strategies: list[str]
     signals: list[str]
     callbacks: list[Strategy]
+    targets: list[Target]
     engine: dict[str, Any]
     venue: dict[str, int]
     sample_ns: int
@@ -188,6 +195,7 @@ class Plan:
             names,
             list(graph.signals),
             callbacks,
+            [output for output in outputs if isinstance(output, Target)],
             engine,
             backtest.venue.spec(),
             sample_ns=nanoseconds(backtest.sample, "sample"),
@@ -229,6 +237,7 @@ class Plan:
             "config": self.settings(),
             "versions": versions(),
             "seed": self.backtest.seed,
+            "targets": [repr(target) for target in self.targets],
             "digest": digest,
             "inputs": inputs,
             "outputs": outputs,
@@ -269,7 +278,11 @@ class Plan:
             "strategies": len(self.strategies),
             "graph nodes": len(self.engine["nodes"]),
             "cash": b.cash,
-            "venue": repr(b.venue),
+            "venue": asdict(b.venue),
+            "tick": b.tick,
+            "lot": b.lot,
+            "start": None if b.start is None else str(b.start),
+            "sample": str(b.sample),
             "limits": {name: getattr(b.limits, name) for name, _ in b.limits.rows()},
             "execution": self.engine["style"],
         }
@@ -342,11 +355,17 @@ def _source(source: Source, ids: Mapping[str, int]) -> tuple[Any, ...]:
 
 
 def _describe(source: Source) -> str:
-    return str(source.path) if isinstance(source, ItchSource) else f"{source.schema} ({len(source.symbols)} symbols)"
+    return (
+        f"{source.path} of {source.date}"
+        if isinstance(source, ItchSource)
+        else f"{source.schema} ({len(source.symbols)} symbols)"
+    )
 
 
 def _skipped(sources: Iterable[Source]) -> Iterator[str]:
     for source in sources:
+        if isinstance(source, ItchSource) and source.date == NO_DATE:
+            yield f"{source.path}: no date given and none in its name: its times count from 1970-01-01"
         if isinstance(source, ColumnSource):
             for reason, skipped in source.skipped.items():
                 yield f"{skipped.source}: {skipped.count} rows left out: {reason}; the first is row {skipped.first_row}"

@@ -99,7 +99,7 @@ _TRANSFER: Final = CODES["liquidity"].index("transfer")
 RULE_UNIT: Final[dict[str, str]] = {
     "order_quantity": "quantity",
     "order_notional": "cash",
-    "price_collar": "ppm",
+    "price_collar": "fraction",
     "position": "quantity",
     "gross_exposure": "cash",
     "order_rate": "orders/s",
@@ -568,6 +568,18 @@ def prepare_folder(folder: str | os.PathLike[str], *, overwrite: bool = False) -
     return path
 
 
+def take_over(new: Path, folder: Path) -> None:
+    """Moves a finished run over an older one: its run.json goes first, ours comes last. Foreign files stay."""
+    try:
+        (folder / RUN_FILE).unlink(missing_ok=True)
+        for file in sorted(new.iterdir(), key=lambda file: file.name == RUN_FILE):
+            file.replace(folder / file.name)
+        new.rmdir()
+    except OSError as error:
+        reason = f"the new run could not take the place of the old one: {_first_line(error)}"
+        raise RunError(reason, folder=str(new), hint="The new run is complete in this folder.") from error
+
+
 # --- Helpers -------------------------------------------------------------------------------------------------------
 
 
@@ -671,7 +683,7 @@ def _read_kind(kind: str, values: NDArray[Any], names: Names, *, table: str, col
 
 
 def _rule_scale(rules: NDArray[Any]) -> NDArray[np.float64]:
-    scale = {"quantity": float(QUANTITY_SCALE), "cash": float(CASH_SCALE)}
+    scale = {"quantity": float(QUANTITY_SCALE), "cash": float(CASH_SCALE), "fraction": 1e6}
     by_code = np.array([scale.get(RULE_UNIT[rule], 1.0) for rule in CODES["rule"]])
     return by_code[np.clip(rules.astype(np.int64), 0, by_code.size - 1)]  # a wrong code is reported by `rule` itself
 
@@ -735,7 +747,7 @@ def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
         with beside.open("rb") as f:
             os.fsync(f.fileno())
         beside.replace(path)
-    except OSError as error:
+    except (OSError, pl.exceptions.PolarsError) as error:
         beside.unlink(missing_ok=True)
         reason = f"cannot write {path.name}: {_first_line(error)}"
         raise RunError(reason, folder=str(path.parent), hint="Check its space and permissions.") from error

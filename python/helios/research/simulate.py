@@ -45,6 +45,8 @@ def simulate(
 def write(market: Any, out: str | os.PathLike[str], progress: Callable[[float], None] | None = None) -> int:
     """Writes a market piece by piece into a temporary file, then renames it; returns its bytes."""
     path = Path(out)
+    if path.exists() and not path.is_file():
+        raise RunError(f"cannot write {path}: it is there already and no regular file", hint="Name a file.")
     part = path.with_name(path.name + ".part")
     size = 0
     try:

@@ -5,6 +5,7 @@ A wish is recorded as an input of its own, so a replay of the journal needs neit
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -126,6 +127,11 @@ class Strategy:
 
     def methods(self) -> tuple[Any, ...]:
         """Bound methods that are overridden (None for the others), and the timer's period in ns."""
+        for name in dir(type(self)):
+            if name.startswith("on_") and name not in (*CALLBACKS, "on_start"):
+                near = difflib.get_close_matches(name, CALLBACKS, n=1, cutoff=0.6)
+                hint = f": did you mean {near[0]}?" if near else f"; there are {', '.join(CALLBACKS)} and on_start"
+                raise ArgumentError(f"strategy {self.name!r}: nothing calls a method named {name}{hint}")
         bound = [getattr(self, name) if _overrides(self, name) else None for name in CALLBACKS]
         period = 0 if self.timer is None else nanoseconds(self.timer, f"the timer of strategy {self.name!r}")
         if (period > 0) != (bound[-1] is not None):
