@@ -36,11 +36,11 @@ impl History {
                 (age >= span).then(|| plain(&self.0[from..]))
             }
             Window::EwmCount(halflife) => {
-                let weight = |at: usize| ((self.0.len() - 1 - at) as f64 / -halflife).exp2();
+                let weight = |at: usize| libm::exp2((self.0.len() - 1 - at) as f64 / -halflife);
                 (self.0.len() as f64 >= 3.0 * halflife).then(|| weighted(&self.0, weight))
             }
             Window::EwmTime(halflife) => {
-                let weight = |at: usize| ((now - self.0[at].0) as f64 / -(halflife as f64)).exp2();
+                let weight = |at: usize| libm::exp2((now - self.0[at].0) as f64 / -(halflife as f64));
                 (age as f64 >= 3.0 * halflife as f64).then(|| weighted(&self.0, weight))
             }
         }
