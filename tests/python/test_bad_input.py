@@ -232,7 +232,9 @@ def test_a_truncated_table(kind: str, tmp_path: Path) -> None:
 def itch_run(tmp_path: Path, *messages: bytes, tail: bytes = b"") -> hx.Results:
     path = tmp_path / "day.itch"
     path.write_bytes(framed(*messages) + tail)
-    return hx.Backtest(data=hx.itch(path, date="2026-01-05"), strategy=hx.record("m", hx.mid("KO"))).run(tmp_path / "out", report=False)
+    return hx.Backtest(data=hx.itch(path, date="2026-01-05"), strategy=hx.record("m", hx.mid("KO"))).run(
+        tmp_path / "out", report=False
+    )
 
 
 @pytest.mark.parametrize(

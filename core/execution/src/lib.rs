@@ -10,6 +10,7 @@
 
 mod gateway;
 pub mod lifecycle;
+mod open;
 mod orders;
 mod used;
 

@@ -1,15 +1,16 @@
 //! Wishes, working orders, and who gets what of a fill.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use helios_risk::{Risk, Share, Wish};
 use helios_types::{
     Breach, Cash, Control, Digest, Fill, Hasher, InstrumentId, Intent, IntentKind, Liquidity, NANOS_PER_SECOND, Nanos,
     Order, OrderId, OrderState, Output, Overflow, Price, Quality, QualityKind, Quantity, Refusal, RejectReason, Report,
-    ReportKind, Rule, Side, StateChange, TimeInForce, round_down_to_tick, round_up_to_tick,
+    ReportKind, Rule, Side, StateChange, StrategyId, TimeInForce, round_down_to_tick,
 };
 
 use crate::lifecycle::{Happening, next};
+use crate::open::{Identified, Open};
 use crate::used::Used;
 
 /// Orders working at once; a wish beyond it is refused.
@@ -85,34 +86,72 @@ impl Working {
     }
 }
 
+impl Identified for Working {
+    fn id(&self) -> OrderId {
+        self.order.id
+    }
+}
+
 /// What one strategy wants to hold.
 #[derive(Clone, Copy, Debug)]
 struct Claim {
+    strategy: StrategyId,
     account: u32,
     want: Quantity,
+    /// Its account's position, here again: all that netting looks at lies together.
+    held: Quantity,
 }
 
 impl Claim {
     /// What is missing: bought when positive.
-    fn lacks(&self, risk: &Risk) -> i128 {
-        i128::from(self.want.0) - i128::from(risk.accounts()[self.account as usize].position.quantity.0)
+    fn lacks(&self) -> i128 {
+        i128::from(self.want.0) - i128::from(self.held.0)
     }
 }
 
 /// One instrument's wishes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
+#[repr(align(64))]
 struct Desk {
-    claims: Vec<Claim>,
+    tick: Price,
+    not_before: Nanos,
     /// A netted order is working: wait for its end.
     busy: bool,
     /// Wants and holdings may differ: look again.
     hungry: bool,
-    not_before: Nanos,
+    claims: Vec<Claim>,
+}
+
+impl Desk {
+    fn new(tick: Price) -> Self {
+        Self { tick, not_before: Nanos(0), busy: false, hungry: false, claims: Vec::new() }
+    }
+
+    /// What all strategies together lack, and whether some lack what others have too much of.
+    #[inline]
+    fn lacks(&self) -> (i128, bool) {
+        let (mut sum, mut buys, mut sells, mut wide) = (0i64, false, false, false);
+        for claim in &self.claims {
+            let (lack, beyond) = claim.want.0.overflowing_sub(claim.held.0);
+            wide |= beyond;
+            (sum, wide) = (sum.wrapping_add(lack), wide | sum.checked_add(lack).is_none());
+            buys |= lack > 0;
+            sells |= lack < 0;
+        }
+        if wide { self.lacks_wide() } else { (i128::from(sum), buys & sells) }
+    }
+
+    /// [`Desk::lacks`] when it does not fit 64 bits.
+    #[cold]
+    fn lacks_wide(&self) -> (i128, bool) {
+        let lacks = || self.claims.iter().map(Claim::lacks);
+        (lacks().sum(), lacks().any(|lack| lack > 0) && lacks().any(|lack| lack < 0))
+    }
 }
 
 /// All wishes and all working orders.
 pub struct Orders {
-    working: BTreeMap<OrderId, Working>,
+    working: Open<Working>,
     desks: Vec<Desk>,
     /// Instruments with a new wish, first come first served; empty between steps.
     due: VecDeque<InstrumentId>,
@@ -122,7 +161,6 @@ pub struct Orders {
     used: Used,
     /// Emptied within each booking; kept to keep its memory.
     shares: Vec<Share>,
-    ticks: Vec<Price>,
     next_id: u64,
     style: Style,
     counts: Counts,
@@ -150,13 +188,12 @@ impl Orders {
     /// No wishes yet. `ticks` are the instruments' price steps.
     pub fn new(ticks: Vec<Price>, style: Style) -> Self {
         Self {
-            working: BTreeMap::new(),
-            desks: vec![Desk::default(); ticks.len()],
+            working: Open::new(),
+            desks: ticks.into_iter().map(Desk::new).collect(),
             due: VecDeque::new(),
             ended: VecDeque::new(),
             used: Used::default(),
             shares: Vec::new(),
-            ticks,
             next_id: 1,
             style,
             counts: Counts::default(),
@@ -181,26 +218,31 @@ impl Orders {
         }
         match kind {
             IntentKind::Target { position } => {
-                let Some(account) = risk.account(strategy, instrument) else {
-                    return self.refuse(invalid(intent), out);
-                };
-                self.due.push_back(instrument);
                 let desk = &mut self.desks[instrument.index()];
+                let known = desk.claims.iter_mut().find(|claim| claim.strategy == strategy);
+                if let Some(claim) = known {
+                    claim.want = position;
+                } else {
+                    let Some(account) = risk.account(strategy, instrument) else {
+                        return self.refuse(invalid(intent), out);
+                    };
+                    let held = risk.accounts()[account as usize].position.quantity;
+                    desk.claims.push(Claim { strategy, account, want: position, held });
+                }
                 desk.hungry = true;
                 // A new wish is a new chance.
                 desk.not_before = Nanos(0);
-                match desk.claims.iter_mut().find(|claim| claim.account == account) {
-                    Some(claim) => claim.want = position,
-                    None => desk.claims.push(Claim { account, want: position }),
-                }
+                self.due.push_back(instrument);
             }
             IntentKind::Order { id, side, quantity, price, time_in_force } => {
                 // A number is used up even when the gate refuses: callers count upwards, whatever happens.
                 if id.0 < CALLER_IDS || !self.used.claim(id.0) {
                     return self.refuse(invalid(intent), out);
                 }
+                // Its fills will need the account: opened now, booking cannot fail for want of one.
+                let account = risk.account(strategy, instrument);
                 let wish = Wish { strategy, instrument, side, quantity, price, time_in_force };
-                self.send(now, wish, id, false, risk, out);
+                self.send(now, wish, id, account, false, risk, out);
             }
             IntentKind::Cancel { order } => self.cancel(intent, order, out),
             IntentKind::Replace { order, quantity, price } => {
@@ -223,35 +265,32 @@ impl Orders {
 
     /// Brings holdings towards wishes in one instrument: crosses opposite wishes at the mark, sends the rest.
     pub fn work(&mut self, now: Nanos, instrument: InstrumentId, touch: Touch, risk: &mut Risk, out: &mut Vec<Output>) {
-        let desk = &self.desks[instrument.index()];
+        let desk = &mut self.desks[instrument.index()];
         if !desk.hungry || desk.busy || now < desk.not_before || !touch.mark.is_defined() {
             return;
         }
-        if self.cross(now, instrument, touch.mark, risk, out).is_err() {
+        // Crossing takes as much from the ones as from the others.
+        let (short, opposite) = desk.lacks();
+        if opposite && self.cross(now, instrument, touch.mark, risk, out).is_err() {
             out.push(Output::Quality(Quality { instrument, kind: QualityKind::BadValue, detail: 0 }));
             self.desks[instrument.index()].not_before = now.plus(RETRY_AFTER_NS);
             return;
         }
+        let quantity = down_to_lot(short.unsigned_abs(), risk.lot_of(instrument));
         let desk = &mut self.desks[instrument.index()];
-        let short: i128 = desk.claims.iter().map(|claim| claim.lacks(risk)).sum();
-        let lot = i128::from(risk.lot_of(instrument).0);
-        let lots = short.abs() / lot * lot;
-        let Some(first) = desk.claims.iter().find(|claim| lots > 0 && claim.lacks(risk) != 0) else {
+        let Some(first) = desk.claims.iter().find(|claim| quantity.0 > 0 && claim.want != claim.held) else {
             // Nothing is lacking, or less than can be ordered.
             desk.hungry = false;
             return;
         };
         let side = if short > 0 { Side::Buy } else { Side::Sell };
-        let Some((price, time_in_force)) = self.style.price(side, touch, self.ticks[instrument.index()]) else {
+        let Some((price, time_in_force)) = self.style.price(side, touch, desk.tick) else {
             // No far side to meet: wait for the next event.
             return;
         };
-        let strategy = risk.accounts()[first.account as usize].strategy;
-        // What does not fit an order is more than any limit: the gate says so.
-        let quantity = Quantity(i64::try_from(lots).unwrap_or(i64::MAX));
-        let wish = Wish { strategy, instrument, side, quantity, price, time_in_force };
-        let id = OrderId(self.next_id);
-        if self.send(now, wish, id, true, risk, out) {
+        let wish = Wish { strategy: first.strategy, instrument, side, quantity, price, time_in_force };
+        let (id, account) = (OrderId(self.next_id), Some(first.account).filter(|_| self.next_id < CALLER_IDS));
+        if self.send(now, wish, id, account, true, risk, out) {
             self.next_id += 1;
             self.desks[instrument.index()].busy = true;
         } else {
@@ -260,6 +299,7 @@ impl Orders {
     }
 
     /// Moves shares between strategies whose wishes are opposite, at the mark and without a fee.
+    #[cold]
     fn cross(
         &mut self,
         now: Nanos,
@@ -270,17 +310,14 @@ impl Orders {
     ) -> Result<(), Overflow> {
         let claims = &self.desks[instrument.index()].claims;
         let (mut buys, mut sells) = (0i128, 0i128);
-        for lack in claims.iter().map(|claim| claim.lacks(risk)) {
+        for lack in claims.iter().map(Claim::lacks) {
             *(if lack > 0 { &mut buys } else { &mut sells }) += lack.abs();
         }
         let crossed = buys.min(sells);
-        if crossed == 0 {
-            return Ok(());
-        }
         self.shares.clear();
         let mut left = [crossed, crossed];
         for claim in claims {
-            let lack = claim.lacks(risk);
+            let lack = claim.lacks();
             let side = if lack > 0 { Side::Buy } else { Side::Sell };
             let quantity = lack.abs().min(left[side as usize]);
             if quantity > 0 {
@@ -289,24 +326,41 @@ impl Orders {
             }
         }
         risk.transfer(mark, Quantity(whole(crossed)?), &mut self.shares)?;
+        self.hold_shares(instrument);
         self.counts.transfers += 1;
         let trade = Trade { order: OrderId(0), execution: 0, ts_event: now, liquidity: Liquidity::Maker, price: mark };
         tell(instrument, &trade, &self.shares, risk, out);
         Ok(())
     }
 
-    /// Asks the venue to cancel every resting order: trading has stopped. Orders that end by themselves are left alone.
-    pub fn cancel_resting(&mut self, out: &mut Vec<Output>) {
-        for working in self.working.values_mut().filter(|working| working.order.time_in_force == TimeInForce::Day) {
-            ask_cancel(working, out);
+    /// Claims are told what their accounts hold after a booking.
+    fn hold_shares(&mut self, instrument: InstrumentId) {
+        let claims = &mut self.desks[instrument.index()].claims;
+        for share in &self.shares {
+            if let Some(claim) = claims.iter_mut().find(|claim| claim.account == share.account) {
+                claim.held = share.after.quantity;
+            }
         }
     }
 
+    /// Asks the venue to cancel every resting order: trading has stopped. Orders that end by themselves are left alone.
+    pub fn cancel_resting(&mut self, out: &mut Vec<Output>) {
+        for id in self.working.sorted() {
+            let working = self.working.get_mut(id).expect("it was listed a moment ago");
+            if working.order.time_in_force == TimeInForce::Day {
+                ask_cancel(working, out);
+            }
+        }
+    }
+
+    /// Through the gate to the venue; without an account, or a number, it is refused.
+    #[allow(clippy::too_many_arguments)]
     fn send(
         &mut self,
         now: Nanos,
         wish: Wish,
         id: OrderId,
+        account: Option<u32>,
         netted: bool,
         risk: &mut Risk,
         out: &mut Vec<Output>,
@@ -316,9 +370,6 @@ impl Orders {
             self.refuse(refusal(&wish, Rule::Invalid, limit, limit + 1), out);
             return false;
         }
-        let numbered = !netted || id.0 < CALLER_IDS;
-        // Its fills will need the account: opened now, booking cannot fail for want of one.
-        let account = risk.account(wish.strategy, wish.instrument).filter(|_| numbered);
         let Some(account) = account else {
             self.refuse(refusal(&wish, Rule::Invalid, 0, 0), out);
             return false;
@@ -329,8 +380,7 @@ impl Orders {
                 let state = OrderState::New;
                 let (filled, asked, executions) = (Quantity::ZERO, None, Vec::new());
                 let working = Working { order, state, filled, netted, account, asked, executions };
-                let previous = self.working.insert(id, working);
-                assert!(previous.is_none(), "order identifiers are never reused");
+                self.working.insert(working);
                 self.counts.sent += 1;
                 out.push(Output::Submit(order));
                 true
@@ -348,7 +398,7 @@ impl Orders {
     }
 
     fn cancel(&mut self, intent: &Intent, id: OrderId, out: &mut Vec<Output>) {
-        let Some(working) = self.working.get_mut(&id).filter(|w| w.order.instrument == intent.instrument) else {
+        let Some(working) = self.working.get_mut(id).filter(|w| w.order.instrument == intent.instrument) else {
             return self.refuse(invalid(intent), out);
         };
         ask_cancel(working, out);
@@ -372,7 +422,7 @@ impl Orders {
                 && !w.netted
                 && limit.is_defined() == price.is_defined()
         };
-        let Some(working) = self.working.get_mut(&id).filter(own) else {
+        let Some(working) = self.working.get_mut(id).filter(own) else {
             return self.refuse(invalid(intent), out);
         };
         let Some(to) = next(working.state, Happening::AskReplace, working.filled.0 > 0) else {
@@ -397,7 +447,7 @@ impl Orders {
             let trade = Trade { order: report.order, execution, ts_event: report.ts_event, liquidity, price };
             return self.filled(report, &trade, quantity, fee, risk, out);
         }
-        let Some(working) = self.working.get_mut(&report.order).filter(|w| w.order.instrument == report.instrument)
+        let Some(working) = self.working.get_mut(report.order).filter(|w| w.order.instrument == report.instrument)
         else {
             // A cancel or replace that crossed the order's end on the way is refused: that is no fault.
             let crossed = matches!(report.kind, ReportKind::ChangeRejected { .. }) && self.has_ended(report);
@@ -433,7 +483,7 @@ impl Orders {
         out: &mut Vec<Output>,
     ) {
         let sound = quantity.0 > 0 && trade.price.0 > 0 && trade.price.is_defined();
-        let known = match self.working.get(&report.order) {
+        let known = match self.working.get(report.order) {
             None => self.ended.iter().rev().find(|ended| ended.order.id == report.order),
             working => working,
         };
@@ -449,10 +499,11 @@ impl Orders {
         let happening = if after.take(quantity, trade.execution) { Happening::Fill } else { Happening::FillLast };
         after.state = next(before.state, happening, true).unwrap_or(before.state);
         let (from, released) = (before.state, Quantity(before.room().0 - after.room().0));
-        self.share_out(&after, quantity, fee, risk);
+        self.share_out(&after, quantity, fee);
         if risk.fill(&after.order, trade.price, quantity, fee, released, &mut self.shares).is_err() {
             return self.unbooked(report, risk, out);
         }
+        self.hold_shares(report.instrument);
         self.counts.fills += 1;
         self.keep(after, from, out);
         tell(report.instrument, trade, &self.shares, risk, out);
@@ -481,7 +532,7 @@ impl Orders {
             return;
         }
         told(&after, from, None, out);
-        self.working.insert(order.id, after);
+        *self.working.get_mut(order.id).expect("it was found there") = after;
         if state.is_done() {
             self.finish(order.id, Nanos(0));
         }
@@ -501,7 +552,7 @@ impl Orders {
     }
 
     fn finish(&mut self, id: OrderId, retry: Nanos) {
-        let working = self.working.remove(&id).expect("it was working a moment ago");
+        let working = self.working.remove(id).expect("it was working a moment ago");
         if working.netted {
             let desk = &mut self.desks[working.order.instrument.index()];
             // It was hungry when it was sent, and stays so until holdings are looked at again.
@@ -515,13 +566,13 @@ impl Orders {
     }
 
     /// Shares a fill out to the strategies that lack it, first come first served; a fee goes with the shares.
-    fn share_out(&mut self, working: &Working, quantity: Quantity, fee: Cash, risk: &Risk) {
+    fn share_out(&mut self, working: &Working, quantity: Quantity, fee: Cash) {
         let Order { instrument, side, .. } = working.order;
         self.shares.clear();
         let mut left = quantity.0;
         if working.netted {
             for claim in &self.desks[instrument.index()].claims {
-                let lack = claim.lacks(risk) * i128::from(side.sign());
+                let lack = claim.lacks() * i128::from(side.sign());
                 let part = lack.clamp(0, i128::from(left)) as i64;
                 if part > 0 {
                     left -= part;
@@ -589,15 +640,16 @@ impl Style {
         match self {
             Self::Market => Some((Price::UNDEFINED, TimeInForce::Ioc)),
             Self::Touch { ticks } => {
-                let through = Price(i64::from(ticks).checked_mul(tick.0)?);
+                let far = if side == Side::Buy { touch.ask } else { touch.bid };
+                if !far.is_defined() {
+                    return None;
+                }
+                let through = i64::from(ticks).checked_mul(tick.0)?;
+                let price = Price(far.0.checked_add(side.sign() * through)?);
                 // A quote between ticks is met at the next one beyond it, and nothing is sold below one tick.
-                let price = match side {
-                    Side::Buy if touch.ask.is_defined() => round_up_to_tick(touch.ask.add(through).ok()?, tick),
-                    Side::Sell if touch.bid.is_defined() => {
-                        round_down_to_tick(touch.bid.sub(through).ok()?, tick).max(tick)
-                    }
-                    _ => return None,
-                };
+                let below = round_down_to_tick(price, tick);
+                let above = if below == price { below } else { Price(below.0.saturating_add(tick.0)) };
+                let price = if side == Side::Buy { above } else { below.max(tick) };
                 price.is_defined().then_some((price, TimeInForce::Ioc))
             }
         }
@@ -630,6 +682,15 @@ fn tell(instrument: InstrumentId, trade: &Trade, shares: &[Share], risk: &Risk, 
             position: share.after.quantity,
             realised: share.realised,
         }));
+    }
+}
+
+/// Towards zero to a multiple of the lot. What does not fit an order is more than any limit: the gate says so.
+#[inline]
+fn down_to_lot(quantity: u128, lot: Quantity) -> Quantity {
+    match i64::try_from(quantity) {
+        Ok(quantity) => Quantity(quantity / lot.0 * lot.0),
+        Err(_) => Quantity(i64::try_from(quantity / lot.0 as u128 * lot.0 as u128).unwrap_or(i64::MAX)),
     }
 }
 
@@ -707,14 +768,14 @@ impl Digest for Working {
 impl Digest for Orders {
     fn digest(&self, hasher: &mut Hasher) {
         hasher.u64(self.working.len() as u64);
-        for working in self.working.values() {
-            working.digest(hasher);
+        for id in self.working.sorted() {
+            self.working.get(id).expect("it was listed a moment ago").digest(hasher);
         }
         hasher.u64(self.ended.len() as u64);
         for ended in &self.ended {
             ended.digest(hasher);
         }
-        for (desk, tick) in self.desks.iter().zip(&self.ticks) {
+        for desk in &self.desks {
             hasher.u64(desk.claims.len() as u64);
             for claim in &desk.claims {
                 hasher.u64(u64::from(claim.account));
@@ -722,7 +783,7 @@ impl Digest for Orders {
             }
             hasher.u64(u64::from(desk.busy) * 2 + u64::from(desk.hungry));
             hasher.u64(desk.not_before.0);
-            hasher.i64(tick.0);
+            hasher.i64(desk.tick.0);
         }
         self.used.digest(hasher);
         hasher.u64(self.due.len() as u64);

@@ -61,7 +61,6 @@ pub const MAX_ACCOUNTS: usize = 1 << 20;
 /// One instrument: net position, what is on its way, and its price.
 #[derive(Clone, Copy, Debug)]
 struct Exposure {
-    net: Position,
     mark: Price,
     open_buy: i64,
     open_sell: i64,
@@ -71,14 +70,28 @@ struct Exposure {
     value: Cash,
     /// Largest absolute value that position and working orders can reach, at the mark.
     worst: Cash,
+    net: Position,
 }
 
 impl Exposure {
     /// Largest absolute position when all working orders of one side fill.
     fn reach(&self) -> Result<Quantity, Overflow> {
-        let buy = self.net.quantity.add(Quantity(self.open_buy))?;
-        let sell = self.net.quantity.sub(Quantity(self.open_sell))?;
-        Ok(buy.abs().max(sell.abs()))
+        self.reach_with(self.open_buy, self.open_sell)
+    }
+
+    /// [`Exposure::reach`] if so much worked.
+    #[inline]
+    fn reach_with(&self, open_buy: i64, open_sell: i64) -> Result<Quantity, Overflow> {
+        let buy = self.net.quantity.add(Quantity(open_buy))?;
+        let sell = self.net.quantity.sub(Quantity(open_sell))?;
+        // The one is never below the other, so these are the two that can be farthest from zero.
+        Ok(buy.max(sell.neg()))
+    }
+
+    /// Largest absolute value, given what the position can reach.
+    #[inline]
+    fn worst(&self, mark: Price, reach: Quantity) -> Result<Cash, Overflow> {
+        if mark.is_defined() { notional(mark, reach) } else { Ok(self.net.cost.abs()) }
     }
 
     /// Value of the net position and largest absolute value that it can reach, at a mark; at cost before the first one.
@@ -87,9 +100,8 @@ impl Exposure {
         if !mark.is_defined() {
             return Ok((self.net.cost, self.net.cost.abs()));
         }
-        let (value, reach) = (self.net.value(mark)?, self.reach()?);
-        let worst = if reach == self.net.quantity.abs() { value.abs() } else { notional(mark, reach)? };
-        Ok((value, worst))
+        let value = self.net.value(mark)?;
+        Ok((value, self.worst(mark, self.reach()?)?))
     }
 
     fn open(&self, side: Side) -> i64 {
@@ -109,6 +121,15 @@ impl Exposure {
         }
         Ok(self)
     }
+}
+
+/// What an instrument's exposure becomes when a wish is sent; its position and the value of that stay as they are.
+struct Reserved {
+    open_buy: i64,
+    open_sell: i64,
+    worst: Cash,
+    /// Sum of all instruments.
+    gross: Cash,
 }
 
 /// One strategy's part of an execution, or of a transfer between strategies.
@@ -149,6 +170,8 @@ pub struct Account {
 /// Positions, money and the gate.
 pub struct Risk {
     limits: Limits,
+    /// The limits by row of the table.
+    ceilings: [i64; ROWS.len()],
     exposures: Vec<Exposure>,
     accounts: Vec<Account>,
     /// Account numbers of one instrument, by instrument.
@@ -159,7 +182,8 @@ pub struct Risk {
     value: Cash,
     /// Sum of `worst`.
     gross: Cash,
-    /// Stamps of the orders of the last second, oldest first: at most as many as the rate limit.
+    /// Stamps of the last orders, oldest first: those of the last second and some before them, at most as many as the
+    /// rate limit.
     recent: VecDeque<Nanos>,
     day: u64,
     day_start: Cash,
@@ -213,6 +237,7 @@ impl Risk {
         let stamps = limits.orders_per_second.map_or(0, |n| usize::try_from(n).unwrap_or(0).min(1 << 16));
         Self {
             limits,
+            ceilings: ROWS.map(|row| ceiling(limits.get(row.rule))),
             exposures,
             accounts: Vec::new(),
             accounts_of: vec![Vec::new(); instruments.len()],
@@ -361,6 +386,7 @@ impl Risk {
     }
 
     /// The gate: all limits, in their stated order; an approved wish reserves its room.
+    #[inline]
     pub fn check(&mut self, now: Nanos, wish: Wish) -> Result<Approved, Refusal> {
         self.pass(now, &Asked { wish: &wish, room: 0, filled: 0 })?;
         Ok(Approved(wish))
@@ -381,81 +407,113 @@ impl Risk {
     }
 
     /// Judges and, when nothing is wrong, reserves.
+    #[inline]
     fn pass(&mut self, now: Nanos, asked: &Asked<'_>) -> Result<(), Refusal> {
-        self.judge(now, asked)?;
-        let Wish { instrument, side, .. } = *asked.wish;
-        let changed = self.exposures[instrument.index()].with_open(side, asked.more());
-        let reserved = changed.and_then(|changed| self.put(instrument, changed));
-        reserved.map_err(|Overflow| refusal(asked.wish, Rule::Invalid, 0, UNKNOWN))?;
+        let reserved = self.judge(now, asked)?;
+        let exposure = &mut self.exposures[asked.wish.instrument.index()];
+        (exposure.open_buy, exposure.open_sell) = (reserved.open_buy, reserved.open_sell);
+        exposure.worst = reserved.worst;
+        self.gross = reserved.gross;
         self.stamp(now);
         Ok(())
     }
 
-    fn judge(&self, now: Nanos, asked: &Asked<'_>) -> Result<(), Refusal> {
+    /// What is reserved if the wish passes.
+    #[inline]
+    fn judge(&self, now: Nanos, asked: &Asked<'_>) -> Result<Reserved, Refusal> {
         let wish = asked.wish;
-        let refuse = |rule: Rule, limit: i64, value: i64| Err(refusal(wish, rule, limit, value));
         let Some(exposure) = self.exposures.get(wish.instrument.index()) else {
-            return refuse(Rule::Invalid, 0, 0);
+            return refuse(wish, Rule::Invalid, 0, 0);
         };
         if asked.left() <= 0 || wish.quantity.0 % exposure.lot.0 != 0 {
-            return refuse(Rule::Invalid, exposure.lot.0, wish.quantity.0);
+            return refuse(wish, Rule::Invalid, exposure.lot.0, wish.quantity.0);
         }
         if wish.price.is_defined() && (wish.price.0 <= 0 || wish.price.0 % exposure.tick.0 != 0) {
-            return refuse(Rule::Invalid, exposure.tick.0, wish.price.0);
+            return refuse(wish, Rule::Invalid, exposure.tick.0, wish.price.0);
         }
+        if self.mode() != Mode::Normal {
+            self.while_restricted(exposure, asked)?;
+        }
+        // Sums and selections rather than cases: which side it is cannot be foretold.
+        let (more_buy, more_sell) = if wish.side == Side::Buy { (asked.more(), 0) } else { (0, asked.more()) };
+        let open_buy = exposure.open_buy.checked_add(more_buy).ok_or(Overflow);
+        let open_sell = exposure.open_sell.checked_add(more_sell).ok_or(Overflow);
+        let reach = open_buy.and_then(|open_buy| exposure.reach_with(open_buy, open_sell?));
+        let reserved = reach.and_then(|reach| {
+            let worst = exposure.worst(exposure.mark, reach)?;
+            let gross = self.gross.sub(exposure.worst)?.add(worst)?;
+            Ok(Reserved { open_buy: open_buy?, open_sell: open_sell?, worst, gross })
+        });
+        let order_notional = dearest(wish, exposure.mark).and_then(|price| notional(price, wish.quantity).ok());
+        // In the order of the rows. All at once: to look at one is cheaper than to decide whether to look.
+        let values = [
+            wish.quantity.0,
+            order_notional.map_or(UNKNOWN, |cash| cash.0),
+            // A market order has no price to collar; `prove` refuses a collar that no order could feed.
+            if wish.price.is_defined() { distance_ppm(wish.price, exposure.mark).unwrap_or(UNKNOWN) } else { 0 },
+            reach.map_or(UNKNOWN, |reach| reach.0),
+            match &reserved {
+                Ok(reserved) if exposure.mark.is_defined() => reserved.gross.0,
+                _ => UNKNOWN,
+            },
+            self.rate(now),
+            self.loss().0,
+        ];
+        if values.iter().zip(&self.ceilings).fold(false, |beyond, (value, ceiling)| beyond | (value > ceiling)) {
+            self.beyond(exposure, asked, &values)?;
+        }
+        reserved.or_else(|Overflow| refuse(wish, Rule::Invalid, 0, UNKNOWN))
+    }
+
+    /// What passes while not everything may.
+    #[cold]
+    fn while_restricted(&self, exposure: &Exposure, asked: &Asked<'_>) -> Result<(), Refusal> {
         let (mode, reduces) = (self.mode(), reduces(exposure, asked));
         if mode == Mode::ReduceOnly && self.breached && !reduces {
             // A breach is named as what it is.
-            return refuse(Rule::DailyLoss, self.limits.get(Rule::DailyLoss).unwrap_or(0), self.loss().0);
+            return refuse(asked.wish, Rule::DailyLoss, self.limits.get(Rule::DailyLoss).unwrap_or(0), self.loss().0);
         }
         if mode == Mode::Killed || (mode == Mode::ReduceOnly && !reduces) {
-            return refuse(Rule::Stopped, 0, 0);
+            return refuse(asked.wish, Rule::Stopped, 0, 0);
         }
-        for row in &ROWS {
-            let Some(limit) = self.limits.get(row.rule) else { continue };
+        Ok(())
+    }
+
+    /// Names the first limit that is exceeded; three of them do not bind a wish that reduces.
+    #[cold]
+    fn beyond(&self, exposure: &Exposure, asked: &Asked<'_>, values: &[i64; ROWS.len()]) -> Result<(), Refusal> {
+        let reduces = reduces(exposure, asked);
+        for ((row, value), ceiling) in ROWS.iter().zip(values).zip(&self.ceilings) {
             let waived = reduces && matches!(row.rule, Rule::Position | Rule::GrossExposure | Rule::DailyLoss);
-            let value = self.reached(row.rule, now, asked).unwrap_or(UNKNOWN);
-            // What cannot be told is beyond every limit, also beyond the largest one.
-            if (value > limit || value == UNKNOWN) && !waived {
-                return refuse(row.rule, limit, value);
+            if value > ceiling && !waived {
+                return refuse(asked.wish, row.rule, self.limits.get(row.rule).unwrap_or(0), *value);
             }
         }
         Ok(())
     }
 
-    /// The value that a rule compares with its limit, if this wish were sent; `None` when it cannot be told.
-    fn reached(&self, rule: Rule, now: Nanos, asked: &Asked<'_>) -> Option<i64> {
-        let wish = asked.wish;
-        let exposure = &self.exposures[wish.instrument.index()];
-        match rule {
-            Rule::OrderQuantity => Some(wish.quantity.0),
-            Rule::OrderNotional => notional(dearest(wish, exposure.mark)?, wish.quantity).ok().map(|cash| cash.0),
-            // A market order has no price to collar; `prove` refuses a collar that no order could feed.
-            Rule::PriceCollar if !wish.price.is_defined() => Some(0),
-            Rule::PriceCollar => distance_ppm(wish.price, exposure.mark),
-            Rule::Position => {
-                let changed = exposure.with_open(wish.side, asked.more()).ok()?;
-                changed.reach().ok().map(|quantity| quantity.0)
-            }
-            Rule::GrossExposure if exposure.mark.is_defined() => {
-                let mut changed = exposure.with_open(wish.side, asked.more()).ok()?;
-                self.sums_with(wish.instrument, &mut changed).ok().map(|(_, gross)| gross.0)
-            }
-            Rule::OrderRate => {
-                let old = self.recent.partition_point(|ts| now.since(*ts) >= NANOS_PER_SECOND);
-                i64::try_from(self.recent.len() - old + 1).ok()
-            }
-            Rule::DailyLoss => Some(self.loss().0),
-            Rule::GrossExposure | Rule::Stopped | Rule::Invalid => None,
-        }
+    /// Orders of the last second with one more; too many only if there are as many as the limit.
+    #[inline]
+    fn rate(&self, now: Nanos) -> i64 {
+        let known = self.recent.len() as i64 + 1;
+        if known <= self.limits.orders_per_second.unwrap_or(i64::MAX) { known } else { self.exact_rate(now) }
+    }
+
+    #[cold]
+    fn exact_rate(&self, now: Nanos) -> i64 {
+        let old = self.recent.partition_point(|ts| now.since(*ts) >= NANOS_PER_SECOND);
+        (self.recent.len() - old) as i64 + 1
     }
 
     fn stamp(&mut self, now: Nanos) {
         if self.limits.orders_per_second.is_none() {
             return;
         }
-        while self.recent.front().is_some_and(|ts| now.since(*ts) >= NANOS_PER_SECOND) {
-            self.recent.pop_front();
+        // Two old ones leave for each that comes, so no order pays for clearing up after many.
+        for _ in 0..2 {
+            if self.recent.front().is_some_and(|ts| now.since(*ts) >= NANOS_PER_SECOND) {
+                self.recent.pop_front();
+            }
         }
         self.recent.push_back(now);
     }
@@ -546,9 +604,15 @@ fn total(amounts: impl Iterator<Item = i128>) -> Cash {
     Cash(amounts.sum::<i128>().clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64)
 }
 
-fn refusal(wish: &Wish, rule: Rule, limit: i64, value: i64) -> Refusal {
+#[cold]
+fn refuse<T>(wish: &Wish, rule: Rule, limit: i64, value: i64) -> Result<T, Refusal> {
     let Wish { strategy, instrument, side, quantity, price, .. } = *wish;
-    Refusal { strategy, instrument, rule, limit, value, side, quantity, price }
+    Err(Refusal { strategy, instrument, rule, limit, value, side, quantity, price })
+}
+
+/// The largest value that passes: what cannot be told is beyond every limit, also beyond the largest one.
+fn ceiling(limit: Option<i64>) -> i64 {
+    limit.map_or(i64::MAX, |limit| limit.min(UNKNOWN - 1))
 }
 
 /// True when the wish can only bring the position closer to zero, working orders included.
@@ -563,18 +627,20 @@ fn reduces(exposure: &Exposure, asked: &Asked<'_>) -> bool {
 
 /// The price at which an order counts: its limit, but a sale is at the mark or better, whatever its limit.
 fn dearest(wish: &Wish, mark: Price) -> Option<Price> {
-    match wish.side {
-        Side::Buy if wish.price.is_defined() => Some(wish.price),
-        _ if !mark.is_defined() => None,
-        Side::Sell if wish.price.is_defined() => Some(wish.price.max(mark)),
-        _ => Some(mark),
-    }
+    let limit = if wish.price.is_defined() { wish.price } else { mark };
+    let dearest = if wish.side == Side::Sell { limit.max(mark) } else { limit };
+    dearest.is_defined().then_some(dearest)
 }
 
 /// Distance of a limit from the mark in parts per million, rounded up: more than the limit is more, however little.
 fn distance_ppm(price: Price, mark: Price) -> Option<i64> {
     if !mark.is_defined() || mark.0 <= 0 {
         return None;
+    }
+    // Most distances fit 64 bits, where dividing is several times cheaper.
+    let narrow = price.0.checked_sub(mark.0).and_then(|distance| distance.checked_abs()?.checked_mul(1_000_000));
+    if let Some(rounded) = narrow.and_then(|distance| distance.checked_add(mark.0 - 1)) {
+        return Some(rounded / mark.0);
     }
     let distance = (i128::from(price.0) - i128::from(mark.0)).abs() * 1_000_000;
     i64::try_from((distance + i128::from(mark.0) - 1) / i128::from(mark.0)).ok()

@@ -66,7 +66,7 @@ pub(crate) enum Need {
     LimitPrice,
 }
 
-/// One limit: its name and what it needs. How it is computed stands in [`Risk::reached`].
+/// One limit: its name and what it needs. How it is computed stands in the gate's `judge`.
 pub(crate) struct Row {
     pub(crate) rule: Rule,
     need: Need,

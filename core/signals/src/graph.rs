@@ -163,6 +163,19 @@ struct Cell {
 
 const _: () = assert!(size_of::<Cell>() == 64);
 
+impl Cell {
+    /// A hysteresis sees a new value; true when it fires.
+    #[inline(always)]
+    fn hold(&mut self, x: f64, enter: f64, exit: f64, event: u64) -> bool {
+        let after = hysteresis(self.value, x, enter, exit);
+        if x.is_nan() | (after.to_bits() == self.value.to_bits()) {
+            return false;
+        }
+        (self.value, self.fired) = (after, event);
+        true
+    }
+}
+
 /// A checked graph with its state.
 pub struct Graph {
     cells: Vec<Cell>,
@@ -182,6 +195,8 @@ struct Visit {
     node: u32,
     /// How many of the stops behind it are pointless when this node does not fire.
     skip: u32,
+    /// The next three stops are a window of this function of two nodes, a statistic of it and a hysteresis of that.
+    run: bool,
 }
 
 /// The kinds of event that are planned for: an execution both prints a trade and changes the best level.
@@ -272,12 +287,49 @@ impl Graph {
         let plan = std::mem::take(&mut self.plans[number]);
         let mut stops = plan.as_slice();
         while let [stop, rest @ ..] = stops {
+            if let ([window, moment, hysteresis, behind @ ..], true) = (rest, stop.run) {
+                let fires = self.run([stop, window, moment, hysteresis].map(|stop| stop.node as usize), now);
+                stops = &behind[self.pointless(fires, hysteresis)..];
+                continue;
+            }
             let fires = self.visit(stop.node as usize, now, touched, markets, intents, signals);
-            // A target that waits for a mark must be asked, whether its input fires or not.
-            let pointless = if fires || self.waiting > 0 { 0 } else { stop.skip as usize };
-            stops = &rest[pointless..];
+            stops = &rest[self.pointless(fires, stop)..];
         }
         self.plans[number] = plan;
+    }
+
+    /// How many stops behind one are passed over. A target that waits for a mark must be asked, whether its input fires
+    /// or not.
+    #[inline(always)]
+    fn pointless(&self, fires: bool, stop: &Visit) -> usize {
+        if fires || self.waiting > 0 { 0 } else { stop.skip as usize }
+    }
+
+    /// Visits a spread, a window of it, a statistic of that and a hysteresis of that: what most strategies end in, and so
+    /// worth a way of its own without decisions that are the same every time. True when the last of them fires.
+    #[inline(always)]
+    fn run(&mut self, [spread, window, moment, hysteresis]: [usize; 4], now: Nanos) -> bool {
+        let event = self.event;
+        let Node::Binary { op, x, y } = self.cells[spread].node else { unreachable!("planned as a spread") };
+        let Node::Moment { stat, .. } = self.cells[moment].node else { unreachable!("planned as a statistic") };
+        let (x, y) = (&self.cells[x.0 as usize], &self.cells[y.0 as usize]);
+        if (x.fired != event) & (y.fired != event) {
+            return false;
+        }
+        let value =
+            if op == Binary::Sub { null_unless_finite(x.value - y.value) } else { binary(op, x.value, y.value) };
+        let cell = &mut self.cells[spread];
+        (cell.value, cell.fired) = (value, event);
+        let cell = &mut self.cells[window];
+        (cell.value, cell.fired) = (value, event);
+        let Memory::Moments(moments) = &mut cell.memory else { unreachable!("windows have moments") };
+        moments.push(now, value);
+        let value = moments.stat(stat);
+        let cell = &mut self.cells[moment];
+        (cell.value, cell.fired) = (value, event);
+        let cell = &mut self.cells[hysteresis];
+        let Node::Hysteresis { enter, exit, .. } = cell.node else { unreachable!("planned as a hysteresis") };
+        cell.hold(value, enter, exit, event)
     }
 
     /// Computes a node if one of its inputs fired; true when it fires itself.
@@ -346,12 +398,8 @@ impl Graph {
                 if !fresh(x) {
                     return false;
                 }
-                let before = self.cells[at].value;
-                let after = hysteresis(before, input(x).value, enter, exit);
-                if after.to_bits() == before.to_bits() || after.is_nan() {
-                    return false;
-                }
-                after
+                let value = input(x).value;
+                return self.cells[at].hold(value, enter, exit, event);
             }
             Node::Target { x, strategy, instrument, sizing } => {
                 if fresh(x) || (self.waiting > 0 && self.waits(at)) {
@@ -478,20 +526,13 @@ fn null_unless_finite(x: f64) -> f64 {
     if x.is_finite() { x } else { f64::NAN }
 }
 
+/// The state after `x`, which is a number. Selections rather than cases: which state it is cannot be foretold.
+#[inline(always)]
 fn hysteresis(before: f64, x: f64, enter: f64, exit: f64) -> f64 {
-    if x.is_nan() {
-        return before;
-    }
-    let held = if before == 1.0 { x > exit } else { before == -1.0 && x < -exit };
-    if x >= enter {
-        1.0
-    } else if x <= -enter {
-        -1.0
-    } else if held {
-        before
-    } else {
-        0.0
-    }
+    let held = ((before == 1.0) & (x > exit)) | ((before == -1.0) & (x < -exit));
+    let inside = if held { before } else { 0.0 };
+    let below = if x <= -enter { -1.0 } else { inside };
+    if x >= enter { 1.0 } else { below }
 }
 
 fn check(nodes: &[Node], at: usize, node: &Node, instruments: usize) -> Result<(), String> {
@@ -674,13 +715,25 @@ fn with_skips(nodes: &[Node], plan: &[u32], places: &mut [Option<usize>]) -> Vec
         .enumerate()
         .map(|(place, node)| {
             let hanging = plan[place + 1..].iter().take_while(|next| first_input(**next) >= place.max(1)).count();
-            Visit { node: *node, skip: u32::try_from(hanging).expect("a graph has fewer than 2^32 nodes") }
+            let skip = u32::try_from(hanging).expect("a graph has fewer than 2^32 nodes");
+            Visit { node: *node, skip, run: is_run(nodes, &plan[place..]) }
         })
         .collect();
     for node in plan {
         places[*node as usize] = None;
     }
     stops
+}
+
+/// Does the plan go on with a function of two nodes, a window of it, a statistic of that and a hysteresis of that?
+fn is_run(nodes: &[Node], plan: &[u32]) -> bool {
+    let [spread, window, moment, hysteresis, ..] = *plan else { return false };
+    let node = |at: u32| nodes[at as usize];
+    matches!(
+        (node(spread), node(window), node(moment), node(hysteresis)),
+        (Node::Binary { .. }, Node::Window { x: over, .. }, Node::Moment { window: of, .. }, Node::Hysteresis { x, .. })
+            if over == NodeId(spread) && of == NodeId(window) && x == NodeId(moment)
+    )
 }
 
 /// The inputs whose firing makes a node fire.

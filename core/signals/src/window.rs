@@ -105,6 +105,7 @@ impl Moments {
         self.truncated
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, now: Nanos, x: f64) {
         if x.is_nan() || x.abs() > LARGEST {
             return;
@@ -223,6 +224,7 @@ impl Moments {
         variance.max(0.0)
     }
 
+    #[inline]
     pub(crate) fn stat(&self, stat: Stat) -> f64 {
         if !self.is_full() {
             return f64::NAN;

@@ -128,17 +128,28 @@ fn write_scaled(f: &mut fmt::Formatter<'_>, value: i64, scale: i64) -> fmt::Resu
 }
 
 /// `price * quantity` as cash, rounded to the nearest cash unit, halves away from zero.
+#[inline]
 pub fn notional(price: Price, quantity: Quantity) -> Result<Cash, Overflow> {
-    // Most products fit 64 bits, where dividing is several times cheaper.
-    const NARROW: i64 = NOTIONAL_DIVISOR as i64;
-    if let Some(product) = price.0.checked_mul(quantity.0)
-        && let Some(rounded) = product.checked_add(if product < 0 { -NARROW / 2 } else { NARROW / 2 })
-    {
-        return Ok(Cash(rounded / NARROW));
-    }
+    // The divisor's powers of two go first: amounts up to some 370,000 are then divided in 64 bits, by a constant.
+    const TWOS: u32 = NOTIONAL_DIVISOR.trailing_zeros();
+    const REST: u64 = (NOTIONAL_DIVISOR >> TWOS) as u64;
     let product = i128::from(price.0) * i128::from(quantity.0);
-    let half = if product < 0 { -NOTIONAL_DIVISOR / 2 } else { NOTIONAL_DIVISOR / 2 };
-    i64::try_from((product + half) / NOTIONAL_DIVISOR).map(Cash).map_err(|_| Overflow)
+    let halves = (product.unsigned_abs() + NOTIONAL_DIVISOR as u128 / 2) >> TWOS;
+    let amount = match u64::try_from(halves) {
+        Ok(narrow) => (narrow / REST) as i64,
+        Err(_) => large_amount(halves / u128::from(REST), product < 0)?,
+    };
+    Ok(Cash(if product < 0 { amount.wrapping_neg() } else { amount }))
+}
+
+/// An amount without its sign, as 64 bits; the lowest number is its own opposite.
+#[cold]
+fn large_amount(amount: u128, negative: bool) -> Result<i64, Overflow> {
+    match i64::try_from(amount) {
+        Ok(amount) => Ok(amount),
+        Err(_) if negative && amount == 1 << 63 => Ok(i64::MIN),
+        Err(_) => Err(Overflow),
+    }
 }
 
 /// The highest tick at or below `price`. `tick` must be positive.
@@ -167,6 +178,30 @@ mod tests {
     fn notional_is_exact_for_cents_and_shares() {
         assert_eq!(notional(Price(123_450_000_000), Quantity::whole(100)), Ok(Cash::whole(12_345)));
         assert_eq!(notional(Price(-10_000_000), Quantity::whole(3)), Ok(Cash(-30_000)));
+    }
+
+    #[test]
+    fn notional_is_the_exact_product_rounded() {
+        let exact = |price: i64, quantity: i64| {
+            let product = i128::from(price) * i128::from(quantity);
+            let away = if product < 0 { -NOTIONAL_DIVISOR / 2 } else { NOTIONAL_DIVISOR / 2 };
+            i64::try_from((product + away) / NOTIONAL_DIVISOR).map(Cash).map_err(|_| Overflow)
+        };
+        let mut rng = crate::Rng::new(7);
+        // Numbers of every length, so that products fall on both sides of every limit.
+        let mut number = || {
+            let size = (rng.next_u64() >> rng.below(64)) as i64;
+            if rng.below(2) == 0 { size } else { size.wrapping_neg() }
+        };
+        for _ in 0..100_000 {
+            let (price, quantity) = (number(), number());
+            assert_eq!(notional(Price(price), Quantity(quantity)), exact(price, quantity), "{price} * {quantity}");
+        }
+        for lowest in [92_233_720_368_547_758_079, 92_233_720_368_547_758_080, 92_233_720_368_547_758_081i128] {
+            // Around the lowest amount: price * 10^10 / 10^11.
+            let price = i64::try_from(-lowest / 1_000_000_000_000).unwrap();
+            assert_eq!(notional(Price(price), Quantity(i64::MAX)), exact(price, i64::MAX), "{price}");
+        }
     }
 
     #[test]

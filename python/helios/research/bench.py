@@ -67,7 +67,19 @@ def _book(small: bool, file: Path | None) -> dict[str, Any]:
 def _step(small: bool, _: Path | None) -> dict[str, Any]:
     from helios._core import Market, bench_step
     from helios.research.backtest import Backtest, Plan
+    from helios.risk import Limits
     from helios.signals import pair
+
+    # All seven, as a run would have them, and so wide that the orders are the same with and without.
+    limits = Limits(
+        order_quantity=100_000,
+        order_notional=1_000_000,
+        price_collar=0.1,
+        position=1_000_000,
+        gross_exposure=1_000_000_000,
+        order_rate=10_000,
+        daily_loss=10_000_000,
+    )
 
     minutes = 3 if small else 20
     with tempfile.TemporaryDirectory() as folder:
@@ -78,13 +90,17 @@ def _step(small: bool, _: Path | None) -> dict[str, Any]:
         write(Market.agents(200, minutes, 7, 10, 4.0, 180.0, 6.0, 0.15), path)
         source = itch(path)
         strategy = [pair(a, b, halflife="20s") for a, b in pairs_in_groups(source.symbols, 300)]
-        engine = Plan.of(Backtest(data=source, strategy=strategy)).engine
+        plain = Plan.of(Backtest(data=source, strategy=strategy)).engine
+        limited = Plan.of(Backtest(data=source, strategy=strategy, limits=limits)).engine
         data = path.read_bytes()
-    passes = [bench_step(data, engine) for _ in range(RUNS)]
-    result: dict[str, Any] = {"pairs": 300, "symbols": 200, "messages_with_orders": passes[0]["orders"]["count"]}
+    # Turn about, so that what else the machine does falls on both alike.
+    passes = [(bench_step(data, limited), bench_step(data, plain)) for _ in range(RUNS)]
+    result: dict[str, Any] = {"pairs": 300, "symbols": 200, "messages_with_orders": passes[0][0]["orders"]["count"]}
     for what, label in (("orders", "order"), ("events", "event")):
         for quantile in ("p50", "p99", "p99.9"):
-            result[f"{label}_{quantile}_ns"] = statistics.median(p[what][quantile] for p in passes)
+            result[f"{label}_{quantile}_ns"] = statistics.median(p[what][quantile] for p, _ in passes)
+    for quantile in ("p50", "p99"):
+        result[f"order_{quantile}_ns_without_limits"] = statistics.median(p["orders"][quantile] for _, p in passes)
     return result
 
 

@@ -365,7 +365,8 @@ def pair(
     x, y = source(a), source(b)
     if price == "close":
         x, y = together(x, y)
-    z = (x.log() - beta * y.log()).zscore(window, halflife=halflife)
+    hedge = y.log() if beta == 1 else beta * y.log()
+    z = (x.log() - hedge).zscore(window, halflife=halflife)
     side = z.hysteresis(enter=enter, exit=exit)
     who = name or f"{a}/{b}"
     return [
