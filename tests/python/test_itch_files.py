@@ -341,8 +341,8 @@ def test_an_unknown_stock_names_the_near_one(day: Path, asked: str, near: str) -
 
 def test_a_fault_of_the_file_is_a_warning_of_the_run(day: Path, tmp_path: Path) -> None:
     path = file_of(tmp_path, day.read_bytes()[:-3])
-    run = hx.Backtest(data=hx.itch(path), strategy=hx.record("m", hx.mid("KO"))).run()
-    whole = hx.Backtest(data=hx.itch(day), strategy=hx.record("m", hx.mid("KO"))).run()
+    run = hx.Backtest(data=hx.itch(path, date="2026-01-05"), strategy=hx.record("m", hx.mid("KO"))).run()
+    whole = hx.Backtest(data=hx.itch(day, date="2026-01-05"), strategy=hx.record("m", hx.mid("KO"))).run()
     (warning,) = run.meta["warnings"]
     assert str(path) in warning
     assert "truncated" in warning
