@@ -136,9 +136,10 @@ def memory(work: Path) -> tuple[float, float]:
     for minutes in (5, 20):
         day = work / f"{minutes}.itch"
         simulate(day, symbols=200, minutes=minutes)
+        # VmHWM belongs to the program; ru_maxrss would still show the size of the process that started it.
         code = (
-            "import resource, sys; from helios._core import itch_stats; itch_stats(sys.argv[1]);"
-            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+            "import re, sys; from pathlib import Path; from helios._core import itch_stats; itch_stats(sys.argv[1]);"
+            "print(int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]) / 1024)"
         )
         peaks.append(float(subprocess.check_output([sys.executable, "-c", code, str(day)], text=True)))
     return peaks[0], peaks[1]

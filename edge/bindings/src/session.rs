@@ -8,7 +8,7 @@ use helios_io::{
     SourceError, Tables,
 };
 use helios_types::Nanos;
-use pyo3::buffer::PyBuffer;
+use pyo3::buffer::{Element, PyBuffer};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyIterator};
 
@@ -259,7 +259,7 @@ fn columns(
 ) -> PyResult<Columns> {
     let schema = Schema::named(schema).ok_or_else(|| refuse(&name, format!("no schema is named {schema:?}")))?;
     let label = name.clone();
-    let feeder = move || {
+    let feeder = move |into: &mut ColumnBatch| {
         Python::attach(|py| {
             let fail = |error: PyErr| {
                 let message = error.to_string();
@@ -267,20 +267,28 @@ fn columns(
                 SourceError { source: label.clone(), message }
             };
             match batches.bind(py).clone().next() {
-                None => Ok(None),
+                None => Ok(false),
                 Some(Err(error)) => Err(fail(error)),
-                Some(Ok(batch)) => batch_of(py, &batch, schema).map(Some).map_err(fail),
+                Some(Ok(batch)) => fill(py, &batch, schema, into).map(|()| true).map_err(fail),
             }
         })
     };
     Ok(Columns::new(name, schema, rows, Box::new(feeder)))
 }
 
-fn batch_of(py: Python<'_>, batch: &Bound<'_, PyAny>, schema: Schema) -> PyResult<ColumnBatch> {
-    let column = |name: &str| -> PyResult<Vec<i64>> { PyBuffer::<i64>::get(&batch.get_item(name)?)?.to_vec(py) };
-    Ok(ColumnBatch {
-        ts: column("ts")?,
-        instrument: PyBuffer::<u32>::get(&batch.get_item("instrument")?)?.to_vec(py)?,
-        values: schema.columns().iter().map(|name| column(name)).collect::<PyResult<_>>()?,
-    })
+/// Copies a batch's arrays into memory that is used again for every batch.
+fn fill(py: Python<'_>, batch: &Bound<'_, PyAny>, schema: Schema, into: &mut ColumnBatch) -> PyResult<()> {
+    copy(py, batch, "ts", &mut into.ts)?;
+    copy(py, batch, "instrument", &mut into.instrument)?;
+    into.values.resize_with(schema.columns().len(), Vec::new);
+    for (name, column) in schema.columns().iter().zip(&mut into.values) {
+        copy(py, batch, name, column)?;
+    }
+    Ok(())
+}
+
+fn copy<T: Element + Default>(py: Python<'_>, batch: &Bound<'_, PyAny>, name: &str, into: &mut Vec<T>) -> PyResult<()> {
+    let buffer = PyBuffer::<T>::get(&batch.get_item(name)?)?;
+    into.resize(buffer.item_count(), T::default());
+    buffer.copy_to_slice(py, into)
 }

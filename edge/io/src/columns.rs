@@ -61,8 +61,8 @@ impl ColumnBatch {
     }
 }
 
-/// Gives the next batch, or `None` at the end.
-pub type Feeder = Box<dyn FnMut() -> Result<Option<ColumnBatch>, SourceError> + Send>;
+/// Writes the next batch over the last one, whose memory it can use again; false at the end.
+pub type Feeder = Box<dyn FnMut(&mut ColumnBatch) -> Result<bool, SourceError> + Send>;
 
 /// A source made of batches.
 pub struct Columns {
@@ -156,12 +156,15 @@ impl Source for Columns {
         while self.at == self.batch.ts.len() {
             self.done += self.batch.ts.len() as u64;
             self.at = 0;
-            let Some(batch) = (self.feeder)()? else {
+            let filled = (self.feeder)(&mut self.batch).and_then(|more| {
+                let sound = self.batch.check(self.schema).map_err(|message| self.error(message));
+                if more { sound.map(|()| true) } else { Ok(false) }
+            });
+            if !matches!(filled, Ok(true)) {
+                // Whatever is half filled is not to be read.
                 self.batch = ColumnBatch::default();
-                return Ok(false);
-            };
-            batch.check(self.schema).map_err(|message| self.error(message))?;
-            self.batch = batch;
+                return filled;
+            }
         }
         let row = self.at;
         self.at += 1;
