@@ -45,7 +45,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 	    msgspec numpy plotly polars rich typer \
-	    hypothesis import-linter maturin mypy pandas pyarrow pytest ruff
+	    hypothesis import-linter maturin mypy pandas pyarrow pytest ruff statsmodels
 	touch $@
 
 $(VENV)/.built: $(VENV)/.installed $(RUST)
