@@ -372,7 +372,11 @@ def _run(results: Results) -> str:
 
 _DEFINITIONS: Final = (
     ("Net P&L", "realised + unrealised − fees at the last sample; open positions at their mark"),
-    ("Drawdown", "net P&L minus its highest value so far, which is at least zero; in currency, not percent"),
+    (
+        "Drawdown",
+        "net P&L minus its highest value so far, which is at least zero; in currency, not percent; "
+        "seen at the samples of equity only, so that between them it was at least as deep",
+    ),
     ("Return on peak gross", "net P&L / highest sum of absolute position values"),
     (
         "Sharpe ratio",

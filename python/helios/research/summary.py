@@ -88,6 +88,10 @@ def _footer(results: Results, report: str | os.PathLike[str] | None) -> list[Tex
     if traded.height > 1:
         won = traded.filter(pl.col("net") > 0).height
         lines.append(Text(f"{won:,} of {traded.height:,} strategies that traded gained", style="dim"))
+    by_rule = results.refusals.group_by("rule").len().sort("len", descending=True).rows()
+    if by_rule:
+        told = ", ".join(f"{text.name(rule)} {text.count(count)}" for rule, count in by_rule)
+        lines.append(Text(f"refused: {told}", style="yellow"))
     if not results.reconciles():
         told = ", ".join(f"{k} {text.money(v)}" for k, v in results.reconciliation().items())
         lines.append(Text(f"net P&L does not add up: {told}", style="bold red"))
