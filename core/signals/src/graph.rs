@@ -147,6 +147,9 @@ enum Memory {
     },
     /// When a source last fired; for [`Node::Together`].
     Stamp(Nanos),
+    /// What a function was last computed from: most events leave a mid price as it was, and a logarithm costs more than
+    /// all the rest of a node.
+    Input(f64),
 }
 
 /// A node with all that it keeps, in one cache line: an event touches a few dozen of them, and lines are what it costs.
@@ -367,7 +370,15 @@ impl Graph {
                 if !fresh(x) {
                     return false;
                 }
-                unary(op, input(x).value)
+                let now = input(x).value;
+                let cell = &mut self.cells[at];
+                match cell.memory {
+                    Memory::Input(before) if before.to_bits() == now.to_bits() => cell.value,
+                    _ => {
+                        cell.memory = Memory::Input(now);
+                        unary(op, now)
+                    }
+                }
             }
             Node::Binary { op, x, y } => {
                 if !fresh(x) && !fresh(y) {
@@ -760,6 +771,7 @@ impl Digest for Graph {
                 Memory::None => {}
                 Memory::Moments(moments) => moments.digest(hasher),
                 Memory::Stamp(at) => hasher.u64(at.0),
+                Memory::Input(x) => hasher.f64(*x),
                 Memory::Target { last, waits } => {
                     hasher.i64(last.0);
                     hasher.u64(u64::from(*waits));
