@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helios.errors import ArgumentError, HeliosError, ReplayMismatch
+from helios.scales import PRICE_SCALE, QUANTITY_SCALE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,8 +25,6 @@ app.add_typer(itch_app, name="itch")
 app.add_typer(lobster_app, name="lobster")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-PRICE_SCALE = 1_000_000_000
-QUANTITY_SCALE = 100_000_000
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import pytest
 from helios.errors import DataError, RunError
 from helios.research import results as r
 from helios.research.results import Names, Results, prepare_folder, round_trips
+from helios.scales import QUANTITY_SCALE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -203,12 +204,12 @@ def test_flat_at_the_end_the_trades_are_the_cash_flow(rows: list[tuple[str, int,
     left = sum(sign[side] * quantity for side, _, quantity, _ in rows)
     if left:
         rows = [*rows, ("sell" if left > 0 else "buy", 777, abs(left), 3)]
-    table = fills(*((side, p / 100, q / r.QUANTITY_SCALE, f / 100) for side, p, q, f in rows))
-    cash = sum(-sign[side] * p / 100 * q / r.QUANTITY_SCALE for side, p, q, _ in rows)
+    table = fills(*((side, p / 100, q / QUANTITY_SCALE, f / 100) for side, p, q, f in rows))
+    cash = sum(-sign[side] * p / 100 * q / QUANTITY_SCALE for side, p, q, _ in rows)
     trades = round_trips(table)
     assert trades["pnl"].sum() == pytest.approx(cash, rel=1e-9, abs=1e-6)
     assert trades["fees"].sum() == pytest.approx(sum(f for *_, f in rows) / 100, rel=1e-9, abs=1e-9)
-    volume = sum(q for *_, q, _ in rows) / r.QUANTITY_SCALE
+    volume = sum(q for *_, q, _ in rows) / QUANTITY_SCALE
     assert 2 * trades["quantity"].sum() == pytest.approx(volume, rel=1e-12)
     assert (trades["exit_ts"] >= trades["entry_ts"]).all()
 

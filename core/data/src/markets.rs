@@ -2,8 +2,7 @@
 
 use helios_book::{Books, Capacity, Level, Top};
 use helios_types::{
-    BookRef, Digest, Hasher, InstrumentId, Market, Nanos, Price, Quality, QualityKind, Quantity, Side, TradingStatus,
-    Update,
+    Digest, Hasher, InstrumentId, Market, Nanos, Price, Quality, QualityKind, Quantity, Side, TradingStatus, Update,
 };
 
 /// What a market event changed, as a set of flags.
@@ -198,7 +197,7 @@ impl Markets {
                         _ => touched,
                     }
                 }
-                Err(error) => return self.count(fault(error.quality(), subject(&market.update))),
+                Err(error) => return self.count(fault(error.quality(), market.update.order().unwrap_or(0))),
             },
         };
         self.views[id.index()].ts_event = market.ts_event;
@@ -246,19 +245,6 @@ impl Markets {
 /// An empty side is undefined with quantity zero; a quoted one has a positive price and a quantity.
 fn quote_is_sound(price: Price, quantity: Quantity) -> bool {
     if price.is_defined() { price.0 > 0 && quantity.0 > 0 } else { quantity.is_zero() }
-}
-
-/// The order that an event is about.
-fn subject(update: &Update) -> BookRef {
-    match *update {
-        Update::Add { order, .. }
-        | Update::Execute { order, .. }
-        | Update::ExecuteAt { order, .. }
-        | Update::Reduce { order, .. }
-        | Update::Delete { order }
-        | Update::Replace { order, .. } => order,
-        _ => 0,
-    }
 }
 
 impl Digest for Markets {

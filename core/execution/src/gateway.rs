@@ -15,7 +15,7 @@ const MAX_SHARES: i64 = 999_999;
 const ENVELOPE: usize = 3;
 const UNSEQUENCED: u8 = b'U';
 /// Bytes of the longest message sent.
-pub const MAX_BYTES: usize = ENVELOPE + 47;
+const MAX_BYTES: usize = ENVELOPE + 47;
 
 /// An order that OUCH cannot express. Nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

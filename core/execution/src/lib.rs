@@ -14,5 +14,5 @@ mod open;
 mod orders;
 mod used;
 
-pub use gateway::{EncodeError, MAX_BYTES, OuchGateway};
+pub use gateway::{EncodeError, OuchGateway};
 pub use orders::{CALLER_IDS, Counts, MAX_ENDED_ORDERS, MAX_OPEN_ORDERS, Orders, Style, Touch};

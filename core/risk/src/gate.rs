@@ -37,11 +37,6 @@ impl Approved {
     pub fn into_order(self, id: OrderId) -> Order {
         self.0.order(id)
     }
-
-    /// What was approved.
-    pub fn wish(&self) -> &Wish {
-        &self.0
-    }
 }
 
 /// What passes the gate at all.

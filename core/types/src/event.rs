@@ -73,6 +73,21 @@ pub enum Update {
     Clear,
 }
 
+impl Update {
+    /// The displayed order that the event is about; the one that gives way for a replace.
+    pub const fn order(&self) -> Option<BookRef> {
+        match *self {
+            Self::Add { order, .. }
+            | Self::Execute { order, .. }
+            | Self::ExecuteAt { order, .. }
+            | Self::Reduce { order, .. }
+            | Self::Delete { order }
+            | Self::Replace { order, .. } => Some(order),
+            _ => None,
+        }
+    }
+}
+
 /// What sort of trade a [`Update::Trade`] was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

@@ -24,4 +24,4 @@ pub use latency::Latency;
 pub use recorder::{Recorder, Tables};
 pub use replay::{Replayed, config_of, replay};
 pub use source::{ItchSource, Merge, Source, SourceError};
-pub use survey::{BookAt, Stats, book_at, books_digest, directory, stats};
+pub use survey::{BookAt, Stats, book_at, directory, stats};

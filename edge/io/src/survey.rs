@@ -5,7 +5,7 @@ use std::path::Path;
 
 use helios_book::{BookError, Books, Capacity, Level};
 use helios_data::normalise::update;
-use helios_types::{BookRef, Digest, Hasher, InstrumentId, Side, Update};
+use helios_types::{Digest, Hasher, InstrumentId, Side, Update};
 use helios_wire::itch::{self, Message};
 
 use crate::itch_file::{Batch, ItchFile};
@@ -129,7 +129,7 @@ pub fn stats(path: &Path) -> Result<Stats, SourceError> {
         if let Some(change) = update(message)
             && let Err(error) = books.apply(locate, &change)
         {
-            let order = subject(&change);
+            let order = change.order().unwrap_or(0);
             let (count, advice) = match error {
                 BookError::UnknownOrder if !orphans.contains(&order) => (
                     &mut stats.unknown_orders,
@@ -163,19 +163,6 @@ pub fn stats(path: &Path) -> Result<Stats, SourceError> {
     Ok(stats)
 }
 
-/// The order that a change is about; zero for what is about none.
-fn subject(change: &Update) -> BookRef {
-    match *change {
-        Update::Add { order, .. }
-        | Update::Execute { order, .. }
-        | Update::ExecuteAt { order, .. }
-        | Update::Reduce { order, .. }
-        | Update::Delete { order }
-        | Update::Replace { order, .. } => order,
-        _ => 0,
-    }
-}
-
 /// Keeps the words for the first of its sort only.
 fn note(notes: &mut Vec<String>, count: u64, words: impl FnOnce() -> String) {
     if count == 1 {
@@ -187,11 +174,6 @@ fn digest(books: &Books) -> u128 {
     let mut hasher = Hasher::new();
     books.digest(&mut hasher);
     hasher.finish()
-}
-
-/// Fingerprint of all books at the end of a file.
-pub fn books_digest(path: &Path) -> Result<u128, SourceError> {
-    Ok(stats(path)?.digest)
 }
 
 /// `HH:MM:SS.nnnnnnnnn`

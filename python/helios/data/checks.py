@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 
 from helios.data.columns import Integers, Mask, aggressors, fixed_point
-from helios.data.source import QUANTITY_SCALE, UNDEFINED_PRICE
+from helios.data.source import UNDEFINED_PRICE
+from helios.scales import QUANTITY_SCALE
 
 
 class Fault(NamedTuple):

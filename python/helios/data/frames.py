@@ -24,7 +24,6 @@ from helios.data.checks import ADMIT, Fault
 from helios.data.columns import Clock, Integers, Mask, clock_for, unit_hint
 from helios.data.source import (
     BATCH_ROWS,
-    PRICE_SCALE,
     Batch,
     ColumnSource,
     Schema,
@@ -33,6 +32,7 @@ from helios.data.source import (
 )
 from helios.data.tables import Opened, naming_errors, open_tables, resolve_columns
 from helios.errors import ArgumentError, DataError
+from helios.scales import PRICE_SCALE
 
 __all__ = ["bars", "quotes", "trades"]
 

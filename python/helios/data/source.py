@@ -29,8 +29,6 @@ from helios.errors import ArgumentError
 Batch = dict[str, npt.NDArray[Any]]
 Schema = Literal["bars", "quotes", "trades", "orders"]
 
-PRICE_SCALE = 1_000_000_000
-QUANTITY_SCALE = 100_000_000
 UNDEFINED_PRICE = 2**63 - 1
 BATCH_ROWS = 262_144
 

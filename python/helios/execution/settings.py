@@ -10,9 +10,8 @@ from typing import Literal
 
 from helios.duration import nanoseconds
 from helios.errors import ArgumentError
+from helios.scales import CASH_SCALE, PRICE_SCALE
 
-PRICE_SCALE = 1_000_000_000
-CASH_SCALE = 1_000_000
 PPM_PER_BP = 100
 
 _ZERO = re.compile(r"\s*0+(\.0+)?\s*(ns|us|ms|s|m|h|d)\s*")

@@ -20,18 +20,16 @@ from typing import TYPE_CHECKING, Any
 from helios.data.itch import NO_DATE, ItchSource
 from helios.data.source import ColumnSource
 from helios.duration import nanoseconds
-from helios.errors import ArgumentError, HeliosError, RunError
+from helios.errors import ArgumentError, RunError
 from helios.execution import Execution, Venue
 from helios.risk import Limits
+from helios.scales import CASH_SCALE, PRICE_SCALE, QUANTITY_SCALE
 from helios.signals import Record, Strategy, Target, compile_graph
 from helios.signals.graph import sources_of, symbols_of
 
 if TYPE_CHECKING:
     from helios.research.results import Results
 
-PRICE_SCALE = 1_000_000_000
-QUANTITY_SCALE = 100_000_000
-CASH_SCALE = 1_000_000
 
 #: Market events between two looks at the progress bar.
 SLICE = 262_144
@@ -488,4 +486,4 @@ def _instruments(backtest: Backtest, symbols: list[str]) -> list[tuple[str, int,
     return rows
 
 
-__all__ = ["Backtest", "HeliosError", "Instrument", "Plan", "core_errors", "engine_of", "versions"]
+__all__ = ["Backtest", "Instrument", "Plan", "core_errors", "engine_of", "versions"]

@@ -32,10 +32,8 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from helios.errors import DataError, RunError
+from helios.scales import CASH_SCALE, PRICE_SCALE, QUANTITY_SCALE
 
-PRICE_SCALE: Final = 1_000_000_000
-QUANTITY_SCALE: Final = 100_000_000
-CASH_SCALE: Final = 1_000_000
 PRICE_UNDEFINED: Final = 2**63 - 1
 """The core's "no price": a market order, or an instrument without a mark. It becomes null."""
 

@@ -6,13 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from helios.errors import ArgumentError
+from helios.scales import CASH_SCALE, QUANTITY_SCALE
 from helios.signals.expr import Expr, Record, Target
 
 #: Operation, inputs, integer parameters, float parameters: what the core takes.
 Node = tuple[str, list[int], list[int], list[float]]
-
-QUANTITY_SCALE = 100_000_000
-CASH_SCALE = 1_000_000
 
 
 @dataclass

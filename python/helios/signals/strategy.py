@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from helios.duration import nanoseconds
 from helios.errors import ArgumentError
+from helios.scales import PRICE_SCALE, QUANTITY_SCALE
 
 if TYPE_CHECKING:
     from helios._core import BarView, BookView, FillView, Port, TradeView
 
-PRICE_SCALE: Final = 1_000_000_000
-QUANTITY_SCALE: Final = 100_000_000
 
 CALLBACKS: Final = ("on_book", "on_trade", "on_bar", "on_fill", "on_timer")
 
