@@ -42,7 +42,8 @@ from helios.execution import Execution, Fees, HalfSpread, Latency, Venue
 from helios.risk import Limits
 
 if TYPE_CHECKING:
-    from helios.research.backtest import Backtest, Source, Wish
+    from helios.research.backtest import Backtest, Wish
+    from helios.research.feeds import Source
 
 
 class _Table(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -339,9 +339,9 @@ def test_a_file_in_the_way_is_an_error_with_advice(tmp_path: Path) -> None:
         ({"start": 1.5}, "start=1.5"),
         (
             {"strategy": hx.record("x", hx.close("KO") + hx.mid("KO"))},
-            "close('KO') would never have a value: the sources of 'KO' give mid, bid, ask, bid_size, ask_size",
+            "close('KO') would never have a value: the sources of 'KO' give mid, microprice, bid, ask, imbalance",
         ),
-        ({"strategy": hx.target("KO", hx.last("KO"), quantity=1)}, "last('KO') would never have a value"),
+        ({"strategy": hx.target("KO", hx.last("KO").sign(), quantity=1)}, "last('KO') would never have a value"),
         (
             {"data": hx.bars(minutes("KO", [10.0, 10.0], [10.0, 10.0])), "strategy": hx.record("x", hx.mid("KO"))},
             "mid('KO') would never have a value: the sources of 'KO' give close, open, high, low, volume",

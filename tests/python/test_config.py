@@ -295,7 +295,7 @@ def test_a_value_of_the_wrong_type_names_its_key(folder: Path, right: str, wrong
     ("right", "wrong", "says"),
     [
         ('window = "30s"', 'window = "30"', "write a number and one of ns, us, ms, s, m, h, d"),
-        ('window = "30s"', "window = 1", "it must be 2 to"),
+        ('window = "30s"', "window = 0", "it must be 1 to"),
         ('window = "30s"', "", "either a window or a halflife"),
         ("exit = 0.25", "exit = 2", "enter > exit >= 0"),
         ("notional = 5_000", "notional = -5", "must be positive"),

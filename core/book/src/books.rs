@@ -328,7 +328,8 @@ impl Books {
             | Update::TradeBreak { .. }
             | Update::Quote { .. }
             | Update::Bar { .. }
-            | Update::Status(_) => Ok(None),
+            | Update::Status(_)
+            | Update::Value(_) => Ok(None),
         }
     }
 

@@ -20,13 +20,21 @@ impl Touched {
     pub const BAR: Self = Self(4);
     /// The trading state changed.
     pub const STATUS: Self = Self(8);
+    /// An order book changed, at whatever level.
+    pub const BOOK: Self = Self(16);
 
     /// True when all of `other` is in here.
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0 && other.0 != 0
     }
 
-    fn and(self, other: Self) -> Self {
+    /// True when something of `other` is in here.
+    pub const fn any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Both.
+    pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 }
@@ -173,18 +181,18 @@ impl Markets {
                 self.views[id.index()].status = status;
                 Touched::STATUS
             }
-            Update::TradeBreak { .. } => Touched::NOTHING,
+            Update::TradeBreak { .. } | Update::Value(_) => Touched::NOTHING,
             // A print without a price would become the last price; the book must not change without it.
             Update::ExecuteAt { order, price, printable: true, .. } if price.0 <= 0 || !price.is_defined() => {
                 return self.count(fault(QualityKind::BadValue, order));
             }
             _ => match self.books.apply(id, &market.update) {
                 Ok(change) => {
-                    let mut touched = Touched::NOTHING;
+                    let mut touched = Touched::BOOK;
                     // Clear reports no change of its own.
                     if change.is_none_or(|change| change.top_changed) {
                         self.views[id.index()].top = self.books.top(id);
-                        touched = Touched::TOP;
+                        touched = touched.and(Touched::TOP);
                     }
                     match (market.update, change) {
                         // An order without a price that trades "at its own price" says nothing of the price.

@@ -318,16 +318,22 @@ fn what_an_execution_touches() {
         markets.apply(&market(Update::Add { order, side, price: Price(cents * 10_000_000), quantity })).unwrap();
     }
     let ten = Quantity::whole(10);
-    let both = Touched(Touched::TOP.0 | Touched::TRADE.0);
-    assert_eq!(markets.apply(&market(Update::Execute { order: 1, quantity: ten, trade: 0 })), Ok(both));
+    let (book, top) = (Touched::BOOK, Touched::BOOK.and(Touched::TOP));
+    assert_eq!(
+        markets.apply(&market(Update::Execute { order: 1, quantity: ten, trade: 0 })),
+        Ok(top.and(Touched::TRADE))
+    );
     assert_eq!(markets.view(KO).last_aggressor, Some(Side::Sell));
-    assert_eq!(markets.apply(&market(Update::Execute { order: 2, quantity: ten, trade: 0 })), Ok(Touched::TRADE));
+    assert_eq!(
+        markets.apply(&market(Update::Execute { order: 2, quantity: ten, trade: 0 })),
+        Ok(book.and(Touched::TRADE))
+    );
     let hidden = Update::ExecuteAt { order: 3, quantity: ten, price: Price::whole(45), printable: false, trade: 0 };
-    assert_eq!(markets.apply(&market(hidden)), Ok(Touched::TOP), "what is not printed is no trade");
+    assert_eq!(markets.apply(&market(hidden)), Ok(top), "what is not printed is no trade");
     assert_eq!(markets.view(KO).last, Price(44_980_000_000));
-    assert_eq!(markets.apply(&market(Update::Delete { order: 2 })), Ok(Touched::NOTHING), "below the best");
+    assert_eq!(markets.apply(&market(Update::Delete { order: 2 })), Ok(book), "below the best");
     assert_eq!(markets.apply(&market(Update::TradeBreak { trade: 0 })), Ok(Touched::NOTHING));
-    assert_eq!(markets.apply(&market(Update::Clear)), Ok(Touched::TOP));
+    assert_eq!(markets.apply(&market(Update::Clear)), Ok(top));
 }
 
 fn full(markets: &Markets) -> u128 {

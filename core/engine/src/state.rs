@@ -16,6 +16,8 @@ pub struct Config {
     pub instruments: Vec<Instrument>,
     /// The expression graph; empty when strategies are callbacks only.
     pub nodes: Vec<Node>,
+    /// For each series from outside the market, its group: see [`Graph::new`].
+    pub series: Vec<u32>,
     /// Limits of the gate.
     pub limits: Limits,
     /// What the run supplies to the limits.
@@ -91,7 +93,7 @@ impl State {
         let ticks = config.instruments.iter().map(|instrument| instrument.tick).collect();
         Ok(Self {
             markets: Markets::new(config.instruments.len(), config.capacity),
-            graph: Graph::new(config.nodes, lots).map_err(ConfigError::Graph)?,
+            graph: Graph::new(config.nodes, lots, config.series).map_err(ConfigError::Graph)?,
             orders: Orders::new(ticks, config.style),
             risk: Risk::new(&config.instruments, config.limits, config.cash),
             trade_from: config.trade_from,

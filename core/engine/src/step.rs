@@ -2,7 +2,7 @@
 
 use helios_data::{Touched, View};
 use helios_execution::Touch;
-use helios_types::{Control, Event, Input, InstrumentId, Market, Output, Quality, QualityKind, TradingStatus};
+use helios_types::{Control, Event, Input, InstrumentId, Market, Output, Quality, QualityKind, TradingStatus, Update};
 
 use crate::state::State;
 
@@ -36,6 +36,9 @@ pub fn step(state: &mut State, input: &Input, out: &mut Vec<Output>) {
 
 fn on_market(state: &mut State, market: &Market, out: &mut Vec<Output>) {
     let id = market.instrument;
+    if let Update::Value(value) = market.update {
+        return feed(state, id.0, value, out);
+    }
     let touched = match state.markets.apply(market) {
         Ok(touched) => touched,
         Err(quality) => return out.push(Output::Quality(quality)),
@@ -44,21 +47,32 @@ fn on_market(state: &mut State, market: &Market, out: &mut Vec<Output>) {
     if let Some(quality) = state.markets.judge(market) {
         out.push(Output::Quality(quality));
     }
-    if touched != Touched::NOTHING && touched != Touched::STATUS {
-        evaluate(state, id, touched, out);
-    }
-    if touched != Touched::NOTHING && state.orders.is_hungry(id) {
-        work(state, id, out);
-    }
-}
-
-#[inline]
-fn evaluate(state: &mut State, id: InstrumentId, touched: Touched, out: &mut Vec<Output>) {
-    if state.risk.mark(id, state.markets.view(id).mark()).is_err() {
+    if touched.any(MARKS)
+        && let Err(_) = state.risk.mark(id, state.markets.view(id).mark())
+    {
         out.push(Output::Quality(Quality { instrument: id, kind: QualityKind::BadValue, detail: 0 }));
     }
     state.graph.hold(state.now < state.trade_from);
     state.graph.evaluate(state.now, id, touched, &state.markets, &mut state.intents, &mut state.changes);
+    signal(state, out);
+    if touched.any(MARKS.and(Touched::STATUS)) && state.orders.is_hungry(id) {
+        work(state, id, out);
+    }
+}
+
+/// What can move a reference price.
+const MARKS: Touched = Touched::TOP.and(Touched::TRADE).and(Touched::BAR);
+
+/// A new value of a series from outside the market.
+fn feed(state: &mut State, series: u32, value: f64, out: &mut Vec<Output>) {
+    state.graph.hold(state.now < state.trade_from);
+    state.graph.feed(state.now, series, value, &state.markets, &mut state.intents, &mut state.changes);
+    signal(state, out);
+}
+
+/// What the graph had to say.
+#[inline]
+fn signal(state: &mut State, out: &mut Vec<Output>) {
     out.extend(state.changes.drain(..).map(Output::Signal));
     for intent in state.intents.drain(..) {
         state.orders.wish(state.now, &intent, &mut state.risk, out);

@@ -320,6 +320,7 @@ kinds! {
         0x19 Bar { open, high, low, close, volume, span },
         0x1A Status(status),
         0x1B Clear,
+        0x1C Value(value),
     }
     // kind u8, seq u64, ts u64, order u64, instrument u32, ts_event u64, then:
     ReportKind 0x2 {

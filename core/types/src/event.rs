@@ -71,6 +71,9 @@ pub enum Update {
     Status(TradingStatus),
     /// The book is void (start of a session, a gap): forget every order.
     Clear,
+    /// A new value of a series from outside the market: a sentiment score, a model's output. What stands in `instrument`
+    /// is the number of the series; NaN is null.
+    Value(f64),
 }
 
 impl Update {

@@ -227,6 +227,10 @@ impl Venue {
     pub fn market(&mut self, market: &Market) {
         let Market { instrument, ts_event: at, ref update } = *market;
         self.let_requests_arrive(at);
+        // A series is none of the venue's business, and its number no instrument's.
+        if let Update::Value(_) = update {
+            return;
+        }
         if self.listings.get(instrument.index()).is_none() || !quotes::is_sane(update) || !bars::is_sane(update) {
             self.counts.bad += 1;
             return;
@@ -502,7 +506,9 @@ fn model_of(update: &Update) -> Model {
         | Update::Replace { .. } => Model::Orders,
         Update::Quote { .. } | Update::Trade { kind: TradeKind::Regular, .. } => Model::Quotes,
         Update::Bar { .. } => Model::Bars,
-        Update::Trade { .. } | Update::TradeBreak { .. } | Update::Status(_) | Update::Clear => Model::Unknown,
+        Update::Trade { .. } | Update::TradeBreak { .. } | Update::Status(_) | Update::Clear | Update::Value(_) => {
+            Model::Unknown
+        }
     }
 }
 

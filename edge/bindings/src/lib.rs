@@ -2,6 +2,8 @@
 //!
 //! Python sends inputs and reads views; it mutates nothing. Numbers cross as integers at their scales.
 
+mod arrow;
+mod over;
 mod session;
 mod spec;
 mod strategy;
@@ -32,9 +34,13 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<strategy::TradeView>()?;
     module.add_class::<strategy::BarView>()?;
     module.add_class::<strategy::FillView>()?;
+    module.add_class::<arrow::Floats>()?;
     module.add_class::<tools::Book>()?;
     module.add_class::<tools::Market>()?;
     for function in [
+        wrap_pyfunction!(over::check_graph, module)?,
+        wrap_pyfunction!(over::over_columns, module)?,
+        wrap_pyfunction!(over::over_events, module)?,
         wrap_pyfunction!(tools::itch_stats, module)?,
         wrap_pyfunction!(tools::itch_book, module)?,
         wrap_pyfunction!(tools::itch_directory, module)?,

@@ -18,7 +18,7 @@ use crate::{raise, refuse};
 
 /// Where the market events come from, as Python names it.
 #[derive(FromPyObject)]
-enum SourceSpec<'py> {
+pub(crate) enum SourceSpec<'py> {
     /// Path and midnight (UTC ns of the day's start in New York).
     Itch((PathBuf, u64)),
     /// Name, schema, rows, iterator of dictionaries of arrays.
@@ -27,7 +27,7 @@ enum SourceSpec<'py> {
 
 /// The exception that a source's iterator raised, until control is back in Python: it is raised again there, with its
 /// traceback. It cannot stay in the interpreter, where the strategies' next call would stumble over it.
-type Raised = Arc<Mutex<Option<PyErr>>>;
+pub(crate) type Raised = Arc<Mutex<Option<PyErr>>>;
 
 /// A backtest under way. It stays on the thread that made it.
 #[pyclass(unsendable, module = "helios._core")]
@@ -81,24 +81,8 @@ impl Session {
     /// Gives the run its sources; they are merged by time, and the first events are read.
     fn sources(&mut self, py: Python<'_>, sources: Vec<SourceSpec<'_>>) -> PyResult<()> {
         let run = self.run.as_mut().ok_or_else(|| refuse("run", "it is finished"))?;
-        let symbols = run.symbols().to_vec();
-        let boxed = sources
-            .into_iter()
-            .map(|source| -> PyResult<Box<dyn Source>> {
-                Ok(match source {
-                    SourceSpec::Itch((path, midnight)) => {
-                        Box::new(ItchSource::open(&path, Nanos(midnight), &symbols).map_err(raise)?)
-                    }
-                    SourceSpec::Columns((name, schema, rows, batches)) => {
-                        let raised = Arc::clone(&self.raised);
-                        Box::new(columns(name, &schema, rows, batches.try_iter()?.unbind(), raised)?)
-                    }
-                })
-            })
-            .collect::<PyResult<Vec<_>>>()?;
-        // Sources made of Python batches attach by themselves.
-        let merged = py.detach(|| Merge::new(boxed));
-        run.set_source(merged.map_err(|error| python_error(&self.raised, error))?);
+        let merged = merge(py, sources, run.symbols(), &self.raised)?;
+        run.set_source(merged);
         Ok(())
     }
 
@@ -199,8 +183,32 @@ impl Session {
     }
 }
 
+/// Opens the sources and merges them by time.
+pub(crate) fn merge(
+    py: Python<'_>,
+    sources: Vec<SourceSpec<'_>>,
+    symbols: &[String],
+    raised: &Raised,
+) -> PyResult<Merge> {
+    let boxed = sources
+        .into_iter()
+        .map(|source| -> PyResult<Box<dyn Source>> {
+            Ok(match source {
+                SourceSpec::Itch((path, midnight)) => {
+                    Box::new(ItchSource::open(&path, Nanos(midnight), symbols).map_err(raise)?)
+                }
+                SourceSpec::Columns((name, schema, rows, batches)) => {
+                    Box::new(columns(name, &schema, rows, batches.try_iter()?.unbind(), Arc::clone(raised))?)
+                }
+            })
+        })
+        .collect::<PyResult<Vec<_>>>()?;
+    // Sources made of Python batches attach by themselves.
+    py.detach(|| Merge::new(boxed)).map_err(|error| python_error(raised, error))
+}
+
 /// An error that a Python iterator raised comes back as itself.
-fn python_error(raised: &Raised, error: SourceError) -> PyErr {
+pub(crate) fn python_error(raised: &Raised, error: SourceError) -> PyErr {
     raised.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(|| raise(error))
 }
 

@@ -4,13 +4,13 @@ use helios_engine::{Config, State};
 use helios_execution::Style;
 use helios_io::SourceError;
 use helios_risk::{Feeds, Limits};
-use helios_signals::{Binary, Field, Node, NodeId, Sizing, Stat, Unary, Window};
+use helios_signals::{BarKind, Binary, Field, Keeps, Node, NodeId, Past, PatternSpec, Sizing, Stat, Unary, Window};
 use helios_types::{Cash, Instrument, InstrumentId, Nanos, Price, Quantity, StrategyId};
 use helios_venue::{Capacity, Fees, HalfSpread};
 use pyo3::FromPyObject;
 
 /// One node: operation, inputs, integer and float parameters.
-type NodeSpec = (String, Vec<u32>, Vec<i64>, Vec<f64>);
+pub(crate) type NodeSpec = (String, Vec<u32>, Vec<i64>, Vec<f64>);
 
 /// Everything that the engine needs.
 #[derive(FromPyObject)]
@@ -19,6 +19,8 @@ pub(crate) struct EngineSpec {
     /// Symbol, tick, lot.
     pub(crate) instruments: Vec<(String, i64, i64)>,
     nodes: Vec<NodeSpec>,
+    /// For each series from outside the market, its group.
+    series: Vec<u32>,
     /// Rule and limit.
     limits: Vec<(String, i64)>,
     cash: i64,
@@ -80,6 +82,7 @@ impl EngineSpec {
         let config = Config {
             instruments: self.instruments(),
             nodes,
+            series: self.series.clone(),
             limits: limits(&self.limits)?,
             feeds: Feeds { without_price: self.without_price.clone(), limit_prices: self.limit_prices },
             cash: Cash(self.cash),
@@ -138,8 +141,10 @@ fn limits(rows: &[(String, i64)]) -> Result<Limits, SourceError> {
     Ok(limits)
 }
 
-fn node((name, inputs, ints, floats): &NodeSpec) -> Result<Node, SourceError> {
-    let (op, detail) = name.split_once(':').unwrap_or((name, ""));
+pub(crate) fn node((name, inputs, ints, floats): &NodeSpec) -> Result<Node, SourceError> {
+    let mut parts = name.split(':');
+    let op = parts.next().unwrap_or_default();
+    let (detail, more) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let wrong = || error(format!("node {name:?} has the wrong inputs or parameters"));
     let input = |at: usize| inputs.get(at).copied().map(NodeId).ok_or_else(wrong);
     let int = |at: usize| ints.get(at).copied().ok_or_else(wrong);
@@ -147,52 +152,77 @@ fn node((name, inputs, ints, floats): &NodeSpec) -> Result<Node, SourceError> {
     let span = |at: usize| int(at).and_then(|x| u64::try_from(x).map_err(|_| wrong()));
     let float = |at: usize| floats.get(at).copied().ok_or_else(wrong);
     let unknown = || error(format!("no node is named {name:?}"));
+    let window = || {
+        Ok(match detail {
+            "count" => Window::Count(small(0)?),
+            "time" => Window::Time(span(0)?),
+            "all" => Window::All,
+            "ewm_count" => Window::EwmCount(float(0)?),
+            "ewm_time" => Window::EwmTime(span(0)?),
+            _ => return Err(unknown()),
+        })
+    };
+    let nodes = || inputs.iter().copied().map(NodeId).collect();
+    let rows = || ints.chunks_exact(2).map(|row| Ok((Nanos(u64::try_from(row[0]).map_err(|_| wrong())?), row[1])));
     Ok(match op {
-        "source" => Node::Source { instrument: InstrumentId(small(0)?), field: field(detail).ok_or_else(unknown)? },
+        "source" => {
+            let level = ints.get(1).map_or(Ok(0), |level| u8::try_from(*level).map_err(|_| wrong()))?;
+            Node::Source { instrument: InstrumentId(small(0)?), field: field(detail, level).ok_or_else(unknown)? }
+        }
+        "series" => Node::Series { series: small(0)? },
         "constant" => Node::Constant(float(0)?),
-        "unary" => {
-            let op = match detail {
-                "neg" => Unary::Neg,
-                "log" => Unary::Log,
-                "exp" => Unary::Exp,
-                "sqrt" => Unary::Sqrt,
-                "abs" => Unary::Abs,
-                _ => return Err(unknown()),
-            };
-            Node::Unary { op, x: input(0)? }
-        }
+        "session" => Node::Session {
+            hours: rows()
+                .map(|row| row.and_then(|(open, close)| Ok((open, Nanos(u64::try_from(close).map_err(|_| wrong())?)))))
+                .collect::<Result<_, _>>()?,
+        },
+        "local_time" => Node::LocalTime { offsets: rows().collect::<Result<_, _>>()? },
+        "unary" => Node::Unary { op: unary(detail).ok_or_else(unknown)?, x: input(0)? },
+        "binary" => Node::Binary { op: binary(detail).ok_or_else(unknown)?, x: input(0)?, y: input(1)? },
+        "where" => Node::Where { condition: input(0)?, x: input(1)?, y: input(2)? },
         "together" => Node::Together { x: input(0)?, y: input(1)? },
-        "binary" => {
-            let op = match detail {
-                "add" => Binary::Add,
-                "sub" => Binary::Sub,
-                "mul" => Binary::Mul,
-                "div" => Binary::Div,
+        "when" => Node::When { x: input(0)?, trigger: input(1)? },
+        "changes" => Node::Changes { x: input(0)? },
+        "lag" => {
+            let past = match detail {
+                "samples" => Past::Samples(small(0)?),
+                "time" => Past::Time(span(0)?),
                 _ => return Err(unknown()),
             };
-            Node::Binary { op, x: input(0)?, y: input(1)? }
+            Node::Lag { x: input(0)?, past }
         }
+        "elapsed" => Node::Elapsed { x: input(0)? },
         "window" => {
-            let window = match detail {
-                "count" => Window::Count(small(0)?),
-                "time" => Window::Time(span(0)?),
-                "ewm_count" => Window::EwmCount(float(0)?),
-                "ewm_time" => Window::EwmTime(span(0)?),
+            let keeps = match more {
+                "moments" => Keeps::Moments,
+                "skew" => Keeps::Skew,
+                "extremes" => Keeps::Extremes,
+                "order" => Keeps::Order,
                 _ => return Err(unknown()),
             };
-            Node::Window { x: input(0)?, window }
+            let by = inputs.get(1).copied().map(NodeId);
+            Node::Window { x: input(0)?, window: window()?, keeps, least: small(1)?, by }
         }
-        "moment" => {
-            let stat = match detail {
-                "mean" => Stat::Mean,
-                "var" => Stat::Var,
-                "std" => Stat::Std,
-                "zscore" => Stat::ZScore,
+        "pairs" => Node::PairWindow { x: input(0)?, y: input(1)?, window: window()?, least: small(1)? },
+        "kalman" => Node::Kalman { y: input(0)?, x: input(1)?, drift: float(0)?, noise: float(1)?, least: small(0)? },
+        "bars" => {
+            let kind = match detail {
+                "time" => BarKind::Time(span(0)?),
+                "ticks" => BarKind::Ticks(small(0)?),
+                "volume" => BarKind::Volume(float(0)?),
+                "money" => BarKind::Money(float(0)?),
                 _ => return Err(unknown()),
             };
-            Node::Moment { window: input(0)?, stat }
+            Node::Bars { price: input(0)?, size: input(1)?, kind }
         }
+        "cross" => Node::Cross { members: nodes(), quorum: small(0)? },
+        "pattern" => Node::Pattern { inputs: nodes(), spec: PatternSpec::decode(ints).map_err(error)? },
+        "occurrences" => Node::Occurrences { inputs: nodes(), span: span(0)? },
+        "read" => Node::Read { of: input(0)?, stat: stat(detail, ints, floats).ok_or_else(unknown)? },
         "hysteresis" => Node::Hysteresis { x: input(0)?, enter: float(0)?, exit: float(1)? },
+        "cooldown" => Node::Cooldown { x: input(0)?, span: span(0)? },
+        "debounce" => Node::Debounce { x: input(0)?, span: span(0)? },
+        "latch" => Node::Latch { set: input(0)?, reset: input(1)? },
         "target" => {
             let sizing = match detail {
                 "quantity" => Sizing::Quantity(Quantity(int(2)?)),
@@ -206,15 +236,97 @@ fn node((name, inputs, ints, floats): &NodeSpec) -> Result<Node, SourceError> {
     })
 }
 
-fn field(name: &str) -> Option<Field> {
+fn unary(name: &str) -> Option<Unary> {
+    Some(match name {
+        "neg" => Unary::Neg,
+        "log" => Unary::Log,
+        "exp" => Unary::Exp,
+        "sqrt" => Unary::Sqrt,
+        "abs" => Unary::Abs,
+        "sign" => Unary::Sign,
+        "not" => Unary::Not,
+        "is_null" => Unary::IsNull,
+        _ => return None,
+    })
+}
+
+fn binary(name: &str) -> Option<Binary> {
+    Some(match name {
+        "add" => Binary::Add,
+        "sub" => Binary::Sub,
+        "mul" => Binary::Mul,
+        "div" => Binary::Div,
+        "min" => Binary::Min,
+        "max" => Binary::Max,
+        "gt" => Binary::Gt,
+        "ge" => Binary::Ge,
+        "lt" => Binary::Lt,
+        "le" => Binary::Le,
+        "eq" => Binary::Eq,
+        "ne" => Binary::Ne,
+        "and" => Binary::And,
+        "or" => Binary::Or,
+        "coalesce" => Binary::Coalesce,
+        _ => return None,
+    })
+}
+
+fn stat(name: &str, ints: &[i64], floats: &[f64]) -> Option<Stat> {
+    let member = |at: usize| ints.get(at).and_then(|x| u32::try_from(*x).ok());
+    Some(match name {
+        "mean" => Stat::Mean,
+        "sum" => Stat::Sum,
+        "var" => Stat::Var,
+        "std" => Stat::Std,
+        "zscore" => Stat::ZScore,
+        "skew" => Stat::Skew,
+        "min" => Stat::Min,
+        "max" => Stat::Max,
+        "quantile" => Stat::Quantile(*floats.first()?),
+        "cov" => Stat::Cov,
+        "corr" => Stat::Corr,
+        "beta" => Stat::Beta,
+        "alpha" => Stat::Alpha,
+        "residual" => Stat::Residual,
+        "open" => Stat::Open,
+        "high" => Stat::High,
+        "low" => Stat::Low,
+        "close" => Stat::Close,
+        "volume" => Stat::Volume,
+        "vwap" => Stat::Vwap,
+        "count" => Stat::Count,
+        "session" => Stat::Session,
+        "since_open" => Stat::SinceOpen,
+        "to_close" => Stat::ToClose,
+        "is_open" => Stat::IsOpen,
+        "time_of_day" => Stat::TimeOfDay,
+        "weekday" => Stat::Weekday,
+        "rank" => Stat::Rank(member(0)?),
+        "cross_zscore" => Stat::CrossZScore(member(0)?),
+        "demean" => Stat::Demean(member(0)?),
+        "top" => Stat::Top { member: member(0)?, k: member(1)? },
+        _ => return None,
+    })
+}
+
+fn field(name: &str, level: u8) -> Option<Field> {
     Some(match name {
         "bid" => Field::Bid,
         "ask" => Field::Ask,
         "mid" => Field::Mid,
+        "microprice" => Field::Microprice,
+        "imbalance" => Field::Imbalance,
         "bid_size" => Field::BidSize,
         "ask_size" => Field::AskSize,
+        "bid_at" => Field::BidAt(level),
+        "ask_at" => Field::AskAt(level),
+        "bid_size_at" => Field::BidSizeAt(level),
+        "ask_size_at" => Field::AskSizeAt(level),
+        "bid_depth" => Field::BidDepth(level),
+        "ask_depth" => Field::AskDepth(level),
         "last" => Field::Last,
         "last_size" => Field::LastSize,
+        "flow" => Field::Flow,
         "open" => Field::Open,
         "high" => Field::High,
         "low" => Field::Low,

@@ -15,6 +15,8 @@ pub enum Schema {
     Trades,
     /// kind order new_order side price size
     Orders,
+    /// value (the bits of a float); the number of the series stands in the column instrument
+    Series,
 }
 
 impl Schema {
@@ -24,15 +26,21 @@ impl Schema {
             Self::Bars => &["open", "high", "low", "close", "volume", "span"],
             Self::Quotes => &["bid", "ask", "bid_size", "ask_size"],
             Self::Trades => &["price", "size", "aggressor"],
+            Self::Series => &["value"],
             Self::Orders => &["kind", "order", "new_order", "side", "price", "size"],
         }
     }
 
     /// By its name.
     pub fn named(name: &str) -> Option<Self> {
-        [("bars", Self::Bars), ("quotes", Self::Quotes), ("trades", Self::Trades), ("orders", Self::Orders)]
-            .into_iter()
-            .find_map(|(known, schema)| (known == name).then_some(schema))
+        Some(match name {
+            "bars" => Self::Bars,
+            "quotes" => Self::Quotes,
+            "trades" => Self::Trades,
+            "orders" => Self::Orders,
+            "series" => Self::Series,
+            _ => return None,
+        })
     }
 }
 
@@ -106,6 +114,7 @@ impl Columns {
                 bid_quantity: Quantity(value(2)),
                 ask_quantity: Quantity(value(3)),
             },
+            Schema::Series => Update::Value(f64::from_bits(value(0) as u64)),
             Schema::Trades => {
                 self.next_trade += 1;
                 Update::Trade {

@@ -6,6 +6,7 @@ Each returns a `ColumnSource`: `.symbols`, `.rows`, `.schema` and `.batches(ids)
 time order. Importing this package imports NumPy and Polars.
 """
 
+from helios.data.external import ExternalSource, external
 from helios.data.frames import bars, quotes, trades
 from helios.data.itch import ItchSource, itch
 from helios.data.lobster import lobster, lobster_check, orderbook
@@ -14,9 +15,11 @@ from helios.data.source import Batch, ColumnSource, Skipped
 __all__ = [
     "Batch",
     "ColumnSource",
+    "ExternalSource",
     "ItchSource",
     "Skipped",
     "bars",
+    "external",
     "itch",
     "lobster",
     "lobster_check",

@@ -9,6 +9,7 @@ the Unix epoch, UTC, never going back over the whole stream; equal times keep th
 | bars   | `open` `high` `low` `close` (1e-9), `volume` (1e-8), `span` (ns); `ts` is the END of the bar |
 | quotes | `bid` `ask` (1e-9; `UNDEFINED_PRICE` on an empty side), `bid_size` `ask_size` (1e-8) |
 | trades | `price` (1e-9), `size` (1e-8), `aggressor` (0 none, 1 buy, 2 sell) |
+| series | `value` (the bits of a float64, NaN for null); `instrument` is the number of the series |
 | orders | `kind` `order` `new_order` `side` (0 buy, 1 sell, -1 none) `price` (1e-9) `size` (1e-8) |
 
 Kinds of order events: 0 add, 1 execute, 2 reduce, 3 delete, 4 replace, 5 trade against a hidden order (`side` is the
@@ -27,7 +28,7 @@ import numpy.typing as npt
 from helios.errors import ArgumentError
 
 Batch = dict[str, npt.NDArray[Any]]
-Schema = Literal["bars", "quotes", "trades", "orders"]
+Schema = Literal["bars", "quotes", "trades", "orders", "series"]
 
 UNDEFINED_PRICE = 2**63 - 1
 BATCH_ROWS = 262_144

@@ -22,6 +22,7 @@ from helios.data.source import ColumnSource
 from helios.duration import nanoseconds
 from helios.errors import ArgumentError, RunError
 from helios.execution import Execution, Venue
+from helios.research.feeds import Source, core_source, describe, refuse_unfed, refuse_unknown, series_of
 from helios.risk import Limits
 from helios.scales import CASH_SCALE, PRICE_SCALE, QUANTITY_SCALE
 from helios.signals import Record, Strategy, Target, compile_graph
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 #: Market events between two looks at the progress bar.
 SLICE = 262_144
 
-Source = ItchSource | ColumnSource
 Wish = Target | Record | Strategy
 
 
@@ -162,20 +162,22 @@ class Plan:
         known = {symbol for source in sources for symbol in source.symbols}
         symbols = _universe(outputs, callbacks, known)
         ids = {symbol: number for number, symbol in enumerate(symbols)}
-        _refuse_unknown(outputs, ids, known)
-        _refuse_unfed(outputs, sources)
-        graph = compile_graph(outputs, ids)
+        refuse_unknown([*symbols_of(outputs), *ids], known)
+        refuse_unfed(sources_of(outputs), sources)
+        series, groups = series_of(sources)
+        graph = compile_graph(outputs, ids, series)
         names = list(graph.strategies)
         for strategy in callbacks:
             if strategy.name in names:
                 raise ArgumentError(f"two strategies are named {strategy.name!r}: names tell their results apart")
             names.append(strategy.name)
-        bars_only = all(source.schema == "bars" for source in sources)
+        bars_only = all(source.schema in ("bars", "series") for source in sources)
         style = backtest.execution.style
         style = ("market" if bars_only else "touch") if style == "auto" else style
         engine = {
             "instruments": _instruments(backtest, symbols),
             "nodes": graph.nodes,
+            "series": groups,
             "limits": backtest.limits.rows(),
             "cash": _scaled(backtest.cash, CASH_SCALE, "cash"),
             "style": (style, backtest.execution.ticks),
@@ -216,7 +218,8 @@ class Plan:
                 measure=self.backtest.latency,
             )
             ids = {symbol: number for number, symbol in enumerate(self.symbols)}
-            session.sources([_source(source, ids) for source in self.sources])
+            series, _ = series_of(self.sources)
+            session.sources([core_source(source, ids, series) for source in self.sources])
             first = len(self.strategies) - len(self.callbacks)
             for number, strategy in enumerate(self.callbacks, start=first):
                 strategy.connect(session.strategy(number, strategy.methods()), ids)
@@ -271,7 +274,7 @@ class Plan:
         """The run's settings for people: no graph, no lists of hundreds of pairs."""
         b = self.backtest
         return {
-            "data": [_describe(source) for source in self.sources],
+            "data": [describe(source) for source in self.sources],
             "instruments": len(self.symbols),
             "strategies": len(self.strategies),
             "graph nodes": len(self.engine["nodes"]),
@@ -313,6 +316,7 @@ def engine_of(config: bytes) -> dict[str, Any]:
             **engine,
             "instruments": [tuple(row) for row in engine["instruments"]],
             "nodes": [tuple(node) for node in engine["nodes"]],
+            "series": engine.get("series", []),
             "limits": [tuple(row) for row in engine["limits"]],
             "style": tuple(engine["style"]),
         }
@@ -344,20 +348,6 @@ def _advance(session: Any, progress: bool, name: str) -> tuple[int, int, int, in
             bar.update(task, completed=state[4], events=state[0])
             if state[-1]:
                 return state
-
-
-def _source(source: Source, ids: Mapping[str, int]) -> tuple[Any, ...]:
-    if isinstance(source, ItchSource):
-        return (source.path, source.midnight_ns)
-    return (_describe(source), source.schema, source.rows, source.batches(ids))
-
-
-def _describe(source: Source) -> str:
-    return (
-        f"{source.path} of {source.date}"
-        if isinstance(source, ItchSource)
-        else f"{source.schema} ({len(source.symbols)} symbols)"
-    )
 
 
 def _skipped(sources: Iterable[Source]) -> Iterator[str]:
@@ -420,39 +410,6 @@ def _universe(outputs: list[Target | Record], callbacks: list[Strategy], known: 
     if not symbols:
         raise ArgumentError("the run has no instruments: neither the data nor the strategy names one")
     return sorted(symbols)
-
-
-def _refuse_unknown(outputs: list[Target | Record], ids: Mapping[str, int], known: set[str]) -> None:
-    """A symbol that an expression or a strategy reads but no source has would stay silent for ever."""
-    import difflib
-
-    for symbol in dict.fromkeys([*symbols_of(outputs), *ids]):
-        if symbol not in known:
-            near = difflib.get_close_matches(symbol, sorted(known), n=3, cutoff=0.5)
-            hint = f"; near ones: {', '.join(near)}" if near else ""
-            raise ArgumentError(f"no data source has the symbol {symbol!r}{hint}")
-
-
-#: What a source of a schema gives values to.
-_FEEDS = {
-    "quotes": ("mid", "bid", "ask", "bid_size", "ask_size"),
-    "trades": ("last", "last_size"),
-    "bars": ("close", "open", "high", "low", "volume"),
-}
-_FEEDS["orders"] = _FEEDS["quotes"] + _FEEDS["trades"]
-
-
-def _refuse_unfed(outputs: list[Target | Record], sources: list[Source]) -> None:
-    """mid("KO") where there are only bars of KO would stay null for ever, and the strategy silent."""
-    fed: dict[str, set[str]] = {}
-    for source in sources:
-        for symbol in source.symbols:
-            fed.setdefault(symbol, set()).update(_FEEDS[source.schema])
-    for expr in sources_of(outputs):
-        there = fed[str(expr.symbol)]
-        if expr.op.removeprefix("source:") not in there:
-            names = ", ".join(dict.fromkeys(name for feed in _FEEDS.values() for name in feed if name in there))
-            raise ArgumentError(f"{expr!r} would never have a value: the sources of {expr.symbol!r} give {names}")
 
 
 def _scaled(value: float, scale: int, what: str) -> int:

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from helios.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
-    from helios.research.backtest import Source
+    from helios.research.feeds import Source
 
 Array = NDArray[np.float64]
 

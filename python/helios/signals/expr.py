@@ -1,23 +1,38 @@
 """Expressions: what a researcher writes. Building one computes nothing; the core evaluates it event by event.
 
 Every value is a float64 or null. Null in gives null out; windows are null until they are full, and what is out of a
-function's domain (log of zero, division by zero) is null. Absent: wall-clock time, and anything that looks ahead.
+function's domain (log of zero, division by zero) is null. Truth is 1 and 0. Absent: wall-clock time, and anything that
+looks ahead.
+
+Units are checked as an expression is written: prices, shares and seconds are not added to or compared with one another.
+A written number goes with anything. `unitless()` takes an expression out of that.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Literal
+from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from helios.duration import nanoseconds
 from helios.errors import ArgumentError
+from helios.signals.units import HALF, NUMBER, PRICE, SECONDS, SHARES, Unit
+
+if TYPE_CHECKING:
+    from helios.signals.time import Session
 
 Number = float | int
+Span = int | str | timedelta
 
 #: Letters that are kept of an expression's text: it doubles with every `x + x`.
 _TEXT_MAX = 200
+#: Samples that a window or a lag holds at most (core/signals).
+SAMPLES_MAX = 1 << 20
+#: The instrument of an expression that is made of several.
+MIXED = "*"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -26,20 +41,47 @@ class Expr:
 
     op: str
     inputs: tuple[Expr, ...] = ()
+    #: The instrument that a source reads.
     symbol: str | None = None
     ints: tuple[int, ...] = ()
     floats: tuple[float, ...] = ()
     text: str = ""
+    #: None goes with any unit.
+    unit: Unit | None = None
+    #: Name of the series from outside the market that a source reads.
+    series: str | None = None
+    #: The one instrument that all of this is about; None for none, MIXED for several.
+    instrument: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.text) > _TEXT_MAX:
             object.__setattr__(self, "text", self.text[: _TEXT_MAX - 1] + "…")
+        if self.instrument is None:
+            about = {x.instrument for x in self.inputs} - {None} | ({self.symbol} - {None})
+            object.__setattr__(self, "instrument", MIXED if len(about) > 1 else next(iter(about), None))
 
     def __repr__(self) -> str:
         return self.text
 
     def __bool__(self) -> bool:
-        raise ArgumentError(f"{self!r} is an expression, it has no truth value while it is being built")
+        raise ArgumentError(
+            f"{self!r} is an expression, it has no truth value while it is being built: write & | ~ for and, or, not"
+        )
+
+    def _repr_svg_(self) -> str:
+        from helios.signals.explain import svg
+
+        return svg({"": self})
+
+    def explain(self) -> str:
+        """Every node once, in the order of evaluation: what it is made of, what makes it fire, when it is null."""
+        from helios.signals.explain import explain
+
+        return explain({"": self})
+
+    def unitless(self) -> Expr:
+        """The same, but its unit and instrument are no longer compared with those of others."""
+        return replace(self, unit=None, instrument=MIXED)
 
     # Arithmetic -------------------------------------------------------------------------------------------------
 
@@ -68,105 +110,356 @@ class Expr:
         return _binary("div", "/", other, self)
 
     def __neg__(self) -> Expr:
-        return _unary("neg", self, f"-{self.text}")
+        return _unary("neg", self, self.unit, f"-{self.text}")
 
     def __abs__(self) -> Expr:
         return self.abs()
 
     def log(self) -> Expr:
-        """Natural logarithm; null at and below zero."""
-        return _unary("log", self)
+        """Natural logarithm; null at and below zero. A plain number, whatever the unit was."""
+        return _unary("log", self, NUMBER)
 
     def exp(self) -> Expr:
         """Exponential; null where it overflows."""
-        return _unary("exp", self)
+        if self.unit not in (None, NUMBER):
+            raise ArgumentError(f"{self!r}.exp(): a plain number has an exponential, {self.unit} has none")
+        return _unary("exp", self, NUMBER)
 
     def sqrt(self) -> Expr:
         """Square root; null below zero."""
-        return _unary("sqrt", self)
+        return _unary("sqrt", self, None if self.unit is None else self.unit.power(HALF))
 
     def abs(self) -> Expr:
         """Absolute value."""
-        return _unary("abs", self)
+        return _unary("abs", self, self.unit)
+
+    def sign(self) -> Expr:
+        """-1, 0 or 1."""
+        return _unary("sign", self, NUMBER)
+
+    def clip(self, low: Expr | Number | None = None, high: Expr | Number | None = None) -> Expr:
+        """Not below `low`, not above `high`."""
+        if low is None and high is None:
+            raise ArgumentError(f"{self!r}.clip(): give low, high or both")
+        numbers = isinstance(low, int | float) and isinstance(high, int | float)
+        if numbers and not low <= high:  # type: ignore[operator]
+            raise ArgumentError(f"{self!r}.clip({low}, {high}): low must not be above high")
+        clipped = self if low is None else maximum(self, low)
+        clipped = clipped if high is None else minimum(clipped, high)
+        return replace(clipped, text=f"{self.text}.clip({low!r}, {high!r})")
+
+    # Comparison and logic ---------------------------------------------------------------------------------------
+
+    def __gt__(self, other: Expr | Number) -> Expr:
+        return _binary("gt", ">", self, other)
+
+    def __ge__(self, other: Expr | Number) -> Expr:
+        return _binary("ge", ">=", self, other)
+
+    def __lt__(self, other: Expr | Number) -> Expr:
+        return _binary("lt", "<", self, other)
+
+    def __le__(self, other: Expr | Number) -> Expr:
+        return _binary("le", "<=", self, other)
+
+    def __eq__(self, other: object) -> Expr:  # type: ignore[override]
+        return _binary("eq", "==", self, other)
+
+    def __ne__(self, other: object) -> Expr:  # type: ignore[override]
+        return _binary("ne", "!=", self, other)
+
+    __hash__ = object.__hash__
+
+    def __and__(self, other: Expr | Number) -> Expr:
+        return _binary("and", "&", self, other)
+
+    def __rand__(self, other: Number) -> Expr:
+        return _binary("and", "&", other, self)
+
+    def __or__(self, other: Expr | Number) -> Expr:
+        return _binary("or", "|", self, other)
+
+    def __ror__(self, other: Number) -> Expr:
+        return _binary("or", "|", other, self)
+
+    def __invert__(self) -> Expr:
+        return _unary("not", self, NUMBER, f"~{self.text}")
+
+    def is_null(self) -> Expr:
+        """1 for a null, 0 for a number; the one function that is never null itself."""
+        return _unary("is_null", self, NUMBER)
+
+    def fill_null(self, value: Expr | Number) -> Expr:
+        """The value, or this one where it is null."""
+        filled = _binary("coalesce", "??", self, value)
+        return replace(filled, text=f"{self.text}.fill_null({value!r})")
+
+    def only(self, condition: Expr) -> Expr:
+        """The value where `condition` is true, null elsewhere."""
+        # A division by zero is null.
+        held = replace(_truth(condition), unit=NUMBER)
+        return replace(self / held, text=f"{self.text}.only({condition.text})")
+
+    # The past ---------------------------------------------------------------------------------------------------
+
+    def lag(self, past: Span = 1) -> Expr:
+        """The value so many samples ago (int), or what stood so long ago ("5s"). Nulls are no samples."""
+        if isinstance(past, int):
+            n = _count(past, f"{self!r}.lag", least=1)
+            return self._as("lag:samples", ints=(n,), text=f"{self.text}.lag({n})")
+        ns = nanoseconds(past, f"the lag of {self!r}")
+        return self._as("lag:time", ints=(ns,), text=f"{self.text}.lag({past!r})")
+
+    def diff(self, past: Span = 1) -> Expr:
+        """The value less what it was so many samples, or so long, ago."""
+        return replace(self - self.lag(past), text=f"{self.text}.diff({past!r})")
+
+    def pct_change(self, past: Span = 1) -> Expr:
+        """The change since so many samples, or so long, ago, as a fraction of what it was."""
+        return replace(self / self.lag(past) - 1, text=f"{self.text}.pct_change({past!r})")
+
+    def elapsed(self) -> Expr:
+        """Seconds since this fired the time before; null at the first."""
+        return self._as("elapsed", unit=SECONDS, text=f"{self.text}.elapsed()")
+
+    def when(self, trigger: Expr) -> Expr:
+        """The value as it stands whenever `trigger` fires, and only then."""
+        _is_expression(trigger, f"{self!r}.when")
+        return replace(
+            self, op="when", inputs=(self, trigger), symbol=None, series=None, ints=(), floats=(),
+            text=f"{self.text}.when({trigger.text})",
+        )  # fmt: skip
+
+    def changes(self) -> Expr:
+        """The value, firing only when it is another than before."""
+        return self._as("changes", text=f"{self.text}.changes()")
 
     # Windows ----------------------------------------------------------------------------------------------------
 
-    def rolling(self, window: int | str | timedelta) -> Rolling:
-        """The last `window` samples (int), or those within the last `window` of time ("10m", (now - window, now]).
+    def rolling(self, window: Span | Session, *, min_samples: int | None = None) -> Rolling:
+        """The last `window` samples (int), those of the last `window` of time ("10m", (now - window, now]), or those of
+        the present session.
 
-        A sample is taken whenever this expression is evaluated, that is on each event of its sources. Null until
-        the window is full: until there are `window` samples, or until the first sample is `window` old.
+        A sample is taken whenever this expression fires; nulls are none. Null until the window is full: until there are
+        `window` samples, or the first sample is `window` old; in a session from the first sample on. `min_samples`
+        makes it full from that many samples on instead.
         """
+        least = 0 if min_samples is None else _count(min_samples, f"min_samples of a window of {self!r}", least=1)
+        told = "" if min_samples is None else f", min_samples={min_samples}"
+        text = f"{self.text}.rolling({window!r}{told})"
         if isinstance(window, bool) or not isinstance(window, int | str | timedelta):
-            raise ArgumentError(
-                f"rolling window {window!r}: give a number of samples (100) or a length of time ('10m')"
-            )
+            number = getattr(window, "number", None)
+            if not isinstance(number, Expr):
+                raise ArgumentError(
+                    f"rolling window {window!r} of {self!r}: give a number of samples (100), a length of time ('10m'), "
+                    "or a session"
+                )
+            return Rolling(self, "all", (0, least), text=text, by=number)
         if isinstance(window, int):
-            if not 2 <= window <= 1 << 20:
-                raise ArgumentError(f"rolling window of {window} samples for {self!r}: it must be 2 to {1 << 20}")
-            return Rolling(Expr("window:count", (self,), ints=(window,), text=f"{self.text}.rolling({window})"))
-        ns = nanoseconds(window, f"the rolling window of {self!r}")
-        return Rolling(Expr("window:time", (self,), ints=(ns,), text=f"{self.text}.rolling({window!r})"))
+            n = _count(window, f"rolling window of {self!r}", least=1)
+            if least > n:
+                raise ArgumentError(f"{text}: there are never more than {n} samples in it")
+            return Rolling(self, "count", (n, least), text=text)
+        return Rolling(self, "time", (nanoseconds(window, f"the rolling window of {self!r}"), least), text=text)
 
-    def ewm(self, halflife: Number | str | timedelta) -> Ewm:
-        """Exponential weights that halve every `halflife` samples (number) or every `halflife` of time ("5m").
+    def expanding(self, *, min_samples: int = 1) -> Rolling:
+        """All samples since the beginning, at most a million: beyond that the oldest leave."""
+        least = _count(min_samples, f"min_samples of {self!r}.expanding", least=1)
+        return Rolling(self, "all", (0, least), text=f"{self.text}.expanding()")
 
-        Null until three half-lives of samples, or of time, have passed.
+    def ewm(
+        self,
+        halflife: Number | str | timedelta | None = None,
+        *,
+        span: Number | None = None,
+        alpha: Number | None = None,
+        min_samples: int | None = None,
+    ) -> Ewm:
+        """Exponential weights: give one of `halflife`, `span` and `alpha`.
+
+        They halve every `halflife` samples (number) or every `halflife` of time ("5m"); or the newest sample weighs
+        `alpha`, where `alpha = 2 / (span + 1)`. The first sample weighs all that is left of the past (what others call
+        adjust=False). Null until three half-lives of samples, or of time, have passed, or until `min_samples`.
         """
+        least = 0 if min_samples is None else _count(min_samples, f"min_samples of {self!r}.ewm", least=1)
+        if sum(given is not None for given in (halflife, span, alpha)) != 1:
+            raise ArgumentError(f"{self!r}.ewm: give one of halflife, span and alpha")
         if isinstance(halflife, str | timedelta):
             ns = nanoseconds(halflife, f"the half-life of {self!r}")
-            return Ewm(Expr("window:ewm_time", (self,), ints=(ns,), text=f"{self.text}.ewm({halflife!r})"))
-        if isinstance(halflife, bool) or not math.isfinite(halflife) or halflife <= 0:
-            raise ArgumentError(f"half-life {halflife!r} of {self!r}: it must be a positive number of samples")
-        return Ewm(Expr("window:ewm_count", (self,), floats=(float(halflife),), text=f"{self.text}.ewm({halflife})"))
+            return Ewm(self, "ewm_time", (ns, least), text=f"{self.text}.ewm({halflife!r})")
+        if halflife is not None:
+            given = _positive(halflife, f"half-life {halflife!r} of {self!r}: it must be a positive number of samples")
+            keep, text = 2.0 ** (-1.0 / given), f"{halflife}"
+        elif span is not None:
+            given = _positive(span, f"span {span!r} of {self!r}: it must be a number above 1")
+            keep, text = 1.0 - 2.0 / (given + 1.0), f"span={span}"
+        else:
+            given = _positive(alpha, f"alpha {alpha!r} of {self!r}: it must lie between 0 and 1")
+            keep, text = 1.0 - given, f"{alpha=}"
+        if not 0.0 < keep < 1.0:
+            raise ArgumentError(f"{self!r}.ewm({text}): of a sample's weight a part between 0 and 1 must be left")
+        if not least:
+            # What is a whole number of samples must not become one more by rounding.
+            least = max(1, math.ceil(3.0 * math.log(0.5) / math.log(keep) - 1e-9))
+        return Ewm(self, "ewm_count", (0, min(least, 2**32 - 1)), (keep,), text=f"{self.text}.ewm({text})")
 
-    def zscore(
-        self, window: int | str | timedelta | None = None, *, halflife: Number | str | timedelta | None = None
-    ) -> Expr:
+    def zscore(self, window: Span | Session | None = None, *, halflife: Number | str | timedelta | None = None) -> Expr:
         """(value - mean) / standard deviation, over a rolling window or with exponential weights: give one of them."""
         if (window is None) == (halflife is None):
             raise ArgumentError(f"zscore of {self!r} needs either a window or a halflife")
         if window is not None:
             return self.rolling(window).zscore()
-        assert halflife is not None
         return self.ewm(halflife).zscore()
+
+    # States -----------------------------------------------------------------------------------------------------
 
     def hysteresis(self, *, enter: float, exit: float) -> Expr:
         """-1, 0 or +1: becomes +1 at `enter` and stays until `exit`; -1 likewise below. Fires only when it changes."""
         if not (math.isfinite(enter) and math.isfinite(exit) and enter > exit >= 0):
             raise ArgumentError(f"hysteresis of {self!r}: enter={enter} exit={exit}, but enter > exit >= 0 is needed")
         text = f"{self.text}.hysteresis(enter={enter:g}, exit={exit:g})"
-        return Expr("hysteresis", (self,), floats=(float(enter), float(exit)), text=text)
+        return self._as("hysteresis", floats=(float(enter), float(exit)), unit=NUMBER, text=text)
+
+    def cooldown(self, span: str | timedelta) -> Expr:
+        """1 when this is true and the last 1 is at least `span` ago; else 0."""
+        ns = nanoseconds(span, f"the cooldown of {self!r}")
+        return _truth(self)._as("cooldown", ints=(ns,), unit=NUMBER, text=f"{self.text}.cooldown({span!r})")
+
+    def debounce(self, span: str | timedelta) -> Expr:
+        """1 when this has been true for `span` without interruption; else 0. Looked at whenever this fires."""
+        ns = nanoseconds(span, f"the debounce of {self!r}")
+        return _truth(self)._as("debounce", ints=(ns,), unit=NUMBER, text=f"{self.text}.debounce({span!r})")
+
+    def latch(self, reset: Expr) -> Expr:
+        """1 from when this is true until `reset` is, which wins when both are; 0 before. Fires only when it changes."""
+        _is_expression(reset, f"{self!r}.latch")
+        text = f"{self.text}.latch({reset.text})"
+        return Expr("latch", (_truth(self), _truth(reset)), text=text, unit=NUMBER)
+
+    def _as(
+        self,
+        op: str,
+        *,
+        ints: tuple[int, ...] = (),
+        floats: tuple[float, ...] = (),
+        unit: Unit | None = None,
+        text: str,
+    ) -> Expr:
+        """A node of this one input, in its unit if nothing else is said."""
+        return Expr(op, (self,), ints=ints, floats=floats, text=text, unit=self.unit if unit is None else unit)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Window:
     """Statistics over the recent past of an expression."""
 
-    expr: Expr = field()
+    expr: Expr
+    kind: str
+    ints: tuple[int, ...]
+    floats: tuple[float, ...] = ()
+    text: str = ""
+    #: A window that begins afresh whenever this changes.
+    by: Expr | None = None
 
-    def _moment(self, stat: str) -> Expr:
-        return Expr(f"moment:{stat}", (self.expr,), text=f"{self.expr.text}.{stat}()")
+    def __repr__(self) -> str:
+        return self.text
+
+    def _stat(self, stat: str, keeps: str, unit: Unit | None, floats: tuple[float, ...] = (), told: str = "") -> Expr:
+        inputs = (self.expr,) if self.by is None else (self.expr, self.by)
+        window = Expr(
+            f"window:{self.kind}:{keeps}", inputs, ints=self.ints, floats=self.floats, text=self.text,
+            instrument=self.expr.instrument,
+        )  # fmt: skip
+        text = f"{self.text}.{told or stat}" + ("" if told else "()")
+        return Expr(f"read:{stat}", (window,), floats=floats, text=text, unit=unit)
+
+    def _pair(self, stat: str, other: Expr, unit: Unit | None) -> Expr:
+        _is_expression(other, f"{self.text}.{stat}")
+        if self.by is not None:
+            raise ArgumentError(f"{self.text}.{stat}: two expressions have a window by count, by time or exponential")
+        pairs = Expr(
+            f"pairs:{self.kind}", (self.expr, other), ints=self.ints, floats=self.floats,
+            text=f"({self.text}, {other.text})",
+        )  # fmt: skip
+        return Expr(f"read:{stat}", (pairs,), text=f"{self.text}.{stat}({other.text})", unit=unit)
 
     def mean(self) -> Expr:
         """Mean."""
-        return self._moment("mean")
+        return self._stat("mean", "moments", self.expr.unit)
 
     def var(self) -> Expr:
         """Variance: n - 1 in the denominator when rolling, weighted population variance when exponential."""
-        return self._moment("var")
+        return self._stat("var", "moments", _power(self.expr.unit, 2))
 
     def std(self) -> Expr:
         """Square root of the variance."""
-        return self._moment("std")
+        return self._stat("std", "moments", self.expr.unit)
 
     def zscore(self) -> Expr:
         """(last sample - mean) / standard deviation; null while the deviation is zero."""
-        return self._moment("zscore")
+        return self._stat("zscore", "moments", NUMBER)
+
+    def cov(self, other: Expr) -> Expr:
+        """Covariance with another expression. Of two, a sample is taken when either fires and both are numbers."""
+        both = self.expr.unit is not None and other.unit is not None
+        return self._pair("cov", other, self.expr.unit * other.unit if both else None)  # type: ignore[operator]
+
+    def corr(self, other: Expr) -> Expr:
+        """Correlation with another expression; null while one of them does not vary."""
+        return self._pair("corr", other, NUMBER)
+
+    def beta(self, other: Expr) -> Expr:
+        """Slope of this expression on another by least squares: cov / var of the other."""
+        both = self.expr.unit is not None and other.unit is not None
+        return self._pair("beta", other, self.expr.unit / other.unit if both else None)  # type: ignore[operator]
+
+    def alpha(self, other: Expr) -> Expr:
+        """Intercept that belongs to `beta`."""
+        return self._pair("alpha", other, self.expr.unit)
+
+    def residual(self, other: Expr) -> Expr:
+        """Last sample less `alpha + beta * other`: the residual of a rolling ordinary least squares."""
+        return self._pair("residual", other, self.expr.unit)
 
 
 class Rolling(_Window):
-    """A plain window, by count or by time."""
+    """A plain window, by count, by time or by session."""
+
+    def sum(self) -> Expr:
+        """Sum."""
+        return self._stat("sum", "moments", self.expr.unit)
+
+    def min(self) -> Expr:
+        """Least sample."""
+        return self._stat("min", "extremes", self.expr.unit)
+
+    def max(self) -> Expr:
+        """Greatest sample."""
+        return self._stat("max", "extremes", self.expr.unit)
+
+    def quantile(self, q: float) -> Expr:
+        """The sample below which the part `q` lies, linear between samples."""
+        if isinstance(q, bool) or not isinstance(q, int | float) or not 0 <= q <= 1:
+            raise ArgumentError(f"{self.text}.quantile({q!r}): it must lie between 0 and 1")
+        return self._stat("quantile", "order", self.expr.unit, (float(q),), f"quantile({q!r})")
+
+    def median(self) -> Expr:
+        """Half of the samples lie below."""
+        return self._stat("quantile", "order", self.expr.unit, (0.5,), "median()")
+
+    def skew(self) -> Expr:
+        """Population skewness, m3 / m2^1.5."""
+        return self._stat("skew", "skew", NUMBER)
+
+    def half_life(self) -> Expr:
+        """Samples in which half of a deviation of an Ornstein-Uhlenbeck process fades: ln 2 / -ln(phi).
+
+        phi is the slope on the sample before. Null while it is not between 0 and 1: nothing reverts then.
+        """
+        phi = self.beta(self.expr.lag(1))
+        reverts = (phi > 0) & (phi < 1)
+        life = math.log(2) / -phi.only(reverts).log()
+        return replace(life, text=f"{self.text}.half_life()", unit=NUMBER)
 
 
 class Ewm(_Window):
@@ -182,9 +475,10 @@ def together(a: Expr, b: Expr) -> tuple[Expr, Expr]:
     for expr in (a, b):
         if not isinstance(expr, Expr) or not expr.op.startswith("source:"):
             raise ArgumentError(f"together takes sources like close('KO'), not {expr!r}")
+    text = f"together({a.text}, {b.text})"
     return (
-        Expr("together", (a, b), text=f"together({a.text}, {b.text})[0]"),
-        Expr("together", (b, a), text=f"together({a.text}, {b.text})[1]"),
+        Expr("together", (a, b), text=f"{text}[0]", unit=a.unit, instrument=a.instrument),
+        Expr("together", (b, a), text=f"{text}[1]", unit=b.unit, instrument=b.instrument),
     )
 
 
@@ -195,182 +489,102 @@ def constant(value: Number) -> Expr:
     return Expr("constant", floats=(float(value),), text=f"{value:g}")
 
 
-def _wrap(value: Expr | Number) -> Expr:
-    return value if isinstance(value, Expr) else constant(value)
+def where(condition: Expr, x: Expr | Number, y: Expr | Number) -> Expr:
+    """`x` where the condition is true, `y` where it is not, null where it is null."""
+    a, b = _wrap(x, "where"), _wrap(y, "where")
+    text = f"where({_truth(condition).text}, {a.text}, {b.text})"
+    return Expr("where", (condition, a, b), text=text, unit=_same(a, b, text))
 
 
-def _binary(op: str, sign: str, x: Expr | Number, y: Expr | Number) -> Expr:
-    if not isinstance(x, Expr | int | float) or not isinstance(y, Expr | int | float):
-        return NotImplemented
-    a, b = _wrap(x), _wrap(y)
-    return Expr(f"binary:{op}", (a, b), text=f"({a.text} {sign} {b.text})")
+def minimum(x: Expr | Number, y: Expr | Number) -> Expr:
+    """The smaller of two."""
+    made = _binary("min", "min", x, y)
+    return replace(made, text=f"minimum({made.inputs[0].text}, {made.inputs[1].text})")
 
 
-def _unary(op: str, x: Expr, text: str | None = None) -> Expr:
-    return Expr(f"unary:{op}", (x,), text=text or f"{x.text}.{op}()")
+def maximum(x: Expr | Number, y: Expr | Number) -> Expr:
+    """The larger of two."""
+    made = _binary("max", "max", x, y)
+    return replace(made, text=f"maximum({made.inputs[0].text}, {made.inputs[1].text})")
 
 
-def _source(name: str, symbol: str) -> Expr:
-    if not isinstance(symbol, str) or not symbol.strip() or symbol != symbol.strip():
-        raise ArgumentError(f"{name}({symbol!r}): a symbol is a text without spaces around it, like 'KO'")
-    return Expr(f"source:{name}", symbol=symbol, text=f"{name}({symbol!r})")
+# --- Building ------------------------------------------------------------------------------------------------------
 
 
-def mid(symbol: str) -> Expr:
-    """Half way between best bid and best ask; fires on every quote and every change of a best level."""
-    return _source("mid", symbol)
+def _wrap(value: object, where_: str) -> Expr:
+    if isinstance(value, Expr):
+        return value
+    if not isinstance(value, int | float):
+        raise ArgumentError(f"{where_}: {value!r} is neither an expression nor a number")
+    return constant(value)
 
 
-def bid(symbol: str) -> Expr:
-    """Best bid price."""
-    return _source("bid", symbol)
+def _unary(op: str, x: Expr, unit: Unit | None, text: str | None = None) -> Expr:
+    return Expr(f"unary:{op}", (x,), text=text or f"{x.text}.{op}()", unit=unit)
 
 
-def ask(symbol: str) -> Expr:
-    """Best ask price."""
-    return _source("ask", symbol)
+def _unit_of(op: str, a: Expr, b: Expr, text: str) -> Unit | None:
+    if op in ("and", "or"):
+        return NUMBER
+    if op in ("mul", "div"):
+        return _product(a, b, text, Unit.__mul__ if op == "mul" else Unit.__truediv__)
+    unit = _same(a, b, text)
+    return NUMBER if op in ("gt", "ge", "lt", "le", "eq", "ne") else unit
 
 
-def bid_size(symbol: str) -> Expr:
-    """Shares at the best bid."""
-    return _source("bid_size", symbol)
+def _binary(op: str, sign: str, x: object, y: object) -> Expr:
+    for value in (x, y):
+        if not isinstance(value, Expr | int | float):
+            return NotImplemented  # type: ignore[no-any-return]
+    shown = [value.text if isinstance(value, Expr) else repr(value) for value in (x, y)]
+    text = f"({shown[0]} {sign} {shown[1]})"
+    a, b = _wrap(x, text), _wrap(y, text)
+    return Expr(f"binary:{op}", (a, b), text=text, unit=_unit_of(op, a, b, text))
 
 
-def ask_size(symbol: str) -> Expr:
-    """Shares at the best ask."""
-    return _source("ask_size", symbol)
+def _same(a: Expr, b: Expr, text: str) -> Unit | None:
+    if a.unit is not None and b.unit is not None and a.unit != b.unit:
+        raise ArgumentError(
+            f"{text} mixes units: {a!r} is in {a.unit}, {b!r} in {b.unit}; .unitless() says that it is meant so"
+        )
+    return b.unit if a.unit is None else a.unit
 
 
-def last(symbol: str) -> Expr:
-    """Price of the last trade; fires on every trade."""
-    return _source("last", symbol)
+def _product(a: Expr, b: Expr, text: str, combine: Callable[[Unit, Unit], Unit]) -> Unit | None:
+    one, other = (NUMBER if x.op == "constant" else x.unit for x in (a, b))
+    if one is None or other is None:
+        return None
+    money = {one, other} == {PRICE, SHARES}
+    if money and MIXED not in (a.instrument, b.instrument) and a.instrument != b.instrument:
+        raise ArgumentError(
+            f"{text} mixes instruments: a price of {a.instrument or b.instrument} and shares of "
+            f"{b.instrument or a.instrument}; .unitless() says that it is meant so"
+        )
+    return combine(one, other)
 
 
-def last_size(symbol: str) -> Expr:
-    """Shares of the last trade."""
-    return _source("last_size", symbol)
+def _power(unit: Unit | None, power: int) -> Unit | None:
+    return None if unit is None else unit.power(Fraction(power))
 
 
-def open_(symbol: str) -> Expr:
-    """First price of the bar that just ended; fires on every bar."""
-    return _source("open", symbol)
+def _truth(condition: object) -> Expr:
+    if not isinstance(condition, Expr):
+        raise ArgumentError(f"{condition!r} is no condition: mid('KO') > 60 is one")
+    return condition
 
 
-def high(symbol: str) -> Expr:
-    """Highest price of the bar that just ended."""
-    return _source("high", symbol)
-
-
-def low(symbol: str) -> Expr:
-    """Lowest price of the bar that just ended."""
-    return _source("low", symbol)
-
-
-def close(symbol: str) -> Expr:
-    """Last price of the bar that just ended."""
-    return _source("close", symbol)
-
-
-def volume(symbol: str) -> Expr:
-    """Shares traded in the bar that just ended."""
-    return _source("volume", symbol)
-
-
-@dataclass(frozen=True)
-class Target:
-    """A wish: hold `value * quantity` shares, or `value * notional` of money at the mark when the value changes."""
-
-    symbol: str
-    value: Expr
-    strategy: str
-    quantity: float | None = None
-    notional: float | None = None
-
-
-@dataclass(frozen=True)
-class Record:
-    """A signal to be kept in the results: each new `value`, with `input` (what it came from) beside it."""
-
-    name: str
-    value: Expr
-    input: Expr
-
-
-def target(
-    symbol: str,
-    value: Expr,
-    *,
-    quantity: Number | None = None,
-    notional: Number | None = None,
-    strategy: str = "main",
-) -> Target:
-    """Wishes the position `value * quantity` shares, or `value * notional` of money, whenever `value` fires.
-
-    Rounded towards zero to the instrument's lot. `strategy` names whose P&L it is; wishes of several strategies in one
-    instrument are netted into one order.
-    """
-    if (quantity is None) == (notional is None):
-        raise ArgumentError(f"target({symbol!r}): give either quantity (shares) or notional (money)")
-    unit = quantity if quantity is not None else notional
-    assert unit is not None
-    if isinstance(unit, bool) or not math.isfinite(unit) or unit <= 0:
-        raise ArgumentError(f"target({symbol!r}): quantity or notional is {unit!r}, but must be positive")
+def _is_expression(value: object, where_: str) -> None:
     if not isinstance(value, Expr):
-        raise ArgumentError(f"target({symbol!r}): the value must be an expression, like a hysteresis, not {value!r}")
-    _source("target", symbol)
-    return Target(
-        symbol,
-        value,
-        strategy,
-        None if quantity is None else float(quantity),
-        None if notional is None else float(notional),
-    )
+        raise ArgumentError(f"{where_}: {value!r} is no expression; mid('KO') is one")
 
 
-def record(name: str, value: Expr, input: Expr | None = None) -> Record:
-    """Keeps each new `value` in the results under `name`, with `input` beside it."""
-    if not isinstance(name, str) or not name:
-        raise ArgumentError(f"record({name!r}): a signal is recorded under a name, a text")
-    for given in (value, value if input is None else input):
-        if not isinstance(given, Expr):
-            raise ArgumentError(f"record({name!r}): {given!r} is no expression; mid('KO') is one")
-    return Record(name, value, value if input is None else input)
+def _count(value: object, what: str, *, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= SAMPLES_MAX:
+        raise ArgumentError(f"{what}: {value!r} samples, but it must be {least} to {SAMPLES_MAX}")
+    return value
 
 
-def pair(
-    a: str,
-    b: str,
-    *,
-    beta: float = 1.0,
-    window: int | str | timedelta | None = None,
-    halflife: Number | str | timedelta | None = None,
-    enter: float = 2.0,
-    exit: float = 0.5,
-    notional: float = 10_000.0,
-    price: Literal["mid", "last", "close"] = "mid",
-    name: str | None = None,
-) -> list[Target | Record]:
-    """Mean reversion of the spread log(a) - beta log(b): sell it when its z-score is at `enter`, leave it at `exit`.
-
-    `notional` of money is held in `a`, `notional * |beta|` in `b`. Source: Gatev, Goetzmann, Rouwenhorst (2006) for the
-    rule, with a z-score over a running window instead of a formation period. Returns two targets and a record.
-    """
-    source = {"mid": mid, "last": last, "close": close}.get(price)
-    if source is None:
-        raise ArgumentError(f"pair({a!r}, {b!r}): price is {price!r}, but must be 'mid', 'last' or 'close'")
-    if a == b:
-        raise ArgumentError(f"a pair needs two instruments, got {a!r} twice")
-    if not math.isfinite(beta) or beta == 0:
-        raise ArgumentError(f"pair({a!r}, {b!r}): beta is {beta!r}, but must be a finite number and not zero")
-    x, y = source(a), source(b)
-    if price == "close":
-        x, y = together(x, y)
-    hedge = y.log() if beta == 1 else beta * y.log()
-    z = (x.log() - hedge).zscore(window, halflife=halflife)
-    side = z.hysteresis(enter=enter, exit=exit)
-    who = name or f"{a}/{b}"
-    return [
-        target(a, -side, notional=notional, strategy=who),
-        target(b, side if beta > 0 else -side, notional=notional * abs(beta), strategy=who),
-        record(who, side, z),
-    ]
+def _positive(value: object, message: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        raise ArgumentError(message)
+    return float(value)

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from helios.errors import ArgumentError
 from helios.scales import CASH_SCALE, QUANTITY_SCALE
-from helios.signals.expr import Expr, Record, Target
+from helios.signals.expr import Expr
+from helios.signals.outputs import Record, Target
 
 #: Operation, inputs, integer parameters, float parameters: what the core takes.
 Node = tuple[str, list[int], list[int], list[float]]
 
 
 @dataclass
-class Graph:
-    """A compiled graph and the names behind its numbers."""
+class Compiled:
+    """The core's nodes and the names behind their numbers."""
 
     nodes: list[Node] = field(default_factory=list)
     strategies: list[str] = field(default_factory=list)
     signals: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
-        return f"Graph({len(self.nodes)} nodes, {len(self.strategies)} strategies, {len(self.signals)} signals)"
+        return f"Compiled({len(self.nodes)} nodes, {len(self.strategies)} strategies, {len(self.signals)} signals)"
 
 
 def symbols_of(outputs: Iterable[Target | Record]) -> list[str]:
@@ -32,68 +34,92 @@ def symbols_of(outputs: Iterable[Target | Record]) -> list[str]:
         if isinstance(output, Target):
             found.setdefault(output.symbol)
         for source in sources_of([output]):
-            found.setdefault(str(source.symbol))
+            if source.symbol is not None:
+                found.setdefault(source.symbol)
     return list(found)
 
 
 def sources_of(outputs: Iterable[Target | Record]) -> Iterator[Expr]:
-    """The sources that the outputs read: mid("KO") and its like."""
-    seen: set[int] = set()
+    """What the outputs read: mid("KO") and its like, and series from outside the market."""
     for output in outputs:
-        stack = [output.value] if isinstance(output, Target) else [output.value, output.input]
-        while stack:
-            expr = stack.pop()
-            if id(expr) in seen:
-                continue
-            seen.add(id(expr))
-            if expr.symbol is not None:
-                yield expr
-            stack.extend(expr.inputs)
+        yield from sources_in([output.value] if isinstance(output, Target) else [output.value, output.input])
 
 
-def compile_graph(outputs: Iterable[Target | Record], ids: Mapping[str, int]) -> Graph:
-    """Numbers the nodes, inputs before users; nodes that compute the same are shared.
-
-    `ids` are the run's instruments. Raises ArgumentError for a symbol that is not one of them, naming the expression.
-    """
-    graph = Graph()
-    numbers: dict[int, int] = {}  # id(expr) -> node
-    shared: dict[tuple[object, ...], int] = {}
-    strategies: dict[str, int] = {}
-    aimed: set[tuple[int, int]] = set()
-    keep: list[Expr] = []  # ids stay unique while the expressions live
-
-    def add(op: str, inputs: list[int], ints: list[int], floats: list[float]) -> int:
-        key = (op, tuple(inputs), tuple(ints), tuple(floats))
-        number = shared.get(key)
-        if number is None:
-            number = shared[key] = len(graph.nodes)
-            graph.nodes.append((op, inputs, ints, floats))
-        return number
-
-    def number_of(root: Expr) -> int:
+def walk(roots: Iterable[Expr]) -> Iterator[Expr]:
+    """Every expression that the roots are made of, each once, inputs before what is made of them."""
+    done: set[int] = set()
+    for root in roots:
         stack = [root]
         while stack:
             expr = stack[-1]
-            if id(expr) in numbers:
+            if id(expr) in done:
                 stack.pop()
                 continue
-            missing = [x for x in expr.inputs if id(x) not in numbers]
+            missing = [x for x in expr.inputs if id(x) not in done]
             if missing:
                 stack.extend(missing)
                 continue
-            ints = list(expr.ints)
-            if expr.symbol is not None:
-                ints.insert(0, _instrument(expr.symbol, expr.text, ids))
-            numbers[id(expr)] = add(expr.op, [numbers[id(x)] for x in expr.inputs], ints, list(expr.floats))
-            keep.append(expr)
+            done.add(id(expr))
             stack.pop()
-        return numbers[id(root)]
+            yield expr
 
+
+def sources_in(roots: Iterable[Expr]) -> Iterator[Expr]:
+    """The sources that expressions are made of, each object once."""
+    return (expr for expr in walk(roots) if expr.symbol is not None or expr.series is not None)
+
+
+class Numbering:
+    """Gives expressions their nodes; nodes that compute the same are shared."""
+
+    def __init__(self, ids: Mapping[str, int], series: Mapping[str, int]) -> None:
+        self.nodes: list[Node] = []
+        self._ids, self._series = ids, series
+        self._numbers: dict[int, int] = {}  # id(expr) -> node
+        self._shared: dict[tuple[object, ...], int] = {}
+        self._keep: list[Expr] = []  # ids stay unique while the expressions live
+
+    def number_of(self, root: Expr) -> int:
+        """The node of an expression."""
+        if id(root) not in self._numbers:
+            for expr in walk([root]):
+                if id(expr) not in self._numbers:
+                    self._numbers[id(expr)] = self._add(expr)
+                    self._keep.append(expr)
+        return self._numbers[id(root)]
+
+    def _add(self, expr: Expr) -> int:
+        ints = list(expr.ints)
+        if expr.symbol is not None:
+            ints.insert(0, instrument_of(expr.symbol, expr.text, self._ids))
+        if expr.series is not None:
+            ints.insert(0, _series_of(expr.series, expr.text, self._series))
+        inputs = [self._numbers[id(x)] for x in expr.inputs]
+        floats = list(expr.floats)
+        key = (expr.op, tuple(inputs), tuple(ints), tuple(floats))
+        number = self._shared.get(key)
+        if number is None:
+            number = self._shared[key] = len(self.nodes)
+            self.nodes.append((expr.op, inputs, ints, floats))
+        return number
+
+
+def compile_graph(
+    outputs: Iterable[Target | Record], ids: Mapping[str, int], series: Mapping[str, int] | None = None
+) -> Compiled:
+    """Numbers the nodes, inputs before users.
+
+    `ids` are the run's instruments, `series` its series from outside the market. Raises ArgumentError for a symbol or a
+    name that is not one of them, naming the expression.
+    """
+    numbering = Numbering(ids, series or {})
+    compiled = Compiled(numbering.nodes)
+    strategies: dict[str, int] = {}
+    aimed: set[tuple[int, int]] = set()
     for output in outputs:
         if isinstance(output, Target):
             strategy = strategies.setdefault(output.strategy, len(strategies))
-            instrument = _instrument(output.symbol, f"target({output.symbol!r}, {output.value!r})", ids)
+            instrument = instrument_of(output.symbol, f"target({output.symbol!r}, {output.value!r})", ids)
             if output.quantity is not None:
                 kind, unit = "target:quantity", round(output.quantity * QUANTITY_SCALE)
             else:
@@ -107,23 +133,32 @@ def compile_graph(outputs: Iterable[Target | Record], ids: Mapping[str, int]) ->
                     "name two strategies"
                 )
             aimed.add((strategy, instrument))
-            value = number_of(output.value)
-            graph.nodes.append((kind, [value], [strategy, instrument, unit], []))
+            value = numbering.number_of(output.value)
+            compiled.nodes.append((kind, [value], [strategy, instrument, unit], []))
         else:
-            if output.name in graph.signals:
+            if output.name in compiled.signals:
                 raise ArgumentError(f"two records are named {output.name!r}: names tell their values apart")
-            value, source = number_of(output.value), number_of(output.input)
-            graph.nodes.append(("record", [value, source], [len(graph.signals)], []))
-            graph.signals.append(output.name)
-    graph.strategies = list(strategies)
-    return graph
+            value, beside = numbering.number_of(output.value), numbering.number_of(output.input)
+            compiled.nodes.append(("record", [value, beside], [len(compiled.signals)], []))
+            compiled.signals.append(output.name)
+    compiled.strategies = list(strategies)
+    return compiled
 
 
-def _instrument(symbol: str, expression: str, ids: Mapping[str, int]) -> int:
+def instrument_of(symbol: str, expression: str, ids: Mapping[str, int]) -> int:
+    """The number of a symbol; ArgumentError names the expression and near symbols."""
     if symbol in ids:
         return ids[symbol]
-    import difflib
+    raise ArgumentError(f"{expression}: no data for {symbol!r} in this run{near(symbol, ids)}")
 
-    near = difflib.get_close_matches(symbol, ids, n=3, cutoff=0.5)
-    hint = f"; near ones: {', '.join(near)}" if near else ""
-    raise ArgumentError(f"{expression}: no data for {symbol!r} in this run{hint}")
+
+def _series_of(name: str, expression: str, series: Mapping[str, int]) -> int:
+    if name in series:
+        return series[name]
+    raise ArgumentError(f"{expression}: no data has a column {name!r} for it{near(name, series)}")
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """A hint at what may have been meant."""
+    found = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return f"; near ones: {', '.join(found)}" if found else ""

@@ -132,8 +132,8 @@ fn state(limits: Limits) -> State {
         source(0),
         source(1),
         Node::Binary { op: Binary::Sub, x, y },
-        Node::Window { x: spread, window: Window::Count(3) },
-        Node::Moment { window, stat: helios_signals::Stat::ZScore },
+        Node::window(spread, Window::Count(3)),
+        Node::Read { of: window, stat: helios_signals::Stat::ZScore },
         Node::Hysteresis { x: z, enter: 1.0, exit: 0.5 },
         aim(0, Sizing::Quantity(Quantity::whole(20))),
         aim(1, Sizing::Notional(Cash::whole(1_000))),
@@ -145,6 +145,7 @@ fn state(limits: Limits) -> State {
     let config = Config {
         instruments: vec![instrument("KO"), instrument("PEP")],
         nodes,
+        series: Vec::new(),
         limits,
         feeds: Feeds { without_price: Vec::new(), limit_prices: true },
         cash: Cash::whole(1_000_000),

@@ -139,8 +139,8 @@ impl Table {
             ["log", x] => Node::Unary { op: Unary::Log, x: self.name(x) },
             [x, "-", y] => Node::Binary { op: Binary::Sub, x: self.name(x), y: self.name(y) },
             [x, "*", y] => Node::Binary { op: Binary::Mul, x: self.name(x), y: self.name(y) },
-            ["window", x, n] => Node::Window { x: self.name(x), window: Window::Count(count(n) as u32) },
-            ["zscore", window] => Node::Moment { window: self.name(window), stat: Stat::ZScore },
+            ["window", x, n] => Node::window(self.name(x), Window::Count(count(n) as u32)),
+            ["zscore", window] => Node::Read { of: self.name(window), stat: Stat::ZScore },
             ["hysteresis", x, "enter", enter, "exit", exit] => {
                 Node::Hysteresis { x: self.name(x), enter: number(enter), exit: number(exit) }
             }
@@ -164,6 +164,7 @@ impl Table {
         let config = Config {
             instruments: self.symbols.iter().map(instrument).collect(),
             nodes: self.nodes.clone(),
+            series: Vec::new(),
             limits: self.limits,
             feeds: Feeds { without_price: Vec::new(), limit_prices: true },
             cash: self.cash,

@@ -191,6 +191,7 @@ pub fn example_events() -> Vec<Event> {
         intent(IntentKind::Order { id: OrderId(27), side, quantity: q, price: Price::UNDEFINED, time_in_force })
     }));
     events.extend(CONTROLS.map(Event::Control));
+    events.push(market(Update::Value(-0.625)));
     events
 }
 
@@ -281,6 +282,7 @@ fn update() -> impl Strategy<Value = Update> {
         }),
         select(&STATUSES[..]).prop_map(Update::Status),
         Just(Update::Clear),
+        (-1e300f64..1e300).prop_map(Update::Value),
     ]
 }
 

@@ -2,17 +2,20 @@
 
 use helios_data::Touched;
 use helios_signals::{Binary, Field, Node, NodeId, Sizing, Stat, Unary, Window};
-use helios_types::{Cash, InstrumentId, Price, Quantity, StrategyId, TradeKind, Update};
+use helios_types::{Cash, InstrumentId, Price, Quantity, Side, StrategyId, TradeKind, Update};
 use proptest::prelude::*;
 
 use crate::naive::History;
 use crate::{Bench, build, node, source};
 
 const INSTRUMENTS: u32 = 3;
-const FIELDS: [Field; 12] = [
+const FIELDS: [Field; 15] = [
     Field::Bid,
     Field::Ask,
     Field::Mid,
+    Field::Microprice,
+    Field::Imbalance,
+    Field::Flow,
     Field::BidSize,
     Field::AskSize,
     Field::Last,
@@ -24,31 +27,51 @@ const FIELDS: [Field; 12] = [
     Field::Volume,
 ];
 
+const UNARIES: [Unary; 8] =
+    [Unary::Neg, Unary::Log, Unary::Exp, Unary::Sqrt, Unary::Abs, Unary::Sign, Unary::Not, Unary::IsNull];
+const BINARIES: [Binary; 15] = [
+    Binary::Add,
+    Binary::Sub,
+    Binary::Mul,
+    Binary::Div,
+    Binary::Min,
+    Binary::Max,
+    Binary::Gt,
+    Binary::Ge,
+    Binary::Lt,
+    Binary::Le,
+    Binary::Eq,
+    Binary::Ne,
+    Binary::And,
+    Binary::Or,
+    Binary::Coalesce,
+];
+
 /// A node by dice: what it is made of are earlier nodes that have a value.
 fn dice_node(nodes: &[Node], (kind, a, b, c): (u8, u32, u32, u8)) -> Node {
     let earlier = |dice: u32| NodeId(dice % nodes.len() as u32);
-    match kind % 13 {
+    match kind % 15 {
         _ if nodes.len() < 3 => {
             Node::Source { instrument: InstrumentId(a % INSTRUMENTS), field: FIELDS[b as usize % FIELDS.len()] }
         }
         0 | 1 => Node::Source { instrument: InstrumentId(a % INSTRUMENTS), field: FIELDS[b as usize % FIELDS.len()] },
         2 => Node::Constant(f64::from(c) - 7.0),
         3 | 4 => {
-            let op = [Unary::Neg, Unary::Log, Unary::Exp, Unary::Sqrt, Unary::Abs][usize::from(c) % 5];
+            let op = UNARIES[usize::from(c) % UNARIES.len()];
             Node::Unary { op, x: earlier(a) }
         }
         5..=7 => {
-            let op = [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div][usize::from(c) % 4];
+            let op = BINARIES[usize::from(c) % BINARIES.len()];
             Node::Binary { op, x: earlier(a), y: earlier(b) }
         }
         8 => {
-            let window = [Window::Count(3), Window::Time(9), Window::EwmCount(2.0), Window::EwmTime(4)];
-            Node::Window { x: earlier(a), window: window[usize::from(c) % 4] }
+            let window = [Window::Count(3), Window::Time(9), Window::EwmCount(0.7), Window::EwmTime(4)];
+            Node::window(earlier(a), window[usize::from(c) % 4])
         }
         9 | 10 => match nodes.iter().rposition(|node| matches!(node, Node::Window { .. })) {
             Some(at) => {
                 let stat = [Stat::Mean, Stat::Var, Stat::Std, Stat::ZScore][usize::from(c) % 4];
-                Node::Moment { window: node(at), stat }
+                Node::Read { of: node(at), stat }
             }
             None => Node::Constant(2.0),
         },
@@ -57,6 +80,8 @@ fn dice_node(nodes: &[Node], (kind, a, b, c): (u8, u32, u32, u8)) -> Node {
             let source = |dice: u32| node(sources[dice as usize % sources.len()]);
             Node::Together { x: source(a), y: source(b) }
         }
+        12 => Node::Where { condition: earlier(a), x: earlier(b), y: earlier(u32::from(c)) },
+        13 => Node::When { x: earlier(a), trigger: earlier(b) },
         _ => Node::Hysteresis { x: earlier(a), enter: 2.0, exit: 1.0 },
     }
 }
@@ -68,14 +93,14 @@ fn any_graph() -> impl Strategy<Value = (Vec<Node>, usize)> {
         for dice in dice {
             let node = dice_node(&nodes, dice);
             // What no event can reach is refused when a graph is built; constants are tried alone.
-            if build([&nodes[..], &[node]].concat(), INSTRUMENTS as usize).is_ok() {
+            if build([&nodes[..], &[node.clone()]].concat(), INSTRUMENTS as usize).is_ok() {
                 nodes.push(node);
             }
         }
         let valued = nodes.len();
         for at in 0..valued {
             let record = Node::Record { x: node(at), signal: at as u32, input: node(0) };
-            if build([&nodes[..], &[record]].concat(), INSTRUMENTS as usize).is_ok() {
+            if build([&nodes[..], &[record.clone()]].concat(), INSTRUMENTS as usize).is_ok() {
                 nodes.push(record);
             }
         }
@@ -91,10 +116,11 @@ fn any_event() -> impl Strategy<Value = (u64, u32, Update)> {
             0 => Update::Quote { bid: Price::UNDEFINED, bid_quantity: Quantity::ZERO, ask, ask_quantity },
             _ => Update::Quote { bid, bid_quantity, ask, ask_quantity },
         });
-    let trade = (price(), size()).prop_map(|(price, quantity)| Update::Trade {
+    let side = prop_oneof![Just(None), Just(Some(Side::Buy)), Just(Some(Side::Sell))];
+    let trade = (price(), size(), side).prop_map(|(price, quantity, aggressor)| Update::Trade {
         price,
         quantity,
-        aggressor: None,
+        aggressor,
         kind: TradeKind::Regular,
         trade: 0,
     });
@@ -112,8 +138,14 @@ fn any_event() -> impl Strategy<Value = (u64, u32, Update)> {
 /// Which kinds of market event a field hears.
 fn hears(field: Field) -> Touched {
     match field {
-        Field::Bid | Field::Ask | Field::Mid | Field::BidSize | Field::AskSize => Touched::TOP,
-        Field::Last | Field::LastSize => Touched::TRADE,
+        Field::Bid
+        | Field::Ask
+        | Field::Mid
+        | Field::BidSize
+        | Field::AskSize
+        | Field::Microprice
+        | Field::Imbalance => Touched::TOP,
+        Field::Last | Field::LastSize | Field::Flow => Touched::TRADE,
         _ => Touched::BAR,
     }
 }
@@ -131,6 +163,20 @@ fn read(bench: &Bench, instrument: InstrumentId, field: Field) -> f64 {
         Field::Bid => price(bid.price),
         Field::Ask => price(ask.price),
         Field::Mid => (price(bid.price) + price(ask.price)) / 2.0,
+        Field::Microprice | Field::Imbalance if !(bid.price.is_defined() && ask.price.is_defined()) => f64::NAN,
+        Field::Microprice => {
+            let (b, a) = (bid.quantity.to_f64(), ask.quantity.to_f64());
+            (bid.price.to_f64() * a + ask.price.to_f64() * b) / (a + b)
+        }
+        Field::Imbalance => {
+            let (b, a) = (bid.quantity.to_f64(), ask.quantity.to_f64());
+            (b - a) / (a + b)
+        }
+        Field::Flow => match view.last_aggressor {
+            Some(Side::Buy) => view.last_quantity.to_f64(),
+            Some(Side::Sell) => -view.last_quantity.to_f64(),
+            None => 0.0 * view.last_quantity.to_f64(),
+        },
         Field::BidSize => bid.quantity.to_f64(),
         Field::AskSize => ask.quantity.to_f64(),
         Field::Last => price(view.last),
@@ -140,6 +186,7 @@ fn read(bench: &Bench, instrument: InstrumentId, field: Field) -> f64 {
         Field::Low => bar(|bar| bar.low.to_f64()),
         Field::Close => bar(|bar| bar.close.to_f64()),
         Field::Volume => bar(|bar| bar.volume.to_f64()),
+        _ => unreachable!("depth has tests of its own"),
     }
 }
 
@@ -172,12 +219,18 @@ impl Naive {
             seen: vec![None; n],
         };
         // Constants, and what is made of constants only, are there from the start.
+        let mut still = vec![false; n];
         for at in 0..n {
             let value = |x: NodeId| naive.values[x.0 as usize];
-            naive.values[at] = match naive.nodes[at] {
+            let node = &naive.nodes[at];
+            let source = matches!(node, Node::Source { .. });
+            still[at] = !source && node.inputs().iter().all(|x| still[x.0 as usize]);
+            naive.values[at] = match *node {
+                _ if !still[at] => f64::NAN,
                 Node::Constant(x) => x,
                 Node::Unary { op, x } => unary(op, value(x)),
                 Node::Binary { op, x, y } => binary(op, value(x), value(y)),
+                Node::Where { condition, x, y } => choose(value(condition), value(x), value(y)),
                 _ => f64::NAN,
             };
         }
@@ -189,7 +242,7 @@ impl Naive {
         for at in 0..self.nodes.len() {
             let fresh = |x: NodeId| self.fired[x.0 as usize];
             let value = |x: NodeId| bench.graph.value(x);
-            let (fires, expected) = match self.nodes[at] {
+            let (fires, expected) = match self.nodes[at].clone() {
                 Node::Source { instrument: own, field } => {
                     (own.0 == instrument && touched.has(hears(field)), read(bench, own, field))
                 }
@@ -206,7 +259,7 @@ impl Naive {
                     }
                     (fresh(x), value(x))
                 }
-                Node::Moment { window, stat } => {
+                Node::Read { of: window, stat } => {
                     let Node::Window { window: kind, .. } = self.nodes[window.0 as usize] else { unreachable!() };
                     let found = value(node(at));
                     if fresh(window) {
@@ -219,7 +272,13 @@ impl Naive {
                     let after = hold(self.values[at], value(x));
                     (fresh(x) && !same(after, self.values[at]), after)
                 }
+                Node::Where { condition, x, y } => {
+                    let chosen = choose(value(condition), value(x), value(y));
+                    (fresh(condition) || fresh(x) || fresh(y), chosen)
+                }
+                Node::When { x, trigger } => (fresh(trigger), value(x)),
                 Node::Target { .. } | Node::Record { .. } => (false, f64::NAN),
+                node => unreachable!("the dice know no {node:?}"),
             };
             self.fired[at] = fires;
             if fires {
@@ -232,6 +291,14 @@ impl Naive {
     }
 }
 
+fn choose(condition: f64, x: f64, y: f64) -> f64 {
+    match condition {
+        c if c.is_nan() => f64::NAN,
+        0.0 => y,
+        _ => x,
+    }
+}
+
 fn unary(op: Unary, x: f64) -> f64 {
     finite(match op {
         Unary::Neg => -x,
@@ -239,11 +306,51 @@ fn unary(op: Unary, x: f64) -> f64 {
         Unary::Exp => libm::exp(x),
         Unary::Sqrt => libm::sqrt(x),
         Unary::Abs => x.max(-x),
+        Unary::Sign if x > 0.0 => 1.0,
+        Unary::Sign if x < 0.0 => -1.0,
+        Unary::Sign => x * 0.0,
+        Unary::Not if x.is_nan() => x,
+        Unary::Not => {
+            if x == 0.0 {
+                1.0
+            } else {
+                0.0
+            }
+        }
+        Unary::IsNull => {
+            if x.is_nan() {
+                1.0
+            } else {
+                0.0
+            }
+        }
     })
 }
 
 fn binary(op: Binary, x: f64, y: f64) -> f64 {
+    let known = |truth: bool| match truth {
+        _ if x.is_nan() || y.is_nan() => f64::NAN,
+        true => 1.0,
+        false => 0.0,
+    };
     finite(match op {
+        Binary::Coalesce => {
+            if x.is_nan() {
+                y
+            } else {
+                x
+            }
+        }
+        Binary::Gt => known(x > y),
+        Binary::Ge => known(x >= y),
+        Binary::Lt => known(x < y),
+        Binary::Le => known(x <= y),
+        Binary::Eq => known(x == y),
+        Binary::Ne => known(x != y),
+        Binary::And => known(x != 0.0 && y != 0.0),
+        Binary::Or => known(x != 0.0 || y != 0.0),
+        Binary::Min => known(true) * if x < y { x } else { y },
+        Binary::Max => known(true) * if x > y { x } else { y },
         Binary::Add => x + y,
         Binary::Sub => x - y,
         Binary::Mul => x * y,
@@ -324,8 +431,8 @@ fn an_event_of_another_kind_or_instrument_reaches_nothing() {
 
 #[test]
 fn a_bad_graph_is_refused_and_the_node_is_named() {
-    let mid = source(Field::Mid);
-    let window = |window| Node::Window { x: NodeId(0), window };
+    let mid = || source(Field::Mid);
+    let window = |window| Node::window(NodeId(0), window);
     let hysteresis = |enter, exit| Node::Hysteresis { x: NodeId(0), enter, exit };
     let target = |x: u32, instrument: u32, unit: i64| Node::Target {
         x: NodeId(x),
@@ -342,27 +449,31 @@ fn a_bad_graph_is_refused_and_the_node_is_named() {
     let one = Node::Constant(1.0);
     let rows: Vec<(Vec<Node>, u32, &str)> = vec![
         (vec![Node::Unary { op: Unary::Log, x: NodeId(0) }], 0, "must come before it"),
-        (vec![mid, Node::Binary { op: Binary::Add, x: NodeId(0), y: NodeId(2) }, mid], 1, "input 2 must come before"),
-        (vec![mid, Node::Record { x: NodeId(0), signal: 0, input: NodeId(9) }], 1, "input 9"),
+        (
+            vec![mid(), Node::Binary { op: Binary::Add, x: NodeId(0), y: NodeId(2) }, mid()],
+            1,
+            "input 2 must come before",
+        ),
+        (vec![mid(), Node::Record { x: NodeId(0), signal: 0, input: NodeId(9) }], 1, "input 9"),
         (vec![Node::Source { instrument: InstrumentId(2), field: Field::Mid }], 0, "not one of the 2"),
         (vec![Node::Constant(f64::NAN)], 0, "not a finite number"),
-        (vec![mid, window(Window::Count(1))], 1, "2 to 1048576 samples, got 1"),
-        (vec![mid, window(Window::Count(u32::MAX))], 1, "got 4294967295"),
-        (vec![mid, window(Window::Time(0))], 1, "longer than zero"),
-        (vec![mid, window(Window::EwmTime(0))], 1, "longer than zero"),
-        (vec![mid, window(Window::EwmCount(0.0))], 1, "half-life must be positive"),
-        (vec![mid, window(Window::EwmCount(f64::NAN))], 1, "half-life must be positive"),
-        (vec![mid, Node::Moment { window: NodeId(0), stat: Stat::Mean }], 1, "input 0 is not a window"),
-        (vec![mid, hysteresis(1.0, 1.0)], 1, "enter > exit >= 0"),
-        (vec![mid, hysteresis(1.0, -0.5)], 1, "enter > exit >= 0"),
-        (vec![mid, hysteresis(f64::INFINITY, 1.0)], 1, "enter > exit >= 0"),
-        (vec![mid, target(0, 5, 1)], 1, "instrument 5"),
-        (vec![mid, target(0, 0, 0)], 1, "must be positive"),
-        (vec![mid, notional(-1)], 1, "must be positive"),
-        (vec![mid, target(0, 0, 1), Node::Unary { op: Unary::Neg, x: NodeId(1) }], 2, "has no value"),
-        (vec![mid, target(0, 0, 1), target(0, 1, 1), target(0, 0, 2)], 3, "already aims at instrument 0 in node 1"),
-        (vec![one, target(0, 0, 1)], 1, "constants only"),
-        (vec![one, Node::Window { x: NodeId(0), window: Window::Count(2) }], 1, "constants only"),
+        (vec![mid(), window(Window::Count(0))], 1, "1 to 1048576 samples, got 0"),
+        (vec![mid(), window(Window::Count(u32::MAX))], 1, "got 4294967295"),
+        (vec![mid(), window(Window::Time(0))], 1, "longer than zero"),
+        (vec![mid(), window(Window::EwmTime(0))], 1, "longer than zero"),
+        (vec![mid(), window(Window::EwmCount(0.0))], 1, "between 0 and 1"),
+        (vec![mid(), window(Window::EwmCount(f64::NAN))], 1, "between 0 and 1"),
+        (vec![mid(), Node::Read { of: NodeId(0), stat: Stat::Mean }], 1, "input 0 is not a window"),
+        (vec![mid(), hysteresis(1.0, 1.0)], 1, "enter > exit >= 0"),
+        (vec![mid(), hysteresis(1.0, -0.5)], 1, "enter > exit >= 0"),
+        (vec![mid(), hysteresis(f64::INFINITY, 1.0)], 1, "enter > exit >= 0"),
+        (vec![mid(), target(0, 5, 1)], 1, "instrument 5"),
+        (vec![mid(), target(0, 0, 0)], 1, "must be positive"),
+        (vec![mid(), notional(-1)], 1, "must be positive"),
+        (vec![mid(), target(0, 0, 1), Node::Unary { op: Unary::Neg, x: NodeId(1) }], 2, "has no value"),
+        (vec![mid(), target(0, 0, 1), target(0, 1, 1), target(0, 0, 2)], 3, "already aims at instrument 0 in node 1"),
+        (vec![one.clone(), target(0, 0, 1)], 1, "constants only"),
+        (vec![one, Node::window(NodeId(0), Window::Count(2))], 1, "constants only"),
         (vec![Node::Constant(-1.0), Node::Unary { op: Unary::Log, x: NodeId(0) }], 1, "null for ever"),
     ];
     for (nodes, at, message) in rows {

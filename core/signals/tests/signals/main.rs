@@ -3,6 +3,7 @@
 
 mod graphs;
 mod naive;
+mod patterns;
 mod targets;
 mod windows;
 
@@ -42,7 +43,7 @@ impl Bench {
 }
 
 pub fn build(nodes: Vec<Node>, instruments: usize) -> Result<Graph, GraphError> {
-    Graph::new(nodes, vec![Quantity::whole(1); instruments])
+    Graph::new(nodes, vec![Quantity::whole(1); instruments], Vec::new())
 }
 
 /// Bid and ask at one price; no bid for `None`.

@@ -35,9 +35,11 @@ impl History {
                 let from = self.0.partition_point(|(ts, _)| now - ts >= span);
                 (age >= span).then(|| plain(&self.0[from..]))
             }
-            Window::EwmCount(halflife) => {
-                let weight = |at: usize| libm::exp2((self.0.len() - 1 - at) as f64 / -halflife);
-                (self.0.len() as f64 >= 3.0 * halflife).then(|| weighted(&self.0, weight))
+            Window::All => Some(plain(&self.0)),
+            Window::EwmCount(keep) => {
+                let weight = |at: usize| libm::pow(keep, (self.0.len() - 1 - at) as f64);
+                // Three half-lives: the first sample weighs an eighth, but for what rounding makes of it.
+                (libm::pow(keep, self.0.len() as f64) <= 0.125 * (1.0 + 1e-9)).then(|| weighted(&self.0, weight))
             }
             Window::EwmTime(halflife) => {
                 let weight = |at: usize| libm::exp2((now - self.0[at].0) as f64 / -(halflife as f64));
@@ -66,6 +68,7 @@ impl History {
             Stat::Std => close(deviation, rounding),
             Stat::ZScore if variance.is_nan() || variance == 0.0 => found.is_nan(),
             Stat::ZScore => !certain || close((self.last() - mean) / deviation, 1e-6),
+            _ => unreachable!("no statistic of a window of moments"),
         };
         right.then_some(()).ok_or_else(|| {
             format!("{window:?} {stat:?}: {found}, but the history says mean {mean} variance {variance}")

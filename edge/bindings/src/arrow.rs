@@ -1,0 +1,169 @@
+//! Columns in and out without a copy: NumPy's buffers in, Arrow's C data interface out.
+
+#![expect(unsafe_code, reason = "both interfaces are made of pointers")]
+
+use std::ffi::{CStr, c_char, c_void};
+use std::ptr::{null, null_mut};
+
+use pyo3::buffer::PyBuffer;
+use pyo3::prelude::*;
+use pyo3::types::PyCapsule;
+
+use crate::refuse;
+
+/// The numbers of an array that lies in one piece.
+pub(crate) fn whole<'a, T: pyo3::buffer::Element>(py: Python<'_>, buffer: &'a PyBuffer<T>) -> Option<&'a [T]> {
+    let cells = buffer.as_slice(py)?;
+    // SAFETY: a `ReadOnlyCell<T>` has the layout of a `T`, and the buffer outlives the slice. Nobody writes meanwhile: the
+    // arrays come from `helios.signals.graph`, which made them or holds them as Polars' immutable columns.
+    Some(unsafe { std::slice::from_raw_parts(cells.as_ptr().cast::<T>(), cells.len()) })
+}
+
+/// A column of floats that Arrow's consumers take over without a copy; NaN is null.
+#[pyclass(module = "helios._core")]
+pub(crate) struct Floats {
+    values: Option<Vec<f64>>,
+}
+
+impl Floats {
+    pub(crate) const fn new(values: Vec<f64>) -> Self {
+        Self { values: Some(values) }
+    }
+}
+
+#[pymethods]
+impl Floats {
+    /// The Arrow C data interface: gives the column away, so it can be asked once.
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_array__<'py>(
+        &mut self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
+        let _ = requested_schema; // a wish that the interface allows to leave unheard
+        let values = self.values.take().ok_or_else(|| refuse("over", "this column was given away already"))?;
+        let schema = PyCapsule::new_with_value(py, ArrowSchema::of_floats(), c"arrow_schema")?;
+        let array = PyCapsule::new_with_value(py, ArrowArray::of(values), c"arrow_array")?;
+        Ok((schema, array))
+    }
+}
+
+/// Arrow's C struct of a type: <https://arrow.apache.org/docs/format/CDataInterface.html>.
+#[repr(C)]
+struct ArrowSchema {
+    format: *const c_char,
+    name: *const c_char,
+    metadata: *const c_char,
+    flags: i64,
+    n_children: i64,
+    children: *mut *mut ArrowSchema,
+    dictionary: *mut ArrowSchema,
+    release: Option<unsafe extern "C" fn(*mut ArrowSchema)>,
+    private_data: *mut c_void,
+}
+
+// SAFETY: its pointers are to constants of the program.
+unsafe impl Send for ArrowSchema {}
+
+impl ArrowSchema {
+    fn of_floats() -> Self {
+        const FORMAT: &CStr = c"g";
+        const NULLABLE: i64 = 2;
+        Self {
+            format: FORMAT.as_ptr(),
+            name: c"".as_ptr(),
+            metadata: null(),
+            flags: NULLABLE,
+            n_children: 0,
+            children: null_mut(),
+            dictionary: null_mut(),
+            release: Some(release_schema),
+            private_data: null_mut(),
+        }
+    }
+}
+
+unsafe extern "C" fn release_schema(schema: *mut ArrowSchema) {
+    // SAFETY: Arrow's consumers call this with the struct that they were given. It owns nothing.
+    unsafe { (*schema).release = None };
+}
+
+/// Arrow's C struct of an array.
+#[repr(C)]
+struct ArrowArray {
+    length: i64,
+    null_count: i64,
+    offset: i64,
+    n_buffers: i64,
+    n_children: i64,
+    buffers: *mut *const c_void,
+    children: *mut *mut ArrowArray,
+    dictionary: *mut ArrowArray,
+    release: Option<unsafe extern "C" fn(*mut ArrowArray)>,
+    private_data: *mut c_void,
+}
+
+// SAFETY: what its pointers lead to belongs to it alone, and moves with it.
+unsafe impl Send for ArrowArray {}
+
+/// What an array's pointers lead to.
+struct Owned {
+    values: Vec<f64>,
+    valid: Vec<u8>,
+    buffers: [*const c_void; 2],
+}
+
+impl ArrowArray {
+    fn of(values: Vec<f64>) -> Self {
+        let (valid, nulls) = validity(&values);
+        let mut owned = Box::new(Owned { values, valid, buffers: [null(); 2] });
+        let valid = if nulls == 0 { null() } else { owned.valid.as_ptr().cast() };
+        owned.buffers = [valid, owned.values.as_ptr().cast()];
+        let length = owned.values.len() as i64;
+        let buffers = owned.buffers.as_mut_ptr();
+        Self {
+            length,
+            null_count: nulls,
+            offset: 0,
+            n_buffers: 2,
+            n_children: 0,
+            buffers,
+            children: null_mut(),
+            dictionary: null_mut(),
+            release: Some(release_array),
+            private_data: Box::into_raw(owned).cast(),
+        }
+    }
+}
+
+/// A bit for each value that is not null, and the number of nulls.
+fn validity(values: &[f64]) -> (Vec<u8>, i64) {
+    let mut nulls = 0;
+    let bits = values
+        .chunks(8)
+        .map(|eight| {
+            let byte = eight.iter().enumerate().fold(0u8, |byte, (bit, x)| byte | u8::from(!x.is_nan()) << bit);
+            nulls += eight.len() as i64 - i64::from(byte.count_ones());
+            byte
+        })
+        .collect();
+    (bits, nulls)
+}
+
+unsafe extern "C" fn release_array(array: *mut ArrowArray) {
+    // SAFETY: `private_data` came from `Box::into_raw` in `of`, and `release` is called once: it clears itself.
+    unsafe {
+        drop(Box::from_raw((*array).private_data.cast::<Owned>()));
+        (*array).release = None;
+    }
+}
+
+impl Drop for ArrowArray {
+    fn drop(&mut self) {
+        // A consumer that took the array has cleared `release`.
+        if let Some(release) = self.release {
+            // SAFETY: nobody else has it.
+            unsafe { release(self) };
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Graphs over columns: `graph.over(frame)`.
+
+use helios_book::Capacity;
+use helios_io::{Rows, SourceError, over_series, over_source};
+use helios_signals::{Graph, NodeId};
+use helios_types::Quantity;
+use pyo3::buffer::PyBuffer;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::arrow::{Floats, whole};
+use crate::session::{Raised, SourceSpec, merge, python_error};
+use crate::spec::{NodeSpec, node};
+use crate::{raise, refuse};
+
+fn graph(nodes: &[NodeSpec], instruments: usize, series: Vec<u32>) -> PyResult<Graph> {
+    let nodes = nodes.iter().map(node).collect::<Result<Vec<_>, SourceError>>().map_err(raise)?;
+    Graph::new(nodes, vec![Quantity::whole(1); instruments], series).map_err(|error| refuse("graph", error.to_string()))
+}
+
+/// Checks a graph as a run would, without running it: raises what a run would raise.
+#[pyfunction]
+pub(crate) fn check_graph(nodes: Vec<NodeSpec>, instruments: usize, series: Vec<u32>) -> PyResult<()> {
+    graph(&nodes, instruments, series).map(drop)
+}
+
+/// A graph of series only, over rows at which all of them are given. `ts` int64 ns, never going back; `columns` float64.
+#[pyfunction]
+pub(crate) fn over_columns(
+    py: Python<'_>,
+    nodes: Vec<NodeSpec>,
+    ts: PyBuffer<i64>,
+    columns: Vec<PyBuffer<f64>>,
+    outputs: Vec<u32>,
+) -> PyResult<Vec<Floats>> {
+    let mut graph = graph(&nodes, 0, vec![0; columns.len()])?;
+    let outputs: Vec<NodeId> = outputs.into_iter().map(NodeId).collect();
+    let rows = ts.item_count();
+    if columns.iter().any(|column| column.item_count() != rows) {
+        return Err(refuse("over", "the columns have different lengths"));
+    }
+    let stamps = whole(py, &ts).ok_or_else(|| refuse("over", "ts is no array in one piece"))?;
+    let given: Option<Vec<&[f64]>> = columns.iter().map(|column| whole(py, column)).collect();
+    let given = given.ok_or_else(|| refuse("over", "a column is no array in one piece"))?;
+    let values = py.detach(|| over_series(&mut graph, stamps, &given, &outputs));
+    Ok(values.into_iter().map(Floats::new).collect())
+}
+
+/// Time, instrument and values of the rows, and how many events the market-data rules refused.
+type Told<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>, Vec<Floats>, u64);
+
+/// A graph over market data: one row an event, or only those at which an output fired.
+#[pyfunction]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn over_events<'py>(
+    py: Python<'py>,
+    nodes: Vec<NodeSpec>,
+    symbols: Vec<String>,
+    series: Vec<u32>,
+    sources: Vec<SourceSpec<'py>>,
+    outputs: Vec<u32>,
+    every_event: bool,
+    max_orders: u32,
+) -> PyResult<Told<'py>> {
+    let mut graph = graph(&nodes, symbols.len(), series)?;
+    let outputs: Vec<NodeId> = outputs.into_iter().map(NodeId).collect();
+    let raised = Raised::default();
+    let mut merged = merge(py, sources, &symbols, &raised)?;
+    let rows = if every_event { Rows::Events } else { Rows::Changes };
+    let capacity = Capacity { orders: max_orders, levels: max_orders };
+    let answer = py.detach(|| over_source(&mut graph, &mut merged, symbols.len(), &outputs, rows, capacity));
+    let answer = answer.map_err(|error| python_error(&raised, error))?;
+    let values = answer.values.into_iter().map(Floats::new).collect();
+    let ts: Vec<u8> = answer.ts.iter().flat_map(|ts| ts.to_le_bytes()).collect();
+    let instrument: Vec<u8> = answer.instrument.iter().flat_map(|id| id.to_le_bytes()).collect();
+    Ok((PyBytes::new(py, &ts), PyBytes::new(py, &instrument), values, answer.refused))
+}

@@ -1,0 +1,190 @@
+//! A graph over history without a run: no orders, no venue, no journal. The values of some of its nodes, as columns.
+
+use helios_book::Capacity;
+use helios_data::{Markets, Touched};
+use helios_signals::{Fired, Graph, NodeId, Sheet};
+use helios_types::{InstrumentId, Market, Nanos, Update};
+
+use crate::source::{BLANK, Source, SourceError};
+
+/// Rows at a time: the columns of a small graph then stay in the nearest caches.
+const CHUNK: usize = 2_048;
+
+/// Which events make a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// All of them.
+    Events,
+    /// Those at which one of the outputs fired.
+    Changes,
+}
+
+/// What came out: one row an event.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    /// Time of each row, ns since 1970 UTC.
+    pub ts: Vec<i64>,
+    /// Instrument of each row.
+    pub instrument: Vec<u32>,
+    /// The outputs' values after the event; NaN for null.
+    pub values: Vec<Vec<f64>>,
+    /// Events that the market data rules refused; they are rows like others, at which nothing fired.
+    pub refused: u64,
+}
+
+/// Series from outside the market, all given at the same moments: node by node, many rows at a time.
+///
+/// `ts` never goes back; `columns` are the values of the series 0, 1, 2, ….
+pub fn over_series(graph: &mut Graph, ts: &[i64], columns: &[&[f64]], outputs: &[NodeId]) -> Vec<Vec<f64>> {
+    let mut sheet = Sheet::new(graph, outputs);
+    let mut values: Vec<Vec<f64>> = outputs.iter().map(|_| Vec::with_capacity(ts.len())).collect();
+    let series: Vec<(NodeId, u32)> = graph.series().collect();
+    let mut stamps = Vec::with_capacity(CHUNK);
+    for (number, chunk) in ts.chunks(CHUNK).enumerate() {
+        let rows = number * CHUNK..number * CHUNK + chunk.len();
+        stamps.clear();
+        stamps.extend(chunk.iter().map(|ts| Nanos(*ts as u64)));
+        for (node, number) in &series {
+            let column = sheet.column(*node);
+            column.values.clear();
+            let given = &columns[*number as usize][rows.clone()];
+            column.values.extend(given.iter().map(|x| if x.is_finite() { *x } else { f64::NAN }));
+            column.fired = Fired::Always;
+        }
+        graph.columns(&stamps, &mut sheet);
+        for (output, values) in outputs.iter().zip(&mut values) {
+            values.extend_from_slice(&sheet.column(*output).values);
+        }
+    }
+    values
+}
+
+/// Market events from any source: one event at a time, or, when the graph looks at one instrument only, node by node.
+pub fn over_source(
+    graph: &mut Graph,
+    source: &mut dyn Source,
+    instruments: usize,
+    outputs: &[NodeId],
+    rows: Rows,
+    capacity: Capacity,
+) -> Result<Answer, SourceError> {
+    let mut walk = Walk::new(graph, instruments, outputs, rows, capacity);
+    let by_node = rows == Rows::Events && looks_at_one(graph);
+    let mut market = BLANK;
+    while source.next(&mut market)? {
+        let (ts, touched) = walk.hear(&market);
+        if by_node {
+            walk.gather(graph, ts, market.instrument, touched);
+        } else {
+            walk.event(graph, ts, &market, touched);
+        }
+    }
+    walk.flush(graph);
+    Ok(walk.answer)
+}
+
+/// Columns pay when most events reach most nodes.
+fn looks_at_one(graph: &Graph) -> bool {
+    let mut instruments = graph.sources().map(|(_, instrument, _)| instrument);
+    let first = instruments.next();
+    first.is_some() && instruments.all(|other| Some(other) == first) && graph.series().next().is_none()
+}
+
+/// The state of a walk through history.
+struct Walk<'a> {
+    markets: Markets,
+    outputs: &'a [NodeId],
+    rows: Rows,
+    answer: Answer,
+    now: Nanos,
+    sheet: Sheet,
+    sources: Vec<(NodeId, InstrumentId, helios_signals::Field)>,
+    stamps: Vec<Nanos>,
+    fired: Vec<Vec<bool>>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(graph: &Graph, instruments: usize, outputs: &'a [NodeId], rows: Rows, capacity: Capacity) -> Self {
+        let sources: Vec<_> = graph.sources().collect();
+        Self {
+            markets: Markets::new(instruments, capacity),
+            outputs,
+            rows,
+            answer: Answer { values: vec![Vec::new(); outputs.len()], ..Answer::default() },
+            now: Nanos(0),
+            sheet: Sheet::new(graph, outputs),
+            fired: vec![Vec::with_capacity(CHUNK); sources.len()],
+            sources,
+            stamps: Vec::with_capacity(CHUNK),
+        }
+    }
+
+    /// The market hears of an event; the graph's clock never goes back, as the engine's does not.
+    #[inline]
+    fn hear(&mut self, market: &Market) -> (Nanos, Touched) {
+        self.now = self.now.max(market.ts_event);
+        if let Update::Value(_) = market.update {
+            return (self.now, Touched::NOTHING);
+        }
+        let touched = self.markets.apply(market).unwrap_or_else(|_| {
+            self.answer.refused += 1;
+            Touched::NOTHING
+        });
+        (self.now, touched)
+    }
+
+    fn event(&mut self, graph: &mut Graph, ts: Nanos, market: &Market, touched: Touched) {
+        // The graph of a question has neither targets nor records.
+        let (mut intents, mut signals) = (Vec::new(), Vec::new());
+        let before = graph.evaluations();
+        if let Update::Value(value) = market.update {
+            graph.feed(ts, market.instrument.0, value, &self.markets, &mut intents, &mut signals);
+        } else {
+            graph.evaluate(ts, market.instrument, touched, &self.markets, &mut intents, &mut signals);
+        }
+        let reached = graph.evaluations() > before;
+        if self.rows == Rows::Events || (reached && self.outputs.iter().any(|output| graph.fired(*output))) {
+            self.answer.ts.push(ts.0 as i64);
+            self.answer.instrument.push(market.instrument.0);
+            for (output, values) in self.outputs.iter().zip(&mut self.answer.values) {
+                values.push(graph.value(*output));
+            }
+        }
+    }
+
+    /// Reads the sources' values off the market, to be run through the graph later.
+    #[inline]
+    fn gather(&mut self, graph: &mut Graph, ts: Nanos, instrument: InstrumentId, touched: Touched) {
+        for ((node, own, field), fired) in self.sources.iter().zip(&mut self.fired) {
+            let fires = *own == instrument && touched.has(field.fired_by());
+            fired.push(fires);
+            let x = if fires { field.read(&self.markets, *own) } else { f64::NAN };
+            self.sheet.column(*node).values.push(x);
+        }
+        self.stamps.push(ts);
+        self.answer.ts.push(ts.0 as i64);
+        self.answer.instrument.push(instrument.0);
+        if self.stamps.len() == CHUNK {
+            self.flush(graph);
+        }
+    }
+
+    fn flush(&mut self, graph: &mut Graph) {
+        for ((node, ..), fired) in self.sources.iter().zip(&mut self.fired) {
+            let always = fired.iter().all(|fired| *fired);
+            let column = self.sheet.column(*node);
+            column.fired = if always { Fired::Always } else { Fired::At(fired.clone()) };
+            fired.clear();
+        }
+        graph.columns(&self.stamps, &mut self.sheet);
+        if !self.stamps.is_empty() {
+            for (output, values) in self.outputs.iter().zip(&mut self.answer.values) {
+                values.extend_from_slice(&self.sheet.column(*output).values);
+            }
+        }
+        self.stamps.clear();
+        for (node, ..) in &self.sources {
+            self.sheet.column(*node).values.clear();
+        }
+    }
+}

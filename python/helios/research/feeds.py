@@ -1,0 +1,81 @@
+"""What sources give to a graph: which symbols, kinds of values and series; and how the core is told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from helios.data import ColumnSource, ItchSource
+from helios.data.external import ExternalSource
+from helios.errors import ArgumentError
+from helios.signals import Expr
+from helios.signals.graph import near
+
+Source = ItchSource | ColumnSource
+
+_TOP = ("mid", "microprice", "bid", "ask", "imbalance", "bid_size", "ask_size")
+_TRADES = ("last", "last_size", "flow")
+_DEPTH = ("bid_at", "ask_at", "bid_size_at", "ask_size_at", "bid_depth", "ask_depth")
+#: What a source of a schema gives values to.
+FEEDS: Mapping[str, tuple[str, ...]] = {
+    "quotes": _TOP,
+    "trades": _TRADES,
+    "bars": ("close", "open", "high", "low", "volume"),
+    "orders": _TOP + _TRADES + _DEPTH,
+    "series": (),
+}
+
+
+def series_of(sources: Sequence[Source]) -> tuple[dict[str, int], list[int]]:
+    """Number of each series from outside the market, and for each number its group: what one row brings together."""
+    numbers: dict[str, int] = {}
+    groups: list[int] = []
+    for source in sources:
+        if not isinstance(source, ExternalSource):
+            continue
+        group = groups[-1] + 1 if groups else 0
+        for name in source.names:
+            if name in numbers:
+                raise ArgumentError(f"two sources have a series {name!r}: rename one of the columns")
+            numbers[name] = len(numbers)
+            groups.append(group)
+    return numbers, groups
+
+
+def core_source(source: Source, ids: Mapping[str, int], series: Mapping[str, int]) -> tuple[Any, ...]:
+    """A source as the core takes it."""
+    if isinstance(source, ItchSource):
+        return (source.path, source.midnight_ns)
+    numbers = series if isinstance(source, ExternalSource) else ids
+    return (describe(source), source.schema, source.rows, source.batches(numbers))
+
+
+def describe(source: Source) -> str:
+    """A source for people."""
+    if isinstance(source, ItchSource):
+        return f"{source.path} of {source.date}"
+    if isinstance(source, ExternalSource):
+        return f"series ({', '.join(source.names)})"
+    return f"{source.schema} ({len(source.symbols)} symbols)"
+
+
+def refuse_unknown(symbols: Iterable[str], known: set[str]) -> None:
+    """A symbol that an expression or a strategy reads but no source has would stay silent for ever."""
+    for symbol in dict.fromkeys(symbols):
+        if symbol not in known:
+            raise ArgumentError(f"no data source has the symbol {symbol!r}{near(symbol, sorted(known))}")
+
+
+def refuse_unfed(exprs: Iterable[Expr], sources: Sequence[Source]) -> None:
+    """mid("KO") where there are only bars of KO would stay null for ever, and the strategy silent."""
+    fed: dict[str, set[str]] = {}
+    for source in sources:
+        for symbol in source.symbols:
+            fed.setdefault(symbol, set()).update(FEEDS[source.schema])
+    for expr in exprs:
+        if expr.symbol is None:
+            continue
+        there = fed[expr.symbol]
+        if expr.op.removeprefix("source:") not in there:
+            names = ", ".join(dict.fromkeys(name for feed in FEEDS.values() for name in feed if name in there))
+            raise ArgumentError(f"{expr!r} would never have a value: the sources of {expr.symbol!r} give {names}")
