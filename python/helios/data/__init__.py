@@ -10,12 +10,14 @@ from helios.data.frames import bars, quotes, trades
 from helios.data.itch import ItchSource, itch
 from helios.data.lobster import lobster, lobster_check, orderbook
 from helios.data.source import Batch, ColumnSource, Skipped
+from helios.data.universe import Universe
 
 __all__ = [
     "Batch",
     "ColumnSource",
     "ItchSource",
     "Skipped",
+    "Universe",
     "bars",
     "itch",
     "lobster",
