@@ -147,7 +147,7 @@ def test_total_least_squares_equals_orthogonal_regression() -> None:
 
 @pytest.mark.filterwarnings("ignore:adfuller currently returns:FutureWarning")
 def test_correlation_distance_half_life_and_windows_by_hand(prices: dict[str, Array]) -> None:
-    for row in sampled(scan(wide(prices), windows=3, lags=1)):
+    for row in sampled(scan(wide(prices), windows=3, lags=1), count=290):
         a, b = prices[row["a"]], prices[row["b"]]
         x, y = np.log(a), np.log(b)
         assert row["correlation"] == pytest.approx(np.corrcoef(np.diff(x), np.diff(y))[0, 1], rel=1e-9)
@@ -163,6 +163,19 @@ def test_correlation_distance_half_life_and_windows_by_hand(prices: dict[str, Ar
         assert row["stability"] == pytest.approx(np.mean(reverts))
         ratios = np.array([np.polyfit(y[k], x[k], 1)[0] for k in parts])
         assert row["beta_drift"] == pytest.approx(math.sqrt(np.mean((ratios / beta - 1) ** 2)), rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:adfuller currently returns:FutureWarning")
+@pytest.mark.parametrize("lags", [0, 2])
+def test_reversion_in_a_window_has_a_mean_of_its_own(prices: dict[str, Array], lags: int) -> None:
+    from helios.research.pairs.moments import Moments
+
+    logs = np.log(np.column_stack([prices["W000"], prices["P000"], prices["W001"]]))[:62]
+    first, second, betas = np.array([0, 1, 2]), np.array([1, 2, 0]), np.array([1.6, 0.5, -0.3])
+    ours = Moments(logs, lags, constant=True).t_statistic(first, second, betas)
+    for t, a, b, beta in zip(ours, first, second, betas, strict=True):
+        told = tools.adfuller(logs[:, a] - beta * logs[:, b], maxlag=lags, regression="c", autolag=None)
+        assert t == pytest.approx(told[0], rel=1e-8)
 
 
 def test_planted_pairs_are_found_and_nothing_else(prices: dict[str, Array], scanned: pl.DataFrame) -> None:
@@ -299,6 +312,34 @@ def test_a_price_that_stands_still_and_a_twin_are_not_tested(prices: dict[str, A
     told = scan(wide({"PART": part, "W008": prices["W008"]}))
     assert told["stability"][0] <= 0.75
     assert math.isfinite(told["beta_drift"][0])
+
+
+def test_near_twins_are_measured_to_five_digits_or_refused() -> None:
+    rng = np.random.default_rng(21)
+    tested = 0
+    for size in (1e-3, 1e-5, 1e-6, 3e-7, 1e-8):
+        x, e = 4 + rng.normal(0, 0.01, 250).cumsum(), np.zeros(250)
+        for t in range(1, 250):
+            e[t] = 0.8 * e[t - 1] + rng.normal()
+        told = scan(wide({"A": np.exp(1 + 0.9 * x + size * e), "B": np.exp(x)}))
+        for row in told.iter_rows(named=True):
+            first, second = (1 + 0.9 * x + size * e, x) if row["a"] == "A" else (x, 1 + 0.9 * x + size * e)
+            # A second fit, to what the first left, takes away what the first rounded.
+            left = first - np.polyval(np.polyfit(second - second.mean(), first, 1), second - second.mean())
+            left -= np.polyval(np.polyfit(second - second.mean(), left, 1), second - second.mean())
+            design = np.column_stack([left[1:-1], np.diff(left)[:-1]])
+            gamma, rest, *_ = np.linalg.lstsq(design, np.diff(left)[1:], rcond=None)
+            variance = rest[0] / (len(design) - 2) * np.linalg.inv(design.T @ design)[0, 0]
+            assert row["t_statistic"] == pytest.approx(gamma[0] / math.sqrt(variance), rel=3e-5)
+            tested += 1
+    assert 3 <= tested < 5
+
+
+def test_a_scan_written_as_csv_is_a_file_of_pairs_that_a_run_reads(scanned: pl.DataFrame, tmp_path: Path) -> None:
+    from helios.config import _pairs_of
+
+    scanned.write_csv(tmp_path / "pairs.csv")
+    assert _pairs_of(tmp_path / "pairs.csv") == scanned.select("a", "b", "beta").rows()
 
 
 def test_the_first_pairs_get_a_filtered_ratio(prices: dict[str, Array], scanned: pl.DataFrame) -> None:

@@ -20,7 +20,7 @@ from helios.research.pairs.prices import Array, Index
 
 #: A deviation of log prices below this is the rounding of floats: a price that stands still, or twice the same symbol.
 ROUNDING: Final = 1e-9
-#: The part of a variance that a regression must leave: of doubles, six digits of what is left are then right.
+#: The part of a variance that a regression must leave: of doubles, five digits of what is left are then right.
 SHARE: Final = 1e-10
 
 
