@@ -11,6 +11,7 @@ from helios.data.frames import bars, quotes, trades
 from helios.data.itch import ItchSource, itch
 from helios.data.lobster import lobster, lobster_check, orderbook
 from helios.data.source import Batch, ColumnSource, Skipped
+from helios.data.universe import Universe
 
 __all__ = [
     "Batch",
@@ -18,6 +19,7 @@ __all__ = [
     "ExternalSource",
     "ItchSource",
     "Skipped",
+    "Universe",
     "bars",
     "external",
     "itch",

@@ -13,8 +13,9 @@ For a pair (a, b), all over the formation period and from log prices x:
 - edge: (enter - exit) standard deviations of e, less two crossings of both legs, per unit of money in `a`.
 
 Assumes prices in one currency, adjusted for splits. Nothing looks beyond the rows it is given: cut them at the end of
-the formation period. Absent: a correction for the number of pairs looked at. Of 20,000 pairs of unrelated walks 1,000
-pass a 5 % test, so the t-statistic ranks, it does not prove; correlation and groups carry what is known beforehand.
+the formation period. Absent: a correction for the number of pairs looked at (`scan` has one). Of 20,000 pairs of
+unrelated walks 1,000 pass a 5 % test, so the t-statistic ranks, it does not prove; correlation and groups carry what is
+known beforehand.
 """
 
 from __future__ import annotations
@@ -25,29 +26,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from helios.errors import ArgumentError, DataError
+from helios.errors import ArgumentError
+from helios.research.pairs.moments import Moments, best_direction
+from helios.research.pairs.prices import correlations, enough, log_prices
 
 if TYPE_CHECKING:
     from helios.research.feeds import Source
 
-Array = NDArray[np.float64]
-
 #: MacKinnon (2010), table 2: two variables, constant, 5 %, asymptotic.
 CRITICAL_5_PERCENT: Final = -3.34
-#: Symbols at most: the moments of all pairs are one dense matrix.
-MAX_SYMBOLS: Final = 2_000
-#: Grid points at least, so that a regression of a handful of points is not taken for a relation.
-MIN_POINTS: Final = 50
-#: A symbol with fewer of the grid's points than this, after carrying forward, is left out.
-COVERAGE: Final = 0.9
-#: A deviation of log prices below this is the rounding of floats: a price that stands still, or twice the same symbol.
-ROUNDING: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,22 +144,22 @@ def choose(
         raise ArgumentError(f"choose: rank={rank!r}: 't_statistic' or 'edge'")
     if not enter > exit >= 0:
         raise ArgumentError(f"choose: enter={enter} exit={exit}, but enter > exit >= 0 is needed")
-    symbols, logs, step_s = _log_prices(prices, [groups, costs])
+    grid = log_prices(prices, [groups, costs])
+    symbols, logs = grid.symbols, grid.logs
     if len(symbols) < 2:
         return []
-    if len(logs) < max(MIN_POINTS, 10 * (lags + 1), 3 * horizon):
-        raise DataError(f"{len(logs)} points in time are too few for lags={lags} and horizon={horizon}")
-    correlation = _correlation(logs, horizon)
+    enough(len(logs), lags, horizon)
+    correlation = correlations(logs, horizon)
     first, second = np.triu_indices(len(symbols), k=1)
     keep = np.abs(correlation[first, second]) >= min_correlation
     if groups is not None:
         group = np.array([groups[symbol] for symbol in symbols])
         keep &= group[first] == group[second]
     first, second = first[keep], second[keep]
-    fit = _best_direction(logs, first, second, lags)
+    fit = best_direction(Moments(logs, lags), first, second)
     crossing = np.zeros(len(symbols)) if costs is None else np.array([costs[symbol] for symbol in symbols])
     edge = (enter - exit) * fit.deviation - 2 * (crossing[fit.a] + np.abs(fit.beta) * crossing[fit.b])
-    life = fit.half_life * step_s
+    life = fit.half_life * grid.step_s
     good = (fit.t <= t_statistic) & (life >= half_life_s[0]) & (life <= half_life_s[1])
     good &= (fit.beta >= beta[0]) & (fit.beta <= beta[1])
     if costs is not None:
@@ -199,132 +191,3 @@ def write_csv(pairs: Sequence[Pair], path: str | os.PathLike[str]) -> None:
 
 
 _FIELDS: Final = tuple(Pair.__dataclass_fields__)
-
-
-# --- Prices --------------------------------------------------------------------------------------------------------
-
-
-def _log_prices(prices: pl.DataFrame, wanted: Sequence[Mapping[str, Any] | None]) -> tuple[list[str], Array, float]:
-    """Symbols in order, log prices (points x symbols) without gaps, and the grid's usual step in seconds."""
-    wide = _wide(prices)
-    symbols = sorted(name for name in wide.columns if name != "ts" and all(m is None or name in m for m in wanted))
-    table = wide.select(pl.col(symbols).cast(pl.Float64).fill_nan(None).forward_fill())
-    if bad := [name for name in symbols if (table[name] <= 0).any()]:
-        raise DataError(f"prices of {', '.join(bad[:5])} are zero or below: they have no logarithm", column=bad[0])
-    symbols = [name for name in symbols if table[name].null_count() <= (1 - COVERAGE) * table.height]
-    if len(symbols) > MAX_SYMBOLS:
-        raise ArgumentError(f"choose: {len(symbols)} symbols, at most {MAX_SYMBOLS}: choose within parts of the market")
-    steps = wide["ts"].diff().drop_nulls()
-    if not len(steps):
-        raise DataError("a choice of pairs needs prices at several moments", column="ts")
-    usual = steps.mode().sort()
-    if not symbols:
-        return [], np.empty((0, 0)), 1.0
-    whole = table.select(symbols).drop_nulls()
-    return symbols, np.log(whole.to_numpy()), usual.dt.total_nanoseconds()[0] / 1e9
-
-
-def _wide(prices: pl.DataFrame) -> pl.DataFrame:
-    """One row a moment, one column a symbol."""
-    if "ts" not in prices.columns or not isinstance(prices.schema["ts"], pl.Datetime | pl.Date):
-        raise DataError("prices need a column ts of times", column="ts")
-    if "price" not in prices.columns:
-        return prices.sort("ts")
-    if "symbol" not in prices.columns:
-        raise DataError("prices need a column symbol beside price", column="symbol")
-    rows = prices.select("ts", pl.col("symbol").cast(pl.String), "price")
-    return rows.pivot("symbol", index="ts", values="price", aggregate_function="last").sort("ts")
-
-
-def _correlation(logs: Array, horizon: int) -> Array:
-    """Correlation of changes over `horizon` points; zero for a price that does not move."""
-    changes = np.diff(logs[::horizon], axis=0)
-    changes -= changes.mean(axis=0)
-    norm = np.sqrt((changes**2).sum(axis=0))
-    scaled = changes / np.where(norm > 0, norm, 1.0)
-    product: Array = scaled.T @ scaled
-    return product
-
-
-# --- Regressions, over all pairs at once -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Fit:
-    """Regressions of a on b, one entry a pair; `half_life` in points."""
-
-    a: NDArray[np.intp]
-    b: NDArray[np.intp]
-    beta: Array
-    t: Array
-    half_life: Array
-    deviation: Array
-
-
-def _best_direction(logs: Array, first: NDArray[np.intp], second: NDArray[np.intp], lags: int) -> _Fit:
-    """Regresses each pair both ways and keeps the lower t-statistic (the first way where they are equal)."""
-    moments = _Moments(logs, lags)
-    one, other = moments.fit(first, second), moments.fit(second, first)
-    swap = other.t < one.t
-    return _Fit(*(np.where(swap, getattr(other, name), getattr(one, name)) for name in _Fit.__slots__))
-
-
-class _Moments:
-    """Sums of products from which each regression of each pair follows in closed form, without a look at its rows.
-
-    With centred x and e = x_a - beta x_b, the sum over t of u_e v_e, with u and v levels or changes of e at some lag,
-    is S(u_a, v_a) - beta (S(u_a, v_b) + S(u_b, v_a)) + beta^2 S(u_b, v_b). So one matrix product serves all pairs.
-    """
-
-    def __init__(self, logs: Array, lags: int) -> None:
-        levels = logs - logs.mean(axis=0)
-        changes = np.diff(levels, axis=0)
-        self.points = len(levels)
-        self.lags = lags
-        self.covariance = levels.T @ levels
-        # Rows t = lags + 1 .. of: change now, level before, changes 1 .. lags before.
-        blocks = [changes[lags:], levels[lags:-1], *(changes[lags - k : len(changes) - k] for k in range(1, lags + 1))]
-        stacked = np.hstack(blocks)
-        n = logs.shape[1]
-        self.rows = len(stacked)
-        self.products = (stacked.T @ stacked).reshape(len(blocks), n, len(blocks), n)
-
-    def fit(self, a: NDArray[np.intp], b: NDArray[np.intp]) -> _Fit:
-        """Hedge ratio, t-statistic, half-life and deviation of log(a) - beta log(b)."""
-        c = self.covariance
-        with np.errstate(divide="ignore", invalid="ignore"):
-            beta = c[a, b] / c[b, b]
-            deviation = np.sqrt((c[a, a] - beta * c[a, b]).clip(0) / (self.points - 2))
-            fade = self._sum(0, 1, a, b, beta) / self._sum(1, 1, a, b, beta)
-            half_life = np.where((fade < 0) & (fade > -1), math.log(2) / -np.log1p(fade.clip(-1 + 1e-12)), math.inf)
-            # One that is gone at once has no half-life to speak of; one that does not fade has an infinite one.
-            half_life = np.where(fade <= -1, 0.0, half_life)
-            t = self._t_statistic(a, b, beta)
-            moves = np.sqrt(c[b, b] / self.points) > ROUNDING
-        usable = np.isfinite(beta) & np.isfinite(t) & moves & (deviation > ROUNDING)
-        return _Fit(a, b, beta, np.where(usable, t, math.inf), half_life, deviation)
-
-    def _sum(self, u: int, v: int, a: NDArray[np.intp], b: NDArray[np.intp], beta: Array) -> Array:
-        s = self.products
-        crossed = s[u, a, v, b] + s[u, b, v, a]
-        total: Array = s[u, a, v, a] - beta * crossed + beta**2 * s[u, b, v, b]
-        return total
-
-    def _t_statistic(self, a: NDArray[np.intp], b: NDArray[np.intp], beta: Array) -> Array:
-        """Least squares of the change on the level and the lagged changes, by the normal equations of every pair."""
-        size = 1 + self.lags
-        gram = np.empty((len(a), size, size))
-        right = np.empty((len(a), size))
-        for i in range(size):
-            right[:, i] = self._sum(0, 1 + i, a, b, beta)
-            for j in range(i, size):
-                gram[:, i, j] = gram[:, j, i] = self._sum(1 + i, 1 + j, a, b, beta)
-        # A price that does not move leaves no equations; it must not spoil the others.
-        singular = ~(np.linalg.cond(gram) < 1e12) if len(a) else np.zeros(0, dtype=np.bool_)
-        gram[singular] = np.eye(size)
-        inverse = np.linalg.inv(gram)
-        weights = np.einsum("pij,pj->pi", inverse, right)
-        rest = self._sum(0, 0, a, b, beta) - np.einsum("pi,pi->p", weights, right)
-        error = np.sqrt(rest.clip(0) / (self.rows - size) * inverse[:, 0, 0])
-        t: Array = np.where(singular | (error <= 0), math.inf, weights[:, 0] / error)
-        return t
