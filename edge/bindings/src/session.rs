@@ -78,8 +78,10 @@ impl Session {
         })
     }
 
-    /// Gives the run its sources; they are merged by time, and the first events are read.
-    fn sources(&mut self, py: Python<'_>, sources: Vec<SourceSpec<'_>>) -> PyResult<()> {
+    /// Gives the run its sources; they are merged by time, and the first events are read. Nothing stamped after `stop`
+    /// (ns since 1970 UTC) is handled.
+    #[pyo3(signature = (sources, stop=None))]
+    fn sources(&mut self, py: Python<'_>, sources: Vec<SourceSpec<'_>>, stop: Option<u64>) -> PyResult<()> {
         let run = self.run.as_mut().ok_or_else(|| refuse("run", "it is finished"))?;
         let symbols = run.symbols().to_vec();
         let boxed = sources
@@ -97,8 +99,8 @@ impl Session {
             })
             .collect::<PyResult<Vec<_>>>()?;
         // Sources made of Python batches attach by themselves.
-        let merged = py.detach(|| Merge::new(boxed));
-        run.set_source(merged.map_err(|error| python_error(&self.raised, error))?);
+        let merged = py.detach(|| Merge::new(boxed)).map_err(|error| python_error(&self.raised, error))?;
+        run.set_source(merged.until(Nanos(stop.unwrap_or(u64::MAX))));
         Ok(())
     }
 

@@ -102,6 +102,10 @@ pub struct Merge {
     heads: Vec<Option<Market>>,
     /// Why one of them cannot go on. Raised after the good event before it, and from then on.
     failed: Option<SourceError>,
+    /// Nothing stamped after this moment is given.
+    stop: Nanos,
+    /// An event after `stop` was seen: the end is a cut, not the end of the data.
+    stopped: bool,
 }
 
 impl Merge {
@@ -111,7 +115,18 @@ impl Merge {
             0 | 1 => Vec::new(),
             _ => sources.iter_mut().map(|source| read(source.as_mut())).collect::<Result<_, _>>()?,
         };
-        Ok(Self { sources, heads, failed: None })
+        Ok(Self { sources, heads, failed: None, stop: Nanos(u64::MAX), stopped: false })
+    }
+
+    /// The same events up to and including `stop`; it ends at the first event after it.
+    #[must_use]
+    pub fn until(self, stop: Nanos) -> Self {
+        Self { stop, ..self }
+    }
+
+    /// The moment at which the data was cut, once that has happened.
+    pub fn stopped(&self) -> Option<Nanos> {
+        self.stopped.then_some(self.stop)
     }
 }
 
@@ -127,8 +142,13 @@ fn read(source: &mut dyn Source) -> Result<Option<Market>, SourceError> {
 impl Source for Merge {
     #[inline]
     fn next(&mut self, market: &mut Market) -> Result<bool, SourceError> {
+        if self.stopped {
+            return Ok(false);
+        }
         if let [only] = self.sources.as_mut_slice() {
-            return only.next(market);
+            let more = only.next(market)?;
+            self.stopped = more && market.ts_event > self.stop;
+            return Ok(more && !self.stopped);
         }
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -141,7 +161,11 @@ impl Source for Merge {
                 first = Some((at, head.ts_event));
             }
         }
-        let Some((at, _)) = first else { return Ok(false) };
+        let Some((at, ts)) = first else { return Ok(false) };
+        if ts > self.stop {
+            self.stopped = true;
+            return Ok(false);
+        }
         if let Some(head) = self.heads[at] {
             *market = head;
         }
