@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -428,6 +428,75 @@ def test_functions_of_a_file_are_given_its_data(folder: Path) -> None:
     assert told["first"]["with_future"] != told["first"]["without_future"]
     text = printed(f"{folder}/mine.py:features", "--data", folder / "bars.parquet", "--cuts", 4, code=1)
     assert "leak: 4 of 4 cuts" in text
+
+
+def test_a_python_run_file_without_data_is_loaded_anew_for_each_cut(folder: Path) -> None:
+    code = """
+        import helios as hx
+        from pathlib import Path
+
+        class Count(hx.Strategy):
+            name = "count"
+            def __init__(self):
+                self.bars = 0
+            def on_bar(self, bar):
+                self.bars += 1
+                if self.bars % 10 == 0:
+                    self.target("KO", self.bars)
+
+        run = hx.Backtest(hx.bars(Path(__file__).parent / "bars.parquet"), Count())
+        """
+    (folder / "count.py").write_text(dedent(code))
+    told = json.loads(printed(folder / "count.py", "--cuts", 6, "--json", code=0))
+    assert told["verdict"] == "clean"
+    assert len(told["notes"]) == 1
+
+
+def test_features_beside_an_itch_file_are_cut_and_so_is_the_file(tmp_path: Path) -> None:
+    day = tmp_path / "day.itch"
+    simulate(day, symbols=2, minutes=3, seed=7, group_size=2)
+    symbol = hx.itch(day).symbols[0]
+    open_ = datetime(2026, 1, 5, 14, 30)
+    score = pl.DataFrame(
+        {"ts": [open_ + timedelta(seconds=i) for i in range(180)], "score": np.sin(np.arange(180) / 3)}
+    )
+
+    class Score(hx.Strategy):
+        name, timer, universe = "score", "1s", (symbol,)
+
+        def __init__(self, frame: pl.DataFrame, ahead: int) -> None:
+            stamps = [int(at.replace(tzinfo=UTC).timestamp()) for at in frame["ts"]]
+            self.scores, self.ahead = dict(zip(stamps, frame["score"].to_list(), strict=True)), ahead
+
+        def on_timer(self, now: int) -> None:
+            value = self.scores.get(now // 10**9 + self.ahead)
+            if value is not None:
+                self.target(symbol, 100 if value > 0 else -100)
+
+    def build(ahead: int) -> Callable[[pl.DataFrame], hx.Backtest]:
+        return lambda frame: hx.Backtest(hx.itch(day, date="2026-01-05"), Score(frame, ahead))
+
+    assert check_lookahead(build(0), score, cuts=8).clean
+    leak = check_lookahead(build(1), score, cuts=8)
+    assert leak.first is not None
+    assert (leak.first.kind, leak.first.name) == ("wish", "score")
+
+
+def test_days_are_known_when_their_bars_end() -> None:
+    rng = np.random.default_rng(8)
+    close = np.round(60 + np.cumsum(rng.normal(0, 0.5, 250)), 2)
+    days = pl.date_range(date(2026, 1, 1), date(2026, 9, 7), eager=True).head(250)
+    frame = pl.DataFrame({"ts": days, "symbol": "KO", "open": close, "high": close, "low": close, "close": close})
+    frame = frame.with_columns(volume=1_000)
+    for tz in (None, "America/New_York"):
+
+        def build(feature: pl.Expr, tz: str | None = tz) -> Callable[[pl.DataFrame], hx.Backtest]:
+            return lambda f: hx.Backtest(
+                bars(f, span="1d", tz=tz), Follow(f.select(feature.alias("f"))["f"].to_list()), sample="1d"
+            )
+
+        assert check_lookahead(build(CAUSAL["rolling mean"]), frame, tz=tz, cuts=8).clean
+        assert not check_lookahead(build(LEAKS["shifted by -1"]), frame, tz=tz, cuts=8).clean
 
 
 def test_functions_of_a_module_and_csv_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,3 +185,51 @@ impl Source for Merge {
         self.sources.iter().flat_map(|source| source.faults()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Events at fixed times, of one instrument.
+    struct At(u32, std::vec::IntoIter<u64>);
+
+    impl Source for At {
+        fn next(&mut self, market: &mut Market) -> Result<bool, SourceError> {
+            let next = self.1.next();
+            if let Some(ts) = next {
+                (market.instrument, market.ts_event) = (InstrumentId(self.0), Nanos(ts));
+            }
+            Ok(next.is_some())
+        }
+
+        fn progress(&self) -> f64 {
+            0.0
+        }
+    }
+
+    /// What is given up to a moment, and the cut if there was one.
+    fn given(sources: &[&[u64]], stop: u64) -> (Vec<(u32, u64)>, Option<Nanos>) {
+        let boxed =
+            (0..).zip(sources).map(|(id, times)| Box::new(At(id, times.to_vec().into_iter())) as Box<dyn Source>);
+        let mut merge = Merge::new(boxed.collect()).unwrap().until(Nanos(stop));
+        let (mut market, mut events) = (BLANK, Vec::new());
+        while merge.next(&mut market).unwrap() {
+            events.push((market.instrument.0, market.ts_event.0));
+        }
+        assert!(!merge.next(&mut market).unwrap(), "the end stays the end");
+        (events, merge.stopped())
+    }
+
+    #[test]
+    fn a_stop_gives_what_is_stamped_up_to_it() {
+        assert_eq!(given(&[&[1, 5, 5, 9, 2]], 5), (vec![(0, 1), (0, 5), (0, 5)], Some(Nanos(5))));
+        assert_eq!(given(&[&[1, 7], &[3, 5, 6]], 5), (vec![(0, 1), (1, 3), (1, 5)], Some(Nanos(5))));
+        assert_eq!(given(&[&[4], &[4]], 3), (vec![], Some(Nanos(3))));
+    }
+
+    #[test]
+    fn a_stop_at_or_beyond_the_end_is_no_cut() {
+        assert_eq!(given(&[&[1, 5]], 5), (vec![(0, 1), (0, 5)], None));
+        assert_eq!(given(&[&[1], &[2]], u64::MAX), (vec![(0, 1), (1, 2)], None));
+    }
+}

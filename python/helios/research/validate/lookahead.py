@@ -143,17 +143,11 @@ class Lookahead:
         from rich.table import Table
 
         table = Table(show_edge=False)
-        for heading in ("cut", "compared", "first difference", "at", "with the future", "without"):
-            table.add_column(heading, justify="right" if heading == "compared" else "left", overflow="fold")
+        table.add_column("cut", no_wrap=True)
+        table.add_column("compared", justify="right")
+        table.add_column("first difference", overflow="fold")
         for cut in self.cuts:
-            d = cut.difference
-            row = [clock(cut.at), f"{cut.compared:,}"]
-            if d is None:
-                row += ["-", "", "", ""]
-            else:
-                what = " ".join(filter(None, (d.kind, d.name, d.column)))
-                row += [what, clock(d.at), _shown(d.with_future), _shown(d.without_future)]
-            table.add_row(*map(_escape, row))
+            table.add_row(clock(cut.at), f"{cut.compared:,}", _escape(str(cut.difference or "-")))
         return table
 
 

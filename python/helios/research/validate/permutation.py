@@ -78,7 +78,10 @@ def permutation_test(
         count = _draws(draws)
         rng = np.random.default_rng(seed)
         orders = (rng.permutation(len(pieces)) for _ in range(count))
-    pnl = (held[np.concatenate([pieces[i] for i in order])] * r for order in orders)
+    if block == 1:
+        pnl = (held[np.asarray(order)] * r for order in orders)
+    else:
+        pnl = (held[np.concatenate([pieces[i] for i in order])] * r for order in orders)
     return _compare(held * r, pnl, count, statistic, exact=draws == "all")
 
 

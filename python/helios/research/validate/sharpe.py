@@ -97,7 +97,8 @@ def min_track_record_length(
 def expected_max_sharpe(trials: int, variance: float) -> float:
     """What the best of `trials` independent trials without any skill shows; `variance` of the trials' Sharpe ratios.
 
-    An approximation for many trials (extreme-value theory); 0 for one trial.
+    An approximation for many trials (extreme-value theory): above the exact value by 2.6 % at five trials, 1 % at a
+    hundred and 0.4 % at a thousand; 8 % below it for two; 0 for one.
     """
     if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
         raise ArgumentError(f"trials={trials!r}: a whole number from 1 on")
