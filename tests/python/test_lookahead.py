@@ -116,6 +116,7 @@ def test_clean_expressions_pass() -> None:
     assert result.verdict == "clean"
     assert len(result.cuts) == 20
     assert result.notes == []
+    assert result.scope == "data"
     assert all(cut.compared > 0 for cut in result.cuts)
     assert str(result).startswith("clean: ")
 
@@ -411,7 +412,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_run_file_is_cut_where_the_engine_reads(folder: Path) -> None:
     text = printed(folder / "run.toml", "--cuts", 6, code=0)
-    assert "clean: " in text
+    assert "clean, as far as what the engine reads goes: " in text
     assert "only what the engine reads was cut" in " ".join(text.split())
     told = json.loads(printed(folder / "run.toml", "--cuts", 6, "--json", code=0))
     assert told["verdict"] == "clean"
@@ -449,6 +450,7 @@ def test_a_python_run_file_without_data_is_loaded_anew_for_each_cut(folder: Path
     (folder / "count.py").write_text(dedent(code))
     told = json.loads(printed(folder / "count.py", "--cuts", 6, "--json", code=0))
     assert told["verdict"] == "clean"
+    assert told["scope"] == "engine"
     assert len(told["notes"]) == 1
 
 

@@ -190,12 +190,12 @@ impl Source for Merge {
 mod tests {
     use super::*;
 
-    /// Events at fixed times, of one instrument.
-    struct At(u32, std::vec::IntoIter<u64>);
+    /// Events at fixed times, the last one first, of one instrument.
+    struct At(u32, Vec<u64>);
 
     impl Source for At {
         fn next(&mut self, market: &mut Market) -> Result<bool, SourceError> {
-            let next = self.1.next();
+            let next = self.1.pop();
             if let Some(ts) = next {
                 (market.instrument, market.ts_event) = (InstrumentId(self.0), Nanos(ts));
             }
@@ -209,8 +209,10 @@ mod tests {
 
     /// What is given up to a moment, and the cut if there was one.
     fn given(sources: &[&[u64]], stop: u64) -> (Vec<(u32, u64)>, Option<Nanos>) {
-        let boxed =
-            (0..).zip(sources).map(|(id, times)| Box::new(At(id, times.to_vec().into_iter())) as Box<dyn Source>);
+        let boxed = (0..).zip(sources).map(|(id, times)| {
+            let times = times.iter().rev().copied().collect();
+            Box::new(At(id, times)) as Box<dyn Source>
+        });
         let mut merge = Merge::new(boxed.collect()).unwrap().until(Nanos(stop));
         let (mut market, mut events) = (BLANK, Vec::new());
         while merge.next(&mut market).unwrap() {

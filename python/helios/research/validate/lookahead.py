@@ -16,6 +16,7 @@ parameters tuned on the same days; a source that is itself stamped too early or 
 is cut only where the engine reads it, so nothing but the engine and what strategies keep from call to call is checked;
 the result says so.
 
+A builder that fails on cut data although it said something before the cut on all of it counts as a leak, with its error.
 Only what is stamped after the run's `start` counts: what is chosen before it may use all that comes before it. A
 builder that is not repeatable (random numbers without a seed, a strategy instance used twice) is refused, because its
 differences would mean nothing. Absent: a tolerance. A library that rounds differently for other lengths shows as a
@@ -107,6 +108,8 @@ class Lookahead:
 
     cuts: list[Cut]
     seed: int
+    #: What was cut: the data that the builder is given, or only what the engine reads.
+    scope: Literal["data", "engine"]
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -129,13 +132,15 @@ class Lookahead:
         """For JSON."""
         first = None if self.first is None else asdict(self.first)
         cuts = [asdict(cut) for cut in self.cuts]
-        return {"verdict": self.verdict, "seed": self.seed, "first": first, "cuts": cuts, "notes": self.notes}
+        head = {"verdict": self.verdict, "scope": self.scope, "seed": self.seed}
+        return {**head, "first": first, "cuts": cuts, "notes": self.notes}
 
     def __str__(self) -> str:
         leaks = sum(cut.difference is not None for cut in self.cuts)
         if self.first is None:
             compared = sum(cut.compared for cut in self.cuts)
-            return f"clean: {compared:,} things said before {len(self.cuts)} cuts are the same"
+            how = "clean" if self.scope == "data" else "clean, as far as what the engine reads goes"
+            return f"{how}: {compared:,} things said before {len(self.cuts)} cuts are the same"
         return f"leak: {leaks} of {len(self.cuts)} cuts change what was said before them; first: {self.first}"
 
     def table(self) -> RenderableType:
@@ -242,7 +247,9 @@ class _Given:
         known = {}
         for name, frame in frames.items():
             if not isinstance(frame, pl.DataFrame):
-                raise ArgumentError(f"{name} is a {type(frame).__name__}: give a Polars frame, or several by name")
+                raise ArgumentError(
+                    f"{name} is a {type(frame).__name__}: give a Polars frame (polars.from_pandas), or several by name"
+                )
             if ts not in frame.columns:
                 raise ArgumentError(f"{name} has no column {ts!r}: it has {', '.join(frame.columns)}; name it with ts=")
             known[name] = read(frame[ts], name)
@@ -299,7 +306,7 @@ def _check_features(
         except Exception as error:  # whatever the builder raises, it does not raise it with the future
             difference = _failed(at, error)
         done.append(Cut(at, before.height * (before.width - 2), difference))
-    return Lookahead(done, seed)
+    return Lookahead(done, seed, "data")
 
 
 def _features(given: _Given, data: Any, frame: Any) -> pl.DataFrame:
@@ -390,7 +397,7 @@ def _check_backtest(
         except Exception as error:  # whatever the builder raises, it does not raise it with the future
             difference = _failed(at, error)
         done.append(Cut(at, count, difference))
-    return Lookahead(done, seed, list(notes))
+    return Lookahead(done, seed, "engine" if given is None else "data", list(notes))
 
 
 def _run(backtest: Backtest, stop: str | datetime | int | None) -> _Run:
