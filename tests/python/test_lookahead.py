@@ -353,6 +353,11 @@ def test_nan_is_nan_and_minus_zero_is_not_zero() -> None:
     assert check_lookahead(lambda f: f.select("ts", y=pl.col("x") / pl.col("x")), frame).clean
     flip = check_lookahead(lambda f: f.select("ts", y=pl.col("x") * (-1.0 if f.height < 4 else 1.0)), frame)
     assert not flip.clean
+    empty = check_lookahead(
+        lambda f: f.select("ts", y=pl.col("x") if f.height > 4 else pl.lit(None, pl.Float64)), frame
+    )
+    assert empty.first is not None
+    assert (empty.first.with_future, empty.first.without_future) == (0.0, None)
 
 
 # ---- run files and the command line ----------------------------------------------------------------------------------
@@ -538,6 +543,29 @@ def test_a_run_on_a_simulated_day_passes_and_stops_exactly(tmp_path: Path) -> No
     assert max(cut.compared for cut in result.cuts) > 100
 
 
+def test_a_run_without_data_hears_nothing_after_its_cut() -> None:
+    made: list[Any] = []
+
+    class Listen(hx.Strategy):
+        name = "listen"
+        universe = ("KO",)
+
+        def __init__(self) -> None:
+            self.heard: list[int] = []
+
+        def on_bar(self, bar: Any) -> None:
+            self.heard.append(bar.ts)
+            self.target("KO", len(self.heard) % 5)
+
+    def build() -> hx.Backtest:
+        made.append(Listen())
+        return hx.Backtest(bars(FRAME), made[-1])
+
+    result = check_lookahead(build, cuts=7)
+    assert result.clean
+    assert [strategy.heard[-1] for strategy in made] == [NS0 + 240 * MINUTE] * 2 + [cut.at for cut in result.cuts]
+
+
 # ---- stop ------------------------------------------------------------------------------------------------------------
 
 
@@ -593,6 +621,11 @@ def test_timers_ring_up_to_a_stop_and_not_beyond() -> None:
     whole, cut = rung.values()
     assert cut == [at for at in whole if at <= NS0 + 5 * MINUTE + 35 * 10**9]
     assert cut[-1] == NS0 + 5 * MINUTE + 30 * 10**9
+
+
+def test_a_day_is_its_midnight() -> None:
+    assert run(FRAME, start=date(2026, 1, 5), stop=date(2026, 1, 6)).meta["events"] == 240
+    assert run(FRAME, stop=date(2026, 1, 5)).meta["events"] == 0
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 from helios.errors import ArgumentError, DataError
-from helios.research.results import sharpe_ratio
+from helios.research.results import Results, sharpe_ratio
 from helios.research.validate import (
     Period,
     TrackRecord,
@@ -148,6 +148,20 @@ def test_results_of_backtests_are_stitched() -> None:
     assert done.series["ts"].n_unique() == done.series.height
 
 
+def test_what_was_earned_before_trading_does_not_count() -> None:
+    ts = [datetime(2026, 1, 5, hour, tzinfo=UTC) for hour in range(8)]
+    zero = dict.fromkeys(("cash", "fees", "gross", "net", "unrealised"), 0.0)
+    equity = pl.DataFrame({"ts": ts, "realised": [0.0, 5, 7, 7, 9, 4, 6, 100], "equity": 0.0, **zero})
+    equity = equity.with_columns(pl.col("ts").cast(pl.Datetime("ns", "UTC")))
+    period = Period(0, ts[0], ts[2], ts[2], ts[6])
+    # The last sample is an hour after the end: answers to the orders that were sent before it.
+    series = run_walk_forward([period], lambda _: Results(equity=equity)).series
+    assert series["pnl"].to_list() == [0.0, 2.0, -5.0, 96.0]
+    assert series["ts"].to_list() == ts[3:7]
+    with pytest.raises(DataError, match=r"goes on to 2026-01-05 07:00:00\+00:00.* stop=period.trading_end"):
+        run_walk_forward([Period(0, ts[0], ts[2], ts[2], ts[5])], lambda _: Results(equity=equity))
+
+
 def small(**changes: Any) -> Callable[[Period[Any]], pl.DataFrame]:
     def run(period: Period[Any]) -> pl.DataFrame:
         frame = trading_of(period, pl.Series(np.zeros(len(DAYS))), "return")
@@ -162,6 +176,7 @@ def small(**changes: Any) -> Callable[[Period[Any]], pl.DataFrame]:
         (lambda f: f.head(0), r"period 1 .* has no rows"),
         (lambda f: f.with_columns(pl.col("ts") + timedelta(days=40)), "outside the trading"),
         (lambda f: f.with_columns(pl.col("ts") - timedelta(days=1)), "row 0, column 'ts': 2020-08-31 is outside"),
+        (lambda f: f.with_columns(pl.col("ts") + timedelta(days=1)), r"2020-11-01 is outside the trading \[.*11-01\)"),
         (lambda f: pl.concat([f, f]), "is not after the row before it"),
         (lambda f: f.reverse(), "is not after the row before it"),
         (lambda f: f.with_columns(pl.lit(math.nan).alias("return")), "nan is no number"),

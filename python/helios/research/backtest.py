@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,10 +69,10 @@ class Backtest:
     lot: float = 1.0
     name: str = "backtest"
     #: Moment from which targets are acted on and callbacks are called; windows fill before it. ISO text or datetime
-    #: (UTC unless it has a zone), or nanoseconds since 1970 UTC; None for the beginning.
-    start: str | datetime | int | None = None
+    #: (UTC unless it has a zone), a date (its midnight UTC), or nanoseconds since 1970 UTC; None for the beginning.
+    start: str | date | int | None = None
     #: Moment after which nothing is read, written like `start`: what is stamped at it still is. None for the end.
-    stop: str | datetime | int | None = None
+    stop: str | date | int | None = None
     #: Distance of the equity samples.
     sample: str | timedelta = "1m"
     #: Distance of the samples of all reference prices, for the report's charts; None for none.
@@ -389,7 +389,7 @@ def _arrays(tables: Mapping[str, Mapping[str, tuple[str, bytes]]]) -> dict[str, 
     }
 
 
-def moment(given: str | datetime | int | None, what: str) -> int | None:
+def moment(given: str | date | int | None, what: str) -> int | None:
     """Nanoseconds since 1970 UTC of a moment as `Backtest.start` takes it; `what` names it in errors."""
     at = given
     if isinstance(at, str):
@@ -397,6 +397,8 @@ def moment(given: str | datetime | int | None, what: str) -> int | None:
             at = datetime.fromisoformat(at)
         except ValueError:
             raise ArgumentError(f"{what}={given!r}: write it as 2026-01-05T14:40:00+00:00") from None
+    if isinstance(at, date) and not isinstance(at, datetime):
+        at = datetime(at.year, at.month, at.day, tzinfo=UTC)
     if isinstance(at, datetime):
         at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
         since = at - datetime(1970, 1, 1, tzinfo=UTC)

@@ -16,7 +16,7 @@ parameters tuned on the same days; a source that is itself stamped too early or 
 is cut only where the engine reads it, so nothing but the engine and what strategies keep from call to call is checked;
 the result says so.
 
-A builder that fails on cut data although it said something before the cut on all of it counts as a leak, with its error.
+A builder that fails on cut data, where on all of it something was said before the cut, counts as a leak with its error.
 Only what is stamped after the run's `start` counts: what is chosen before it may use all that comes before it. A
 builder that is not repeatable (random numbers without a seed, a strategy instance used twice) is refused, because its
 differences would mean nothing. Absent: a tolerance. A library that rounds differently for other lengths shows as a
@@ -29,7 +29,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
@@ -400,7 +400,7 @@ def _check_backtest(
     return Lookahead(done, seed, "engine" if given is None else "data", list(notes))
 
 
-def _run(backtest: Backtest, stop: str | datetime | int | None) -> _Run:
+def _run(backtest: Backtest, stop: str | date | int | None) -> _Run:
     """Runs with every target's value recorded and every wish heard."""
     wishes = backtest.strategy
     kept = list(wishes) if isinstance(wishes, Iterator) else wishes

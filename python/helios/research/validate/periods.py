@@ -146,10 +146,10 @@ def run_walk_forward(
 ) -> WalkForward:
     """Calls `run` for each period and joins what it returns: no moment twice, none left out between periods.
 
-    `run` returns a frame with `ts` and either `return` or `pnl`, or the Results of a backtest, whose equity samples
-    after `trading_start` then count as `pnl`. Rows must lie in the period's trading: days (Date) from `trading_start`
-    up to but without `trading_end`; moments, which stamp the END of what they measure, after `trading_start` up to and
-    with `trading_end`.
+    `run` returns a frame with `ts` and either `return` or `pnl`, or the Results of a backtest with
+    `start=period.trading_start, stop=period.trading_end`, whose equity samples then make `pnl`. Rows must lie in the
+    period's trading: days (Date) from `trading_start` up to but without `trading_end`; moments, which stamp the END of
+    what they measure, after `trading_start` up to and with `trading_end`.
 
     Raises ArgumentError for periods that overlap or leave a gap, DataError for rows outside a period's trading, out of
     order, not finite, or missing altogether.
@@ -226,7 +226,11 @@ def _pnl_of(period: Period[Any], results: Results) -> pl.DataFrame:
     path = pl.DataFrame({"ts": results.equity["ts"], "net": results.net_path})
     begin, end = _bounds(period, path.schema["ts"])
     before = path.filter((pl.col("ts") <= begin) & pl.col("net").is_finite())
-    # A venue's answers to the last orders may come after the end: they belong to the trading that caused them.
+    after = path.filter(pl.col("ts") > end)["ts"]
+    if len(after) > 1:
+        hint = "Give its Backtest stop=period.trading_end, or the next period's money would be counted here too."
+        raise DataError(f"the run goes on to {after[-1]}, after its trading", source=str(period), hint=hint)
+    # The venue's answers to the last orders may come after the end: the run's last sample has them.
     path = path.filter((pl.col("ts") > begin) & pl.col("net").is_finite())
     path = (
         path.with_columns(pl.min_horizontal("ts", pl.lit(end, path.schema["ts"]))).unique("ts", keep="last").sort("ts")
