@@ -23,6 +23,8 @@ itch_app = typer.Typer(no_args_is_help=True, help="NASDAQ TotalView-ITCH 5.0 fil
 lobster_app = typer.Typer(no_args_is_help=True, help="LOBSTER files.")
 app.add_typer(itch_app, name="itch")
 app.add_typer(lobster_app, name="lobster")
+check_app = typer.Typer(no_args_is_help=True, help="Checks of a run: does it know the future?")
+app.add_typer(check_app, name="check")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
@@ -305,6 +307,50 @@ def replay(folder: Annotated[Path, typer.Argument(help="Run folder or journal fi
         print(f"identical: {replayed.inputs:,} inputs, {replayed.outputs:,} outputs, digest {replayed.digest}")
     if not replayed.identical:
         raise ReplayMismatch(replayed.problem)
+
+
+@check_app.command("lookahead")
+def check_lookahead(
+    run: Annotated[str, typer.Argument(help="RUN.toml, RUN.py, file.py:function or module:function")],
+    data: Annotated[
+        list[str] | None, typer.Option(help="Parquet or CSV file that the function is given; NAME=FILE for several.")
+    ] = None,
+    cuts: Annotated[int, typer.Option(min=1, max=10_000, help="Moments at which the data is cut.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Of the choice of moments.")] = 0,
+    ts: Annotated[str, typer.Option(help="The data's column of times.")] = "ts",
+    tz: Annotated[str | None, typer.Option(help="Zone of times without one; UTC without this.")] = None,
+    ts_unit: Annotated[str | None, typer.Option(help="Unit of times that are bare numbers: s, ms, us or ns.")] = None,
+    known_after: Annotated[
+        str | None, typer.Option(help="From a row's time until it can be known: the length of bars labelled by start.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Cut the data at many moments, run again, and compare what was said before them; exit 1 if the future was known.
+
+    A function is given the data (--data, or what its module calls `data`) and returns a Backtest or a frame of
+    features.
+    """
+    from helios.config import load_builder, takes_data
+    from helios.research.results import jsonable
+    from helios.research.validate import lookahead
+
+    build, given = load_builder(run)
+    frames = lookahead.read_data(data or given)
+    if takes_data(build) != (frames is not None):
+        wants = "wants data: give it with --data FILE" if frames is None else "takes no data: leave --data out"
+        raise ArgumentError(f"{run} {wants}")
+    result = lookahead.check_lookahead(
+        build, frames, cuts=cuts, seed=seed, ts=ts, tz=tz, ts_unit=ts_unit, known_after=known_after
+    )
+    if json_:
+        _print_json(jsonable(result.as_dict()))
+    else:
+        _console().print(result.table())
+        for note in result.notes:
+            _console().print(f"[yellow]![/] {_escape(note)}", highlight=False, soft_wrap=True)
+        print(result)
+    if not result.clean:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -26,10 +26,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib
 import importlib.util
+import inspect
 import os
 import sys
 import tomllib
+from collections.abc import Callable
 from datetime import date as Date
 from datetime import datetime
 from pathlib import Path
@@ -107,6 +110,7 @@ class RunTable(_Table):
     tick: float = 0.01
     lot: float = 1.0
     start: datetime | None = None
+    stop: datetime | None = None
     sample: str = "1m"
     marks: str | None = "1m"
     latency: bool = False
@@ -125,6 +129,58 @@ def load_run(path: str | os.PathLike[str]) -> Backtest:
     if file.suffix != ".toml":
         raise ConfigError("a run file ends in .toml or .py", file=str(file))
     return _load_toml(file)
+
+
+def load_builder(spec: str) -> tuple[Callable[..., Any], Any]:
+    """What builds a run: a RUN.toml or RUN.py, or a function named as 'file.py:function' or 'module:function'.
+
+    Returns the function, and what its module calls `data` (None without it): the data it is to be given, a path as seen
+    from the module. A run file that needs no data gives a function without parameters, which loads it anew each time.
+    """
+    place, colon, name = spec.rpartition(":")
+    file = Path(place if colon else spec)
+    if not colon and file.suffix != ".py":
+        return (lambda: load_run(file)), None
+    if not colon and not file.is_file():
+        raise ConfigError("there is no such run file", file=str(file))
+    module = _import(file) if file.suffix == ".py" else _module(place)
+    name = name if colon else "run"
+    function = getattr(module, name, None)
+    if not colon and not takes_data(function):
+        return (lambda: load_run(file)), None
+    if not callable(function):
+        raise ConfigError(f"it has no function {name!r}", file=place or str(file))
+    data = getattr(module, "data", None) if takes_data(function) else None
+    if isinstance(data, str | os.PathLike) and module.__file__ is not None:
+        data = Path(module.__file__).parent / data
+    return function, data
+
+
+def takes_data(function: Any) -> bool:
+    """Whether it must be given an argument."""
+    if not callable(function):
+        return False
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return any(p.default is p.empty and p.kind in positional for p in parameters)
+
+
+def _module(name: str) -> Any:
+    """By its dotted name, from where Python looks or from the working directory."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
+            raise
+        hint = "Write file.py:function, or module:function with a module that Python finds."
+        raise ConfigError("there is no such module", file=name, hint=hint) from None
+    finally:
+        sys.path.remove(here)
 
 
 def _load_toml(file: Path) -> Backtest:
@@ -193,6 +249,7 @@ def _build(table: RunTable, file: Path) -> Backtest:
         tick=table.tick,
         lot=table.lot,
         start=table.start,
+        stop=table.stop,
         name=table.name or file.stem,
         sample=table.sample,
         marks=table.marks,

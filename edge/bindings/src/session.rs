@@ -78,11 +78,13 @@ impl Session {
         })
     }
 
-    /// Gives the run its sources; they are merged by time, and the first events are read.
-    fn sources(&mut self, py: Python<'_>, sources: Vec<SourceSpec<'_>>) -> PyResult<()> {
+    /// Gives the run its sources; they are merged by time, and the first events are read. Nothing stamped after `stop`
+    /// (ns since 1970 UTC) is handled.
+    #[pyo3(signature = (sources, stop=None))]
+    fn sources(&mut self, py: Python<'_>, sources: Vec<SourceSpec<'_>>, stop: Option<u64>) -> PyResult<()> {
         let run = self.run.as_mut().ok_or_else(|| refuse("run", "it is finished"))?;
         let merged = merge(py, sources, run.symbols(), &self.raised)?;
-        run.set_source(merged);
+        run.set_source(merged.until(Nanos(stop.unwrap_or(u64::MAX))));
         Ok(())
     }
 

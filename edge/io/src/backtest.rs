@@ -167,6 +167,10 @@ impl Backtest {
             if self.source.next(market)? {
                 self.market(&mut input, begun, callbacks)?;
             } else {
+                // Where the data was cut the clock still goes to the cut: timers before it ring, as they would have.
+                if let Some(stop) = self.source.stopped() {
+                    self.settle(stop, callbacks)?;
+                }
                 self.settle(Nanos(u64::MAX), callbacks)?;
                 self.recorder.sample(self.state.now(), self.state.risk());
                 self.done = true;

@@ -102,6 +102,10 @@ pub struct Merge {
     heads: Vec<Option<Market>>,
     /// Why one of them cannot go on. Raised after the good event before it, and from then on.
     failed: Option<SourceError>,
+    /// Nothing stamped after this moment is given.
+    stop: Nanos,
+    /// An event after `stop` was seen: the end is a cut, not the end of the data.
+    stopped: bool,
 }
 
 impl Merge {
@@ -111,7 +115,18 @@ impl Merge {
             0 | 1 => Vec::new(),
             _ => sources.iter_mut().map(|source| read(source.as_mut())).collect::<Result<_, _>>()?,
         };
-        Ok(Self { sources, heads, failed: None })
+        Ok(Self { sources, heads, failed: None, stop: Nanos(u64::MAX), stopped: false })
+    }
+
+    /// The same events up to and including `stop`; it ends at the first event after it.
+    #[must_use]
+    pub fn until(self, stop: Nanos) -> Self {
+        Self { stop, ..self }
+    }
+
+    /// The moment at which the data was cut, once that has happened.
+    pub fn stopped(&self) -> Option<Nanos> {
+        self.stopped.then_some(self.stop)
     }
 }
 
@@ -127,8 +142,13 @@ fn read(source: &mut dyn Source) -> Result<Option<Market>, SourceError> {
 impl Source for Merge {
     #[inline]
     fn next(&mut self, market: &mut Market) -> Result<bool, SourceError> {
+        if self.stopped {
+            return Ok(false);
+        }
         if let [only] = self.sources.as_mut_slice() {
-            return only.next(market);
+            let more = only.next(market)?;
+            self.stopped = more && market.ts_event > self.stop;
+            return Ok(more && !self.stopped);
         }
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -141,7 +161,11 @@ impl Source for Merge {
                 first = Some((at, head.ts_event));
             }
         }
-        let Some((at, _)) = first else { return Ok(false) };
+        let Some((at, ts)) = first else { return Ok(false) };
+        if ts > self.stop {
+            self.stopped = true;
+            return Ok(false);
+        }
         if let Some(head) = self.heads[at] {
             *market = head;
         }
@@ -159,5 +183,55 @@ impl Source for Merge {
 
     fn faults(&self) -> Vec<String> {
         self.sources.iter().flat_map(|source| source.faults()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Events at fixed times, the last one first, of one instrument.
+    struct At(u32, Vec<u64>);
+
+    impl Source for At {
+        fn next(&mut self, market: &mut Market) -> Result<bool, SourceError> {
+            let next = self.1.pop();
+            if let Some(ts) = next {
+                (market.instrument, market.ts_event) = (InstrumentId(self.0), Nanos(ts));
+            }
+            Ok(next.is_some())
+        }
+
+        fn progress(&self) -> f64 {
+            0.0
+        }
+    }
+
+    /// What is given up to a moment, and the cut if there was one.
+    fn given(sources: &[&[u64]], stop: u64) -> (Vec<(u32, u64)>, Option<Nanos>) {
+        let boxed = (0..).zip(sources).map(|(id, times)| {
+            let times = times.iter().rev().copied().collect();
+            Box::new(At(id, times)) as Box<dyn Source>
+        });
+        let mut merge = Merge::new(boxed.collect()).unwrap().until(Nanos(stop));
+        let (mut market, mut events) = (BLANK, Vec::new());
+        while merge.next(&mut market).unwrap() {
+            events.push((market.instrument.0, market.ts_event.0));
+        }
+        assert!(!merge.next(&mut market).unwrap(), "the end stays the end");
+        (events, merge.stopped())
+    }
+
+    #[test]
+    fn a_stop_gives_what_is_stamped_up_to_it() {
+        assert_eq!(given(&[&[1, 5, 5, 9, 2]], 5), (vec![(0, 1), (0, 5), (0, 5)], Some(Nanos(5))));
+        assert_eq!(given(&[&[1, 7], &[3, 5, 6]], 5), (vec![(0, 1), (1, 3), (1, 5)], Some(Nanos(5))));
+        assert_eq!(given(&[&[4], &[4]], 3), (vec![], Some(Nanos(3))));
+    }
+
+    #[test]
+    fn a_stop_at_or_beyond_the_end_is_no_cut() {
+        assert_eq!(given(&[&[1, 5]], 5), (vec![(0, 1), (0, 5)], None));
+        assert_eq!(given(&[&[1], &[2]], u64::MAX), (vec![(0, 1), (1, 2)], None));
     }
 }

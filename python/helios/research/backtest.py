@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +69,10 @@ class Backtest:
     lot: float = 1.0
     name: str = "backtest"
     #: Moment from which targets are acted on and callbacks are called; windows fill before it. ISO text or datetime
-    #: (UTC unless it has a zone), or nanoseconds since 1970 UTC; None for the beginning.
-    start: str | datetime | int | None = None
+    #: (UTC unless it has a zone), a date (its midnight UTC), or nanoseconds since 1970 UTC; None for the beginning.
+    start: str | date | int | None = None
+    #: Moment after which nothing is read, written like `start`: what is stamped at it still is. None for the end.
+    stop: str | date | int | None = None
     #: Distance of the equity samples.
     sample: str | timedelta = "1m"
     #: Distance of the samples of all reference prices, for the report's charts; None for none.
@@ -138,6 +140,7 @@ class Plan:
     targets: list[Target]
     engine: dict[str, Any]
     venue: dict[str, int]
+    stop_ns: int | None
     sample_ns: int
     marks_ns: int
 
@@ -174,6 +177,7 @@ class Plan:
         bars_only = all(source.schema in ("bars", "series") for source in sources)
         style = backtest.execution.style
         style = ("market" if bars_only else "touch") if style == "auto" else style
+        start = moment(backtest.start, "start")
         engine = {
             "instruments": _instruments(backtest, symbols),
             "nodes": graph.nodes,
@@ -184,8 +188,11 @@ class Plan:
             "without_price": [symbol for symbol in symbols if symbol not in known],
             "limit_prices": style != "market" or bool(callbacks),
             "max_orders": _count(backtest.max_orders, "max_orders"),
-            "trade_from": _moment(backtest.start),
+            "trade_from": start or 0,
         }
+        stop = moment(backtest.stop, "stop")
+        if stop is not None and stop <= (start or 0):
+            raise ArgumentError(f"stop={backtest.stop!r} is not after start={backtest.start!r}: nothing would trade")
         for strategy in callbacks:
             strategy.methods()
         return cls(
@@ -198,6 +205,7 @@ class Plan:
             [output for output in outputs if isinstance(output, Target)],
             engine,
             backtest.venue.spec(),
+            stop_ns=stop,
             sample_ns=nanoseconds(backtest.sample, "sample"),
             marks_ns=0 if backtest.marks is None else nanoseconds(backtest.marks, "marks"),
         )
@@ -219,7 +227,7 @@ class Plan:
             )
             ids = {symbol: number for number, symbol in enumerate(self.symbols)}
             series, _ = series_of(self.sources)
-            session.sources([core_source(source, ids, series) for source in self.sources])
+            session.sources([core_source(source, ids, series) for source in self.sources], self.stop_ns)
             first = len(self.strategies) - len(self.callbacks)
             for number, strategy in enumerate(self.callbacks, start=first):
                 strategy.connect(session.strategy(number, strategy.methods()), ids)
@@ -283,6 +291,7 @@ class Plan:
             "tick": b.tick,
             "lot": b.lot,
             "start": None if b.start is None else str(b.start),
+            "stop": None if b.stop is None else str(b.stop),
             "sample": str(b.sample),
             "limits": {name: getattr(b.limits, name) for name, _ in b.limits.rows()},
             "execution": self.engine["style"],
@@ -370,20 +379,23 @@ def _arrays(tables: Mapping[str, Mapping[str, tuple[str, bytes]]]) -> dict[str, 
     }
 
 
-def _moment(start: str | datetime | int | None) -> int:
-    """Nanoseconds since 1970 UTC; zero for None."""
-    if isinstance(start, str):
+def moment(given: str | date | int | None, what: str) -> int | None:
+    """Nanoseconds since 1970 UTC of a moment as `Backtest.start` takes it; `what` names it in errors."""
+    at = given
+    if isinstance(at, str):
         try:
-            start = datetime.fromisoformat(start)
+            at = datetime.fromisoformat(at)
         except ValueError:
-            raise ArgumentError(f"start={start!r}: write it as 2026-01-05T14:40:00+00:00") from None
-    if isinstance(start, datetime):
-        start = start if start.tzinfo is not None else start.replace(tzinfo=UTC)
-        since = start - datetime(1970, 1, 1, tzinfo=UTC)
-        start = (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
-    if start is not None and (not isinstance(start, int) or not 0 <= start < 2**63):
-        raise ArgumentError(f"start={start!r} is not a moment from 1970 on")
-    return start or 0
+            raise ArgumentError(f"{what}={given!r}: write it as 2026-01-05T14:40:00+00:00") from None
+    if isinstance(at, date) and not isinstance(at, datetime):
+        at = datetime(at.year, at.month, at.day, tzinfo=UTC)
+    if isinstance(at, datetime):
+        at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+        since = at - datetime(1970, 1, 1, tzinfo=UTC)
+        at = (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
+    if at is not None and (isinstance(at, bool) or not isinstance(at, int) or not 0 <= at < 2**63):
+        raise ArgumentError(f"{what}={given!r} is not a moment from 1970 on")
+    return at
 
 
 def _flatten(wishes: Any) -> Iterator[Wish]:
@@ -443,4 +455,4 @@ def _instruments(backtest: Backtest, symbols: list[str]) -> list[tuple[str, int,
     return rows
 
 
-__all__ = ["Backtest", "Instrument", "Plan", "core_errors", "engine_of", "versions"]
+__all__ = ["Backtest", "Instrument", "Plan", "core_errors", "engine_of", "moment", "versions"]
