@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 from helios.errors import DataError, RunError
+from helios.research import metrics
 from helios.research import results as r
 from helios.research.results import Names, Results, prepare_folder, round_trips
 from helios.scales import QUANTITY_SCALE
@@ -69,54 +70,53 @@ def equity(ns: Sequence[int] | np.ndarray, net: Sequence[float] | np.ndarray, fe
 # --- Metrics -------------------------------------------------------------------------------------------------------
 
 
-def test_total_return_is_last_over_first() -> None:
-    assert r.total_return([100.0, 90.0, 120.0]) == pytest.approx(0.2)
-    assert r.total_return([100.0, float("nan")]) is None
-    assert r.total_return([0.0, 5.0]) is None
+def test_returns_compound() -> None:
+    assert metrics.total_return([0.1, -0.5, 1.0]) == pytest.approx(0.1)
+    assert metrics.total_return([float("nan")]) is None
 
 
 def test_drawdown_is_the_distance_below_the_highest_so_far() -> None:
-    assert r.drawdown([0.0, 5.0, 3.0, 8.0, 1.0]).tolist() == [0.0, 0.0, -2.0, 0.0, -7.0]
-    assert r.max_drawdown([0.0, 5.0, 3.0, 8.0, 1.0]) == -7.0
+    assert metrics.drawdown([0.0, 5.0, 3.0, 8.0, 1.0]).tolist() == [0.0, 0.0, -2.0, 0.0, -7.0]
+    assert metrics.max_drawdown([0.0, 5.0, 3.0, 8.0, 1.0]) == -7.0
     # A path that only loses is in drawdown from its start on, which counts as a high.
-    assert r.drawdown([-1.0, -3.0], start=0.0).tolist() == [-1.0, -3.0]
-    assert r.max_drawdown([]) is None
+    assert metrics.drawdown([-1.0, -3.0], start=0.0).tolist() == [-1.0, -3.0]
+    assert metrics.max_drawdown([]) is None
 
 
 def test_drawdown_passes_over_a_sample_without_value() -> None:
-    d = r.drawdown([4.0, float("nan"), 1.0])
+    d = metrics.drawdown([4.0, float("nan"), 1.0])
     assert d[0] == 0.0
     assert math.isnan(d[1])
     assert d[2] == -3.0
-    assert r.max_drawdown([4.0, float("nan"), 1.0]) == -3.0
+    assert metrics.max_drawdown([4.0, float("nan"), 1.0]) == -3.0
 
 
 def test_sharpe_of_alternating_changes() -> None:
     # Ten times +3, ten times -1: mean 1, squares of deviations 20 * 4 = 80, variance 80/19, times sqrt(252).
     changes = [3.0, -1.0] * 10
-    assert r.sharpe_ratio(changes, 252) == pytest.approx(math.sqrt(252) / math.sqrt(80 / 19))
-    assert r.sharpe_ratio(changes[:19], 252) is None
-    assert r.sharpe_ratio([0.1] * 50, 252) is None
-    assert r.sharpe_ratio([0.0] * 50, 252) is None
+    assert metrics.sharpe_ratio(changes, 252) == pytest.approx(math.sqrt(252) / math.sqrt(80 / 19))
+    assert metrics.sharpe_ratio(changes[:19], 252) is None
+    assert metrics.sharpe_ratio([0.1] * 50, 252) is None
+    assert metrics.sharpe_ratio([0.0] * 50, 252) is None
 
 
 def test_turnover_counts_both_sides() -> None:
-    assert r.turnover([10.0, 11.0], [100.0, 100.0]) == 2100.0
-    assert r.turnover([], []) == 0.0
+    assert metrics.turnover([10.0, 11.0], [100.0, 100.0]) == 2100.0
+    assert metrics.turnover([], []) == 0.0
 
 
 def test_hit_rate_and_profit_factor() -> None:
     pnl = [10.0, -4.0, 0.0, 2.0]
-    assert r.hit_rate(pnl) == 0.5
-    assert r.profit_factor(pnl) == 3.0
-    assert r.hit_rate([]) is None
-    assert r.profit_factor([1.0, 2.0]) is None
+    assert metrics.hit_rate(pnl) == 0.5
+    assert metrics.profit_factor(pnl) == 3.0
+    assert metrics.hit_rate([]) is None
+    assert metrics.profit_factor([1.0, 2.0]) is None
 
 
 def test_return_on_peak_gross() -> None:
-    assert r.return_on_peak(-5.0, [100.0, 250.0, float("nan")]) == -0.02
-    assert r.return_on_peak(5.0, [0.0]) is None
-    assert r.return_on_peak(None, [1.0]) is None
+    assert metrics.return_on_peak(-5.0, [100.0, 250.0, float("nan")]) == -0.02
+    assert metrics.return_on_peak(5.0, [0.0]) is None
+    assert metrics.return_on_peak(None, [1.0]) is None
 
 
 # --- The Sharpe ratio of a run -------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from helios.research import text
-from helios.research.results import Results, drawdown
+from helios.research.metrics import drawdown
+from helios.research.results import Results
 
 Figure = dict[str, Any]
 

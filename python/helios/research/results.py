@@ -29,9 +29,19 @@ from typing import Any, Final, Self
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from helios.errors import DataError, RunError
+from helios.research.metrics import (
+    MIN_SAMPLES,
+    finite,
+    hit_rate,
+    max_drawdown,
+    profit_factor,
+    return_on_peak,
+    sharpe_ratio,
+    turnover,
+)
 from helios.scales import CASH_SCALE, PRICE_SCALE, QUANTITY_SCALE
 
 PRICE_UNDEFINED: Final = 2**63 - 1
@@ -43,7 +53,6 @@ RUN_FILE: Final = "run.json"
 JOURNAL_FILE: Final = "journal.hj"
 REPORT_FILE: Final = "report.html"
 
-SHARPE_MIN_SAMPLES: Final = 20
 SHARPE_MIN_DAYS: Final = 5
 _NS_PER_MINUTE: Final = 60_000_000_000
 _SHARPE_STEPS: Final = (  # coarsest first; finer than a minute measures the bid-ask bounce, not the strategy
@@ -201,74 +210,6 @@ _TRADES: Final[dict[str, pl.DataType]] = {
 }
 
 
-# --- Metrics: pure functions of arrays -----------------------------------------------------------------------------
-
-
-def _finite(values: ArrayLike) -> NDArray[np.float64]:
-    array = np.asarray(values, dtype=np.float64)
-    return array[np.isfinite(array)]
-
-
-def total_return(equity: ArrayLike) -> float | None:
-    """Last equity / first equity - 1, a fraction. None without two samples or with a first equity of zero or less."""
-    e = _finite(equity)
-    return float(e[-1] / e[0] - 1.0) if e.size >= 2 and e[0] > 0 else None
-
-
-def drawdown(values: ArrayLike, start: float | None = None) -> NDArray[np.float64]:
-    """Value minus its highest value so far (`start` counts as one): <= 0, in the unit of `values`. NaN stays NaN."""
-    v = np.asarray(values, dtype=np.float64)
-    peak = np.fmax.accumulate(v) if v.size else v
-    return v - (peak if start is None else np.fmax(peak, start))
-
-
-def max_drawdown(values: ArrayLike, start: float | None = None) -> float | None:
-    """The lowest `drawdown`: zero or negative, in the unit of `values`. None without a sample."""
-    d = _finite(drawdown(values, start))
-    return float(d.min()) if d.size else None
-
-
-def sharpe_ratio(changes: ArrayLike, periods_per_year: float) -> float | None:
-    """mean(changes) / standard deviation(changes, n - 1) * sqrt(periods_per_year); risk-free rate zero.
-
-    `changes` are P&L changes (or returns) of equal periods. None for fewer than 20 of them, or if they do not vary.
-    """
-    c = _finite(changes)
-    if c.size < SHARPE_MIN_SAMPLES:
-        return None
-    deviation = float(c.std(ddof=1))
-    # A constant series has a deviation of rounding errors: no risk was measured, so there is no ratio.
-    if deviation <= 1e-12 * float(np.abs(c).max()):
-        return None
-    return float(c.mean()) / deviation * math.sqrt(periods_per_year)
-
-
-def turnover(price: ArrayLike, quantity: ArrayLike) -> float:
-    """Sum of |price * quantity| over fills, buys and sells both counted; currency units."""
-    notional = np.asarray(price, dtype=np.float64) * np.asarray(quantity, dtype=np.float64)
-    return float(np.nansum(np.abs(notional)))
-
-
-def hit_rate(pnl: ArrayLike) -> float | None:
-    """Share of trades with pnl > 0, a fraction of all trades, those with zero included. None without trades."""
-    p = _finite(pnl)
-    return float((p > 0).mean()) if p.size else None
-
-
-def profit_factor(pnl: ArrayLike) -> float | None:
-    """Sum of profits / |sum of losses|. None without a loss (the ratio has no value then)."""
-    p = _finite(pnl)
-    losses = float(-p[p < 0].sum())
-    return float(p[p > 0].sum()) / losses if losses > 0 else None
-
-
-def return_on_peak(net: float | None, gross: ArrayLike) -> float | None:
-    """Net P&L / highest gross exposure, a fraction: what was earned on the most capital ever at work."""
-    g = _finite(gross)
-    peak = float(g.max()) if g.size else 0.0
-    return net / peak if net is not None and math.isfinite(net) and peak > 0 else None
-
-
 # --- What is derived from the tables -------------------------------------------------------------------------------
 
 
@@ -384,7 +325,7 @@ class Results:
         """The headline numbers."""
         fills = self.market_fills
         net, fees = self._net_and_fees()
-        gross = _finite(self.equity["gross"].drop_nulls().to_numpy())
+        gross = finite(self.equity["gross"].drop_nulls().to_numpy())
         trips = self.trades["net"].to_numpy()
         return Headline(
             net=net,
@@ -423,7 +364,7 @@ class Results:
         for label, step in _SHARPE_STEPS:
             bucket, net = _last_per_bucket(ts[keep] // step, path[keep])
             changes = np.diff(net)
-            if changes.size < SHARPE_MIN_SAMPLES:
+            if changes.size < MIN_SAMPLES:
                 continue
             days = np.unique(bucket * step // _SHARPE_STEPS[0][1]).size
             if days < SHARPE_MIN_DAYS:
@@ -437,7 +378,7 @@ class Results:
             scale = f"√({days_per_year:g}·{per_day:g})" if per_day != 1 else f"√{days_per_year:g}"
             seen = "" if label == "1-day" else f"; {days} days seen"
             return Sharpe(value, f"{changes.size} {label} P&L changes, annualised by {scale}{seen}")
-        return Sharpe(None, f"fewer than {SHARPE_MIN_SAMPLES} one-minute samples of equity")
+        return Sharpe(None, f"fewer than {MIN_SAMPLES} one-minute samples of equity")
 
     def reconciliation(self) -> dict[str, float]:
         """Net P&L as each table that has rows tells it (equity, positions, strategies); equal up to rounding."""
