@@ -157,7 +157,7 @@ def sharpe_ratio(changes: ArrayLike, periods_per_year: float) -> float | None:
 
 
 def sortino_ratio(returns: ArrayLike, periods_per_year: float) -> float | None:
-    """mean / root mean square of the losses (a gain is a loss of zero) * sqrt(periods_per_year). None without a loss."""
+    """mean / root mean square of the losses (a gain counts as zero) * sqrt(periods_per_year). None without a loss."""
     r = finite(returns)
     if r.size < MIN_SAMPLES:
         return None

@@ -2,8 +2,8 @@
 
 Assumes: the tables come from one run, time runs forward in each of them, and money is in one currency.
 Money and prices are float64 here, divided once (in `Results.from_core`) out of the core's integers; nothing
-that is computed here ever flows back into trading. Absent on purpose: charts (`charts`, `report`), the
-terminal (`summary`) and the journal's layout (only the core knows it).
+that is computed here ever flows back into trading. Absent on purpose: charts (`charts`, `plots`, `report`),
+the terminal (`summary`) and the journal's layout (only the core knows it).
 
 Keys of `meta` that the report knows, all optional: `name`, `config` (dict or text), `versions` (dict), `seed`,
 `digest`, `inputs`, `outputs`, `started` and `finished` (market time: int ns since 1970 UTC, or text), `wall_seconds`,
@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import polars as pl
@@ -43,6 +43,9 @@ from helios.research.metrics import (
     turnover,
 )
 from helios.scales import CASH_SCALE, PRICE_SCALE, QUANTITY_SCALE
+
+if TYPE_CHECKING:
+    from helios.research.plots import Plots
 
 PRICE_UNDEFINED: Final = 2**63 - 1
 """The core's "no price": a market order, or an instrument without a mark. It becomes null."""
@@ -408,6 +411,52 @@ class Results:
         given = self.meta.get("pillars")
         given = given if isinstance(given, Mapping) else {}
         return {p: dict(given[p]) if isinstance(given.get(p), Mapping) else derived[p] for p in derived}
+
+    @cached_property
+    def returns(self) -> pl.DataFrame:
+        """Daily returns on equity (columns date, return): last equity of a UTC day / that of the day before - 1.
+
+        The first is against the last equity before trading starts (`trade_from`), or the first sample. Samples without
+        a value are left out. Raises RunError where equity is zero or below: no return on nothing exists.
+        """
+        known = self.equity.filter(pl.col("equity").is_finite()).select("ts", "equity")
+        begin = pl.lit(int(self.meta.get("trade_from") or 0)).cast(_DTYPES["time"])
+        before = known.filter(pl.col("ts") < begin)
+        traded = known.filter(pl.col("ts") >= begin)
+        start = before.tail(1) if before.height else traded.head(1)
+        last = traded.group_by(pl.col("ts").dt.date().alias("date"), maintain_order=True).agg(pl.col("equity").last())
+        path = pl.concat([start["equity"], last["equity"]])
+        if (path <= 0).any():
+            raise RunError(
+                f"equity falls to {float(path.to_numpy().min()):,.2f}: below zero there are no returns",
+                hint="Give Backtest(cash=…) as much money as its positions need.",
+            )
+        return last.select("date", (pl.col("equity") / path.head(last.height) - 1).alias("return"))
+
+    # --- For people ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def plot(self) -> Plots:
+        """Charts as Plotly figures: `plot()`, `plot.equity()`, `.drawdown()`, `.trades("KO")`, `.signal("KO/PEP")`."""
+        from helios.research.plots import Plots
+
+        return Plots(self)
+
+    def __repr__(self) -> str:
+        h = self.headline
+        net = "n/a" if h.net is None else f"{h.net:,.2f}"
+        return f"<Results {self.meta.get('name') or 'backtest'!r}: {h.orders:,} orders, {h.fills:,} fills, net {net}>"
+
+    def __str__(self) -> str:
+        """The summary, as the terminal shows it, without colours."""
+        from helios.research.summary import as_text, print_summary
+
+        return as_text(lambda console: print_summary(self, console))
+
+    def _repr_html_(self) -> str:
+        from helios.research.plots import card
+
+        return card(self)
 
     # --- The run folder --------------------------------------------------------------------------------------------
 
