@@ -1,17 +1,20 @@
 """Results: metrics against hand-worked examples, round trips, the core's integers, the run folder."""
 
+import base64
 import hashlib
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import polars as pl
 import pytest
-from helios.errors import DataError, RunError
-from helios.research import metrics
+from helios.errors import ArgumentError, DataError, RunError
+from helios.research import charts, metrics
 from helios.research import results as r
 from helios.research.results import Names, Results, prepare_folder, round_trips
 from helios.scales import QUANTITY_SCALE
@@ -472,3 +475,137 @@ def test_damaged_folders_are_named(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(RunError, match=r"cannot read run\.json"):
         Results.load(tmp_path)
+
+
+# --- In a notebook -------------------------------------------------------------------------------------------------
+
+EVIL = "<b>&\"x'"
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def evil_run() -> Results:
+    """Every name is one that a page must not read as markup."""
+    table = fills(
+        ("buy", 10.0, 100, 1.0), ("sell", 10.5, 100, 1.0), ("buy", 10.0, 10, 0.0), instrument=EVIL, strategy=EVIL
+    )
+    ns = [T0 + i * MINUTE for i in range(30)]
+    signals = pl.DataFrame(
+        {"ts": moments(ns[:3]), "signal": [EVIL] * 3, "value": [1.0, 0.0, -1.0], "input": [2.1, 0.2, -2.4]}
+    )
+    return Results(
+        fills=table,
+        signals=signals,
+        equity=equity(ns, np.random.default_rng(5).normal(0, 10, 30).cumsum(), fees=2.0),
+        meta={"name": EVIL, "started": T0, "finished": T0 + 29 * MINUTE},
+    )
+
+
+def drawn(figure: Any) -> ElementTree.Element:
+    return ElementTree.fromstring(figure._repr_mimebundle_()["image/svg+xml"])
+
+
+def test_a_run_prints_its_summary_and_not_its_tables() -> None:
+    run = evil_run()
+    assert repr(run) == f"<Results {EVIL!r}: 0 orders, 3 fills, net {run.headline.net:,.2f}>"
+    assert EVIL in str(run) and "net P&L after fees" in str(run) and "shape:" not in str(run)
+    assert "\x1b" not in str(run)
+    assert repr(Results()) == "<Results 'backtest': 0 orders, 0 fills, net 0.00>"
+    assert "no fills" in str(Results())
+
+
+def test_the_card_takes_names_as_text() -> None:
+    run = evil_run()
+    card = run._repr_html_()
+    assert "<b>" not in card and "<script" not in card
+    assert "&lt;b&gt;&amp;&quot;x&#x27;" in card
+    assert f"{run.headline.turnover:,.2f}" in card
+    picture = base64.b64decode(re.findall(r"base64,([^\"]+)", card)[0]).decode()
+    assert ElementTree.fromstring(picture).tag == SVG + "svg"
+    empty = Results()._repr_html_()
+    assert "<img" not in empty and "Backtest" in empty
+
+
+def test_plots_are_plotly_figures_with_a_still_picture_and_without_a_script() -> None:
+    from plotly.graph_objects import Figure
+
+    plot = evil_run().plot
+    figures = (plot(), plot.equity(), plot.drawdown(), plot.trades(EVIL), plot.signal(EVIL))
+    for figure in figures:
+        assert isinstance(figure, Figure)
+        bundle = figure._repr_mimebundle_()
+        assert set(bundle) == {"application/vnd.plotly.v1+json", "image/svg+xml", "text/plain"}
+        assert figure._repr_html_ is None and figure._ipython_display_ is None
+        assert "<b>" not in bundle["image/svg+xml"] and "<b>" not in json.dumps(
+            bundle["application/vnd.plotly.v1+json"]
+        )
+        assert drawn(figure).tag == SVG + "svg"
+    titles = [text.text for text in drawn(plot.trades(EVIL)).iter(SVG + "text")]
+    assert EVIL in titles
+    assert plot() == plot.equity()
+
+
+def test_the_trade_plot_draws_every_fill_of_its_instrument() -> None:
+    one, other = fills(("buy", 10.0, 1, 0.0), ("sell", 11.0, 1, 0.0)), fills(("buy", 5.0, 1, 0.0), instrument="B")
+    run = Results(fills=pl.concat([one, other]), equity=equity([T0, T0 + MINUTE], [0.0, 1.0]))
+    picture = drawn(run.plot.trades("A"))
+    in_legend = 2
+    assert len(list(picture.iter(SVG + "polygon"))) == 2 + in_legend
+
+
+def test_a_still_picture_puts_values_where_they_belong() -> None:
+    run = Results(equity=equity([T0 + k * MINUTE for k in range(5)], [0.0, 10.0, -10.0, float("nan"), 0.0]))
+    traces = {t["name"]: t for t in charts.net(run)["data"]}
+    assert list(traces) == ["net P&L after fees", "drawdown"]
+    lines = [
+        p
+        for p in drawn(run.plot.drawdown()).iter(SVG + "path")
+        if p.get("stroke") == charts.RED and "L" in p.get("d", "")
+    ]
+    points = re.findall(r"([ML])([\d.]+) ([\d.]+)", lines[-1].get("d", ""))
+    # 0, 0, -20, no value, -10: the pen is lifted once, steps in time are equal, depth is to scale.
+    assert [kind for kind, _, _ in points] == ["M", "L", "L", "M"]
+    x, y = ([float(p[k]) for p in points] for k in (1, 2))
+    assert x[1] - x[0] == pytest.approx(x[2] - x[1], abs=0.15) and x[3] - x[2] == pytest.approx(
+        2 * (x[1] - x[0]), abs=0.2
+    )
+    assert y[0] == y[1] < y[3] < y[2]
+    assert y[3] - y[0] == pytest.approx((y[2] - y[0]) / 2, abs=0.15)
+
+
+def test_a_still_picture_closes_the_nights() -> None:
+    ns = [T0 + d * DAY + h * 10 * MINUTE for d in range(4) for h in range(30)]
+    run = Results(equity=equity(ns, np.arange(120.0)))
+    (path, *_) = [
+        p.get("d", "") for p in drawn(run.plot.equity()).iter(SVG + "path") if p.get("stroke") == charts.BLUE
+    ][:1]
+    x = np.array([float(v) for v in re.findall(r"[ML]([\d.]+) ", path)])
+    assert x.size == 120
+    steps = np.diff(x)
+    assert steps.max() < 2 * np.median(steps)
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0], [5.0, 5.0], [1e-9, -1e-9], [1e12, -3e12], [float("nan"), float("nan")]])
+def test_a_still_picture_of_any_values(values: list[float]) -> None:
+    run = Results(equity=equity([T0, T0 + MINUTE], values))
+    for figure in (run.plot(), run.plot.drawdown()):
+        assert "nan" not in ElementTree.tostring(drawn(figure)).decode()
+    same = Results(equity=equity([T0], [1.0]))
+    assert drawn(same.plot()).tag == SVG + "svg"
+
+
+def test_what_is_not_in_the_run_cannot_be_plotted() -> None:
+    plot = evil_run().plot
+    with pytest.raises(ArgumentError, match="this run has no fills of 'KO': there are '<b>"):
+        plot.trades("KO")
+    with pytest.raises(ArgumentError, match="no changes of a signal named 'z': there are '<b>"):
+        plot.signal("z")
+    with pytest.raises(ArgumentError, match="no fills of 'KO': there are none"):
+        Results().plot.trades("KO")
+    with pytest.raises(RunError, match="no equity was sampled"):
+        Results().plot()
+
+
+def test_a_figure_that_was_added_to_keeps_plotlys_own() -> None:
+    figure = evil_run().plot()
+    figure.add_bar(x=[1], y=[2])
+    assert set(figure._repr_mimebundle_()) == {"application/vnd.plotly.v1+json", "text/plain"}

@@ -30,7 +30,7 @@ _MINUTE, _HOUR, _DAY = 60e3, 3600e3, 86400e3  # milliseconds, as Plotly counts
 _STEPS: Final = (
     *(k * _MINUTE for k in (1, 2, 5, 10, 15, 30)),
     *(k * _HOUR for k in (1, 2, 3, 6, 12)),
-    *(k * _DAY for k in (1, 2, 5, 10)),
+    *(k * _DAY for k in (1, 2, 5, 10, 20)),
 )
 _MONTHS: Final = (1, 2, 3, 6, 12, 24, 60, 120)
 
@@ -137,8 +137,8 @@ def _extent(lines: Sequence[_Trace], time: _Time) -> tuple[float, float]:
     if not values.size:
         return 0.0, 1.0
     low, high = float(values.min()), float(values.max())
-    air = (high - low) * 0.04 or abs(high) * 0.05 or 1.0
-    washed = any(line.style.get("fill") for line in lines)
+    air = (high - low) * 0.04 or abs(high) * 0.05 or 0.01
+    washed = low < high and any(line.style.get("fill") for line in lines)  # zero is an edge then, not inside
     return low - (0 if washed and low == 0 else air), high + (0 if washed and high == 0 else air)
 
 
@@ -279,7 +279,7 @@ class _Time:
         span = float(np.diff(self._traded(np.array([self.start, self.end])))[0])
         if len(self.gaps) > 2:  # several sessions: where each begins
             return [self.start, *self.gaps[:, 1]], "%b %d"
-        if self.end - self.start > 50 * _DAY:
+        if self.end - self.start > 120 * _DAY:
             months = next((m for m in _MONTHS if span / (m * 30.4 * _DAY) <= 9), _MONTHS[-1])
             return _month_starts(self.start, self.end, months), "%Y" if months >= 12 else "%b %Y"
         step = next((s for s in _STEPS if span / s <= 10), _STEPS[-1])

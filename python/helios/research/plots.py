@@ -90,8 +90,9 @@ def _figure_class() -> Callable[[charts.Figure], Figure]:
     class StillFigure(Figure):  # type: ignore[misc]
         """A Plotly figure that brings its still picture along."""
 
-        # Plotly's own would be asked first, and would write its script into the notebook.
+        # Plotly's own would be asked too, and would write its script, or a request for it, into the notebook.
         _ipython_display_ = None
+        _repr_html_ = None
 
         def _repr_mimebundle_(self, *_: Any, **__: Any) -> dict[str, Any]:
             drawn = json.loads(self.to_json())
