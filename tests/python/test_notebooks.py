@@ -71,10 +71,9 @@ def test_the_notebook_is_small_and_tells_nothing_of_a_machine(name: str) -> None
     for word in (str(ROOT), str(Path.home()) + "/", "/tmp/", sys.prefix, "Plotly.newPlot", "<script", "cdn.plot"):
         assert word not in raw, word
     book = committed(name)
-    # Names of people and machines may be everyday words: they are looked for in what was printed, as words of their own.
-    printed = {
-        word for cell in book["cells"] for o in cell.get("outputs", []) for word in text(o.get("text", "")).split()
-    }
+    # Names of people and machines may be everyday words: they are looked for as words of their own in what was printed.
+    outputs = [output for cell in book["cells"] for output in cell.get("outputs", [])]
+    printed = {word for output in outputs for word in text(output.get("text", "")).split()}
     assert not {getpass.getuser(), socket.gethostname()} & printed
     assert set(book["metadata"]) == {"kernelspec", "language_info"}
     assert "version" not in book["metadata"]["language_info"]

@@ -485,9 +485,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def evil_run() -> Results:
     """Every name is one that a page must not read as markup."""
-    table = fills(
-        ("buy", 10.0, 100, 1.0), ("sell", 10.5, 100, 1.0), ("buy", 10.0, 10, 0.0), instrument=EVIL, strategy=EVIL
-    )
+    rows = (("buy", 10.0, 100, 1.0), ("sell", 10.5, 100, 1.0), ("buy", 10.0, 10, 0.0))
+    table = fills(*rows, instrument=EVIL, strategy=EVIL)
     ns = [T0 + i * MINUTE for i in range(30)]
     signals = pl.DataFrame(
         {"ts": moments(ns[:3]), "signal": [EVIL] * 3, "value": [1.0, 0.0, -1.0], "input": [2.1, 0.2, -2.4]}
@@ -502,6 +501,11 @@ def evil_run() -> Results:
 
 def drawn(figure: Any) -> ElementTree.Element:
     return ElementTree.fromstring(figure._repr_mimebundle_()["image/svg+xml"])
+
+
+def strokes(figure: Any, color: str) -> list[str]:
+    """The paths of that colour; the legend comes last."""
+    return [path.get("d", "") for path in drawn(figure).iter(SVG + "path") if path.get("stroke") == color]
 
 
 def test_a_run_prints_its_summary_and_not_its_tables() -> None:
@@ -535,9 +539,8 @@ def test_plots_are_plotly_figures_with_a_still_picture_and_without_a_script() ->
         bundle = figure._repr_mimebundle_()
         assert set(bundle) == {"application/vnd.plotly.v1+json", "image/svg+xml", "text/plain"}
         assert figure._repr_html_ is None and figure._ipython_display_ is None
-        assert "<b>" not in bundle["image/svg+xml"] and "<b>" not in json.dumps(
-            bundle["application/vnd.plotly.v1+json"]
-        )
+        assert "<b>" not in bundle["image/svg+xml"]
+        assert "<b>" not in json.dumps(bundle["application/vnd.plotly.v1+json"])
         assert drawn(figure).tag == SVG + "svg"
     titles = [text.text for text in drawn(plot.trades(EVIL)).iter(SVG + "text")]
     assert EVIL in titles
@@ -556,18 +559,13 @@ def test_a_still_picture_puts_values_where_they_belong() -> None:
     run = Results(equity=equity([T0 + k * MINUTE for k in range(5)], [0.0, 10.0, -10.0, float("nan"), 0.0]))
     traces = {t["name"]: t for t in charts.net(run)["data"]}
     assert list(traces) == ["net P&L after fees", "drawdown"]
-    lines = [
-        p
-        for p in drawn(run.plot.drawdown()).iter(SVG + "path")
-        if p.get("stroke") == charts.RED and "L" in p.get("d", "")
-    ]
-    points = re.findall(r"([ML])([\d.]+) ([\d.]+)", lines[-1].get("d", ""))
+    path, *_ = strokes(run.plot.drawdown(), charts.RED)
+    points = re.findall(r"([ML])([\d.]+) ([\d.]+)", path)
     # 0, 0, -20, no value, -10: the pen is lifted once, steps in time are equal, depth is to scale.
     assert [kind for kind, _, _ in points] == ["M", "L", "L", "M"]
     x, y = ([float(p[k]) for p in points] for k in (1, 2))
-    assert x[1] - x[0] == pytest.approx(x[2] - x[1], abs=0.15) and x[3] - x[2] == pytest.approx(
-        2 * (x[1] - x[0]), abs=0.2
-    )
+    step = x[1] - x[0]
+    assert x[2] - x[1] == pytest.approx(step, abs=0.15) and x[3] - x[2] == pytest.approx(2 * step, abs=0.2)
     assert y[0] == y[1] < y[3] < y[2]
     assert y[3] - y[0] == pytest.approx((y[2] - y[0]) / 2, abs=0.15)
 
@@ -575,9 +573,7 @@ def test_a_still_picture_puts_values_where_they_belong() -> None:
 def test_a_still_picture_closes_the_nights() -> None:
     ns = [T0 + d * DAY + h * 10 * MINUTE for d in range(4) for h in range(30)]
     run = Results(equity=equity(ns, np.arange(120.0)))
-    (path, *_) = [
-        p.get("d", "") for p in drawn(run.plot.equity()).iter(SVG + "path") if p.get("stroke") == charts.BLUE
-    ][:1]
+    path, *_ = strokes(run.plot.equity(), charts.BLUE)
     x = np.array([float(v) for v in re.findall(r"[ML]([\d.]+) ", path)])
     assert x.size == 120
     steps = np.diff(x)

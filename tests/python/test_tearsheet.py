@@ -333,7 +333,7 @@ def test_a_run_gives_its_daily_returns_on_equity() -> None:
     assert run.returns["date"].to_list() == [date(2024, 3, 4), date(2024, 3, 5), date(2024, 3, 6)]
     assert run.returns["return"].to_list() == pytest.approx([0.1, 990 / 1100 - 1, 0.1])
     sheet = tearsheet(run)
-    assert sheet.name == "few days"
+    assert (sheet.name, sheet.periods_per_year) == ("few days", 252.0)
     assert sheet.metrics.total_return == pytest.approx(0.089)
     second = int(datetime(2024, 3, 5, tzinfo=UTC).timestamp()) * 10**9
     started = run_of_days([0.0, 100.0, 50.0, -10.0, -10.0, 89.0], trade_from=second)

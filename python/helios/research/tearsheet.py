@@ -274,7 +274,8 @@ def tearsheet(
       Series with a DatetimeIndex. In order of time, without gaps in value: a period out of the market returned 0.
     - `benchmark`: the same sorts; matched by time, and what only one of them has is left out of the comparison.
     - `risk_free`: a year's return, a fraction: 0.03.
-    - `periods_per_year`: 252, 365, 52, 12, 4 or 1 by the distance of the samples; others must be told.
+    - `periods_per_year`: of a run, its days a year (252); else 252, 365, 52, 12, 4 or 1 by the distance of the samples.
+      Others must be told.
     - `window`: samples in the moving window.
 
     Raises DataError for returns that cannot be used, naming the first, and ArgumentError for a call that cannot be.
@@ -289,6 +290,8 @@ def tearsheet(
     if frame.height < 2:
         more = ": it needs a run over several days" if isinstance(returns, Results) else ""
         raise DataError(f"a tear sheet needs at least 2 returns, there are {frame.height}{more}", source="returns")
+    if periods_per_year is None and isinstance(returns, Results):
+        periods_per_year = float(returns.meta.get("days_per_year", 252))  # as its headline counts
     told = periods_per_year if periods_per_year is not None else _periods_per_year(frame["ts"])
     against = None
     if benchmark is not None:
