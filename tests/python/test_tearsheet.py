@@ -256,6 +256,17 @@ def test_too_few_samples_have_no_annual_figure_and_no_ratio() -> None:
     assert "n/a" in str(sheet)
 
 
+def test_the_samples_of_one_day_say_nothing_of_a_year() -> None:
+    stamps = pl.datetime_range(datetime(2024, 3, 4, 9), datetime(2024, 3, 4, 16), "1m", eager=True)
+    table = pl.DataFrame({"ts": stamps, "r": np.random.default_rng(8).normal(0, 1e-4, len(stamps))})
+    sheet = tearsheet(table, table, periods_per_year=252 * 390)
+    told, against = sheet.metrics, sheet.relative
+    assert told.annual_volatility is None and told.sharpe_ratio is None and told.calmar_ratio is None
+    assert told.value_at_risk is not None and told.stability is not None
+    assert against is not None and against.alpha is None and against.beta == pytest.approx(1.0)
+    assert sheet.rolling["sharpe"].null_count() == sheet.rolling["volatility"].null_count() == len(stamps)
+
+
 def test_what_never_moved_has_no_ratio() -> None:
     told = tearsheet(frame(np.zeros(50)), frame(np.full(50, 0.001)))
     assert told.metrics.sharpe_ratio is None and told.metrics.sortino_ratio is None and told.metrics.win_rate is None
@@ -307,13 +318,13 @@ def test_the_periods_of_a_year_are_seen_in_the_dates(every: str, periods: float)
 
 
 def test_other_distances_must_be_told() -> None:
-    stamps = pl.datetime_range(datetime(2024, 1, 1), datetime(2024, 1, 2), "1h", eager=True)
+    stamps = pl.datetime_range(datetime(2024, 1, 1), datetime(2024, 1, 6), "1h", eager=True)
     table = pl.DataFrame({"ts": stamps, "r": np.random.default_rng(5).normal(0, 0.01, len(stamps))})
     with pytest.raises(ArgumentError, match=r"0\.0416667 days apart: say how many a year has, periods_per_year="):
         tearsheet(table)
     sheet = tearsheet(table, periods_per_year=252 * 24)
     assert sheet.metrics.annual_volatility == pytest.approx(table["r"].std() * math.sqrt(252 * 24))  # type: ignore[operator]
-    assert sheet.span == ("2024-01-01 00:00:00", "2024-01-02 00:00:00")
+    assert sheet.span == ("2024-01-01 00:00:00", "2024-01-06 00:00:00")
 
 
 def run_of_days(net: list[float], cash: float = 1000.0, trade_from: int | None = None) -> Results:

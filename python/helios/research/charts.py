@@ -31,6 +31,8 @@ _CHOICES: Final = 6
 _LEGS: Final = 2
 _SESSION_GAP_NS: Final = 3_600_000_000_000
 _MAX_GAPS: Final = 80
+_DAY_MS: Final = 86_400_000
+_PERCENT: Final = ".3~%"  # as many decimals as there are, three at most
 _MOMENT: Final = "%{x|%Y-%m-%d %H:%M:%S.%L}"  # as Plotly writes it beside the pointer
 
 INK, MUTED, HAIR = "#1b2026", "#6f7782", "#e7e6e1"
@@ -156,10 +158,10 @@ def growth(sheet: pl.DataFrame, names: tuple[str, str], *, cut: bool = False) ->
     traces = [trace | {"name": _text(trace["name"]), "hovertemplate": "%{y:.2%}"} for trace in traces]
     layout = _layout(420, session_gaps(ts) if cut else [])
     layout |= {
-        "yaxis": _axis([0.36, 1.0], "compounded return", tickformat=".0%"),
-        "yaxis2": _axis([0.0, 0.28], "drawdown", tickformat=".0%"),
+        "yaxis": _axis([0.36, 1.0], "compounded return", tickformat=_PERCENT),
+        "yaxis2": _axis([0.0, 0.28], "drawdown", tickformat=_PERCENT),
     }
-    layout["xaxis"] |= {"anchor": "y2"} | ({} if cut else {"hoverformat": "%Y-%m-%d"})
+    layout["xaxis"] |= {"anchor": "y2"} | ({} if cut else _days(ts))
     return {"data": traces, "layout": layout}
 
 
@@ -174,10 +176,16 @@ def rolling(sheet: pl.DataFrame, *, cut: bool = False) -> Figure:
     layout = _layout(340, session_gaps(ts) if cut else [])
     layout |= {
         "yaxis": _axis([0.54, 1.0], "Sharpe ratio"),
-        "yaxis2": _axis([0.0, 0.46], "volatility", tickformat=".0%") | {"rangemode": "tozero"},
+        "yaxis2": _axis([0.0, 0.46], "volatility", tickformat=_PERCENT) | {"rangemode": "tozero"},
     }
-    layout["xaxis"] |= {"anchor": "y2"} | ({} if cut else {"hoverformat": "%Y-%m-%d"})
+    layout["xaxis"] |= {"anchor": "y2"} | ({} if cut else _days(ts))
     return {"data": traces, "layout": layout}
+
+
+def _days(ts: NDArray[np.int64]) -> dict[str, Any]:
+    """A time axis of whole days: no hours at the pointer, nor between a few of them."""
+    few = {"dtick": _DAY_MS, "tickformat": "%b %d"} if int(ts[-1] - ts[0]) <= 10 * _DAY_MS * 1_000_000 else {}
+    return {"hoverformat": "%Y-%m-%d"} | few
 
 
 def _shown(results: Results) -> dict[str, Any]:

@@ -240,6 +240,8 @@ class _Time:
     end: float
     gaps: Array
     width: int
+    #: Ticks are this far apart or further.
+    least: float
 
     @classmethod
     def over(cls, lines: Sequence[_Trace], axis: dict[str, Any], width: int) -> _Time:
@@ -249,7 +251,8 @@ class _Time:
             start, end = (_ms(bound) for bound in axis["range"])
         else:
             start, end = (float(stamps.min()), float(stamps.max())) if stamps.size else (0.0, _DAY)
-        return cls(start, end if end > start else start + _MINUTE, gaps.reshape(-1, 2), width)
+        least = float(axis.get("dtick", 0))
+        return cls(start, end if end > start else start + _MINUTE, gaps.reshape(-1, 2), width, least)
 
     def at(self, x: Array) -> Array:
         """Pixels; NaN out of sight."""
@@ -282,7 +285,7 @@ class _Time:
         if self.end - self.start > 120 * _DAY:
             months = next((m for m in _MONTHS if span / (m * 30.4 * _DAY) <= 9), _MONTHS[-1])
             return _month_starts(self.start, self.end, months), "%Y" if months >= 12 else "%b %Y"
-        step = next((s for s in _STEPS if span / s <= 10), _STEPS[-1])
+        step = next((s for s in _STEPS if span / s <= 10 and s >= self.least), _STEPS[-1])
         first = math.ceil(self.start / step)
         form = "%b %d" if step >= _DAY else "%H:%M"
         return [k * step for k in range(first, math.floor(self.end / step) + 1)], form

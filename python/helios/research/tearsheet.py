@@ -13,7 +13,7 @@ from __future__ import annotations
 import calendar
 import math
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
 from html import escape
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from helios.errors import ArgumentError, DataError
 from helios.research import charts, metrics, page, picture, text
-from helios.research.results import Results
+from helios.research.results import SHARPE_MIN_DAYS, Results
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -41,6 +41,7 @@ _SPACINGS: Final = (((5.0, 9.0), 52.0), ((27.0, 32.0), 12.0), ((85.0, 95.0), 4.0
 _WEEKEND_SHARE: Final = 0.2
 #: A series whose every value is above this is none of returns.
 _NO_RETURN: Final = 0.5
+_ANNUAL: Final = ("annual_return", "annual_volatility", "sharpe_ratio", "sortino_ratio", "calmar_ratio")
 _MONTHS: Final = tuple(calendar.month_abbr[1:])
 
 
@@ -106,7 +107,7 @@ class TearSheet:
         r, year, free = self._values("return"), self.periods_per_year, self._free
         active = r[r != 0]
         days = self._drawdowns["days"].max()
-        return Metrics(
+        told = Metrics(
             total_return=metrics.total_return(r),
             annual_return=metrics.annual_return(r, year),
             annual_volatility=metrics.annual_volatility(r, year),
@@ -129,6 +130,7 @@ class TearSheet:
             average_loss=metrics.average_loss(r),
             profit_factor=metrics.profit_factor(r),
         )
+        return told if self._says_something_of_a_year else replace(told, **dict.fromkeys(_ANNUAL))
 
     @cached_property
     def relative(self) -> Relative | None:
@@ -138,7 +140,7 @@ class TearSheet:
         both = self.returns.drop_nulls("benchmark")
         r, b = both["return"].to_numpy(), both["benchmark"].to_numpy()
         year, free = self.periods_per_year, self._free
-        return Relative(
+        told = Relative(
             samples=both.height,
             alpha=metrics.alpha(r - free, b - free, year),
             beta=metrics.beta(r, b),
@@ -147,6 +149,9 @@ class TearSheet:
             tracking_error=metrics.tracking_error(r, b, year),
             total_return=metrics.total_return(b),
         )
+        if self._says_something_of_a_year:
+            return told
+        return replace(told, alpha=None, information_ratio=None, tracking_error=None)
 
     @cached_property
     def monthly(self) -> pl.DataFrame:
@@ -172,7 +177,8 @@ class TearSheet:
     @cached_property
     def rolling(self) -> pl.DataFrame:
         """Columns ts, sharpe, volatility (annual) over the last `window` returns; null until there are so many."""
-        size, year = self.window, math.sqrt(self.periods_per_year)
+        size = self.window
+        year = pl.lit(math.sqrt(self.periods_per_year) if self._says_something_of_a_year else None, pl.Float64)
         moved = pl.col("return").rolling_std(size, ddof=1)
         mean = (pl.col("return") - self._free).rolling_mean(size)
         # A window that does not vary has no ratio; a moving sum leaves rounding errors instead of a zero.
@@ -231,6 +237,11 @@ class TearSheet:
             return frame
         known = self.returns["benchmark"].fill_null(0.0).to_numpy()
         return frame.with_columns(benchmark_growth=pl.Series(metrics.wealth(known) - 1))
+
+    @property
+    def _says_something_of_a_year(self) -> bool:
+        """A day's thousand samples do not: as for the Sharpe ratio of a run, some days are needed."""
+        return self.returns["ts"].dt.date().n_unique() >= SHARPE_MIN_DAYS
 
     @property
     def _free(self) -> float:
@@ -464,7 +475,7 @@ _DEFINITIONS: Final = (
     ("Win rate", "share of gains among the returns that are not zero"),
     ("Alpha, beta", "regression on the benchmark, both over the risk-free rate; alpha × periods a year"),
     ("Information ratio", "annual mean of the difference to the benchmark / its annual volatility (tracking error)"),
-    ("No value", f"fewer than {metrics.MIN_SAMPLES} returns, or nothing to divide by"),
+    ("No value", f"fewer than {metrics.MIN_SAMPLES} returns or {SHARPE_MIN_DAYS} days, or nothing to divide by"),
 )
 
 
@@ -491,7 +502,7 @@ def _groups(sheet: TearSheet) -> list[tuple[str, list[tuple[str, str]]]]:
 
 def _facts(sheet: TearSheet) -> list[str]:
     facts = [f"{sheet.span[0]} to {sheet.span[1]}", f"{sheet.returns.height:,} returns"]
-    facts.append(f"{sheet.periods_per_year:g} a year")
+    facts.append(f"{sheet.periods_per_year:,g} a year")
     facts.append(f"risk-free rate {text.percent(sheet.risk_free)}")
     return facts
 
@@ -637,6 +648,6 @@ def _rolling(sheet: TearSheet, drawn: dict[str, charts.Figure]) -> str:
     title = f"The last {sheet.window} returns, moving"
     known = sheet.rolling.drop_nulls()
     if known.height < 2:
-        return page.section(title, "", page.none(f"Fewer than {sheet.window + 1} returns."))
+        return page.section(title, "", page.none(f"Fewer than {sheet.window + 1} returns or {SHARPE_MIN_DAYS} days."))
     drawn["rolling-chart"] = charts.rolling(known, cut=not sheet.daily)
     return page.section(title, "", page.chart("rolling-chart", "Moving Sharpe ratio and volatility"))
