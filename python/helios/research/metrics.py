@@ -7,7 +7,8 @@ number would be read as knowledge. Absent: frames and calendars (`tearsheet`), t
 `empyrical-reloaded` 0.7 and `quantstats` 0.0.86 agree with these (tests/python/test_tearsheet.py). Where those two
 differ from one another, or from us:
 
-- `value_at_risk` and `expected_shortfall` are historical, as in empyrical; quantstats fits a normal distribution.
+- `value_at_risk` and `expected_shortfall` are historical, as in empyrical; quantstats fits a normal distribution. Its
+  historical shortfall averages all returns that are equal at the quantile, ours as many as the level says.
 - `alpha` is the intercept of the regression times the periods of a year, as in quantstats; empyrical compounds it.
 - `information_ratio` is annualised; both of them leave it per period.
 - `skewness` and `excess_kurtosis` are the unbiased ones, as in quantstats; empyrical has none.
