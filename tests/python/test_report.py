@@ -14,7 +14,8 @@ import numpy as np
 import polars as pl
 import pytest
 from helios.errors import RunError
-from helios.research import charts, report, text
+from helios.research import charts, text
+from helios.research import page as page_parts
 from helios.research.report import render, write_report
 from helios.research.results import Results
 from helios.research.summary import print_summary
@@ -352,8 +353,8 @@ def test_losses_are_red_and_have_a_minus_sign(day: Results, page: str) -> None:
     worst = day.strategies.sort("net")["net"][0]
     assert worst < 0
     assert f'<span class="neg">−{text.money(-worst)}</span>' in page
-    assert report._signed("-1,234.50") == '<span class="neg">−1,234.50</span>'
-    assert report._signed("1,234.50") == "1,234.50"
+    assert page_parts.signed("-1,234.50") == '<span class="neg">−1,234.50</span>'
+    assert page_parts.signed("1,234.50") == "1,234.50"
 
 
 def test_best_and_worst_fifteen_are_listed_in_order(day: Results, page: str) -> None:

@@ -1,16 +1,20 @@
 """Results: metrics against hand-worked examples, round trips, the core's integers, the run folder."""
 
+import base64
 import hashlib
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import polars as pl
 import pytest
-from helios.errors import DataError, RunError
+from helios.errors import ArgumentError, DataError, RunError
+from helios.research import charts, metrics
 from helios.research import results as r
 from helios.research.results import Names, Results, prepare_folder, round_trips
 from helios.scales import QUANTITY_SCALE
@@ -69,54 +73,53 @@ def equity(ns: Sequence[int] | np.ndarray, net: Sequence[float] | np.ndarray, fe
 # --- Metrics -------------------------------------------------------------------------------------------------------
 
 
-def test_total_return_is_last_over_first() -> None:
-    assert r.total_return([100.0, 90.0, 120.0]) == pytest.approx(0.2)
-    assert r.total_return([100.0, float("nan")]) is None
-    assert r.total_return([0.0, 5.0]) is None
+def test_returns_compound() -> None:
+    assert metrics.total_return([0.1, -0.5, 1.0]) == pytest.approx(0.1)
+    assert metrics.total_return([float("nan")]) is None
 
 
 def test_drawdown_is_the_distance_below_the_highest_so_far() -> None:
-    assert r.drawdown([0.0, 5.0, 3.0, 8.0, 1.0]).tolist() == [0.0, 0.0, -2.0, 0.0, -7.0]
-    assert r.max_drawdown([0.0, 5.0, 3.0, 8.0, 1.0]) == -7.0
+    assert metrics.drawdown([0.0, 5.0, 3.0, 8.0, 1.0]).tolist() == [0.0, 0.0, -2.0, 0.0, -7.0]
+    assert metrics.max_drawdown([0.0, 5.0, 3.0, 8.0, 1.0]) == -7.0
     # A path that only loses is in drawdown from its start on, which counts as a high.
-    assert r.drawdown([-1.0, -3.0], start=0.0).tolist() == [-1.0, -3.0]
-    assert r.max_drawdown([]) is None
+    assert metrics.drawdown([-1.0, -3.0], start=0.0).tolist() == [-1.0, -3.0]
+    assert metrics.max_drawdown([]) is None
 
 
 def test_drawdown_passes_over_a_sample_without_value() -> None:
-    d = r.drawdown([4.0, float("nan"), 1.0])
+    d = metrics.drawdown([4.0, float("nan"), 1.0])
     assert d[0] == 0.0
     assert math.isnan(d[1])
     assert d[2] == -3.0
-    assert r.max_drawdown([4.0, float("nan"), 1.0]) == -3.0
+    assert metrics.max_drawdown([4.0, float("nan"), 1.0]) == -3.0
 
 
 def test_sharpe_of_alternating_changes() -> None:
     # Ten times +3, ten times -1: mean 1, squares of deviations 20 * 4 = 80, variance 80/19, times sqrt(252).
     changes = [3.0, -1.0] * 10
-    assert r.sharpe_ratio(changes, 252) == pytest.approx(math.sqrt(252) / math.sqrt(80 / 19))
-    assert r.sharpe_ratio(changes[:19], 252) is None
-    assert r.sharpe_ratio([0.1] * 50, 252) is None
-    assert r.sharpe_ratio([0.0] * 50, 252) is None
+    assert metrics.sharpe_ratio(changes, 252) == pytest.approx(math.sqrt(252) / math.sqrt(80 / 19))
+    assert metrics.sharpe_ratio(changes[:19], 252) is None
+    assert metrics.sharpe_ratio([0.1] * 50, 252) is None
+    assert metrics.sharpe_ratio([0.0] * 50, 252) is None
 
 
 def test_turnover_counts_both_sides() -> None:
-    assert r.turnover([10.0, 11.0], [100.0, 100.0]) == 2100.0
-    assert r.turnover([], []) == 0.0
+    assert metrics.turnover([10.0, 11.0], [100.0, 100.0]) == 2100.0
+    assert metrics.turnover([], []) == 0.0
 
 
 def test_hit_rate_and_profit_factor() -> None:
     pnl = [10.0, -4.0, 0.0, 2.0]
-    assert r.hit_rate(pnl) == 0.5
-    assert r.profit_factor(pnl) == 3.0
-    assert r.hit_rate([]) is None
-    assert r.profit_factor([1.0, 2.0]) is None
+    assert metrics.hit_rate(pnl) == 0.5
+    assert metrics.profit_factor(pnl) == 3.0
+    assert metrics.hit_rate([]) is None
+    assert metrics.profit_factor([1.0, 2.0]) is None
 
 
 def test_return_on_peak_gross() -> None:
-    assert r.return_on_peak(-5.0, [100.0, 250.0, float("nan")]) == -0.02
-    assert r.return_on_peak(5.0, [0.0]) is None
-    assert r.return_on_peak(None, [1.0]) is None
+    assert metrics.return_on_peak(-5.0, [100.0, 250.0, float("nan")]) == -0.02
+    assert metrics.return_on_peak(5.0, [0.0]) is None
+    assert metrics.return_on_peak(None, [1.0]) is None
 
 
 # --- The Sharpe ratio of a run -------------------------------------------------------------------------------------
@@ -472,3 +475,133 @@ def test_damaged_folders_are_named(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(RunError, match=r"cannot read run\.json"):
         Results.load(tmp_path)
+
+
+# --- In a notebook -------------------------------------------------------------------------------------------------
+
+EVIL = "<b>&\"x'"
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def evil_run() -> Results:
+    """Every name is one that a page must not read as markup."""
+    rows = (("buy", 10.0, 100, 1.0), ("sell", 10.5, 100, 1.0), ("buy", 10.0, 10, 0.0))
+    table = fills(*rows, instrument=EVIL, strategy=EVIL)
+    ns = [T0 + i * MINUTE for i in range(30)]
+    signals = pl.DataFrame(
+        {"ts": moments(ns[:3]), "signal": [EVIL] * 3, "value": [1.0, 0.0, -1.0], "input": [2.1, 0.2, -2.4]}
+    )
+    return Results(
+        fills=table,
+        signals=signals,
+        equity=equity(ns, np.random.default_rng(5).normal(0, 10, 30).cumsum(), fees=2.0),
+        meta={"name": EVIL, "started": T0, "finished": T0 + 29 * MINUTE},
+    )
+
+
+def drawn(figure: Any) -> ElementTree.Element:
+    return ElementTree.fromstring(figure._repr_mimebundle_()["image/svg+xml"])
+
+
+def strokes(figure: Any, color: str) -> list[str]:
+    """The paths of that colour; the legend comes last."""
+    return [path.get("d", "") for path in drawn(figure).iter(SVG + "path") if path.get("stroke") == color]
+
+
+def test_a_run_prints_its_summary_and_not_its_tables() -> None:
+    run = evil_run()
+    assert repr(run) == f"<Results {EVIL!r}: 0 orders, 3 fills, net {run.headline.net:,.2f}>"
+    assert EVIL in str(run) and "net P&L after fees" in str(run) and "shape:" not in str(run)
+    assert "\x1b" not in str(run)
+    assert repr(Results()) == "<Results 'backtest': 0 orders, 0 fills, net 0.00>"
+    assert "no fills" in str(Results())
+
+
+def test_the_card_takes_names_as_text() -> None:
+    run = evil_run()
+    card = run._repr_html_()
+    assert "<b>" not in card and "<script" not in card
+    assert "&lt;b&gt;&amp;&quot;x&#x27;" in card
+    assert f"{run.headline.turnover:,.2f}" in card
+    picture = base64.b64decode(re.findall(r"base64,([^\"]+)", card)[0]).decode()
+    assert ElementTree.fromstring(picture).tag == SVG + "svg"
+    empty = Results()._repr_html_()
+    assert "<img" not in empty and "Backtest" in empty
+
+
+def test_plots_are_plotly_figures_with_a_still_picture_and_without_a_script() -> None:
+    from plotly.graph_objects import Figure
+
+    plot = evil_run().plot
+    figures = (plot(), plot.equity(), plot.drawdown(), plot.trades(EVIL), plot.signal(EVIL))
+    for figure in figures:
+        assert isinstance(figure, Figure)
+        bundle = figure._repr_mimebundle_()
+        assert set(bundle) == {"application/vnd.plotly.v1+json", "image/svg+xml", "text/plain"}
+        assert figure._repr_html_ is None and figure._ipython_display_ is None
+        assert "<b>" not in bundle["image/svg+xml"]
+        assert "<b>" not in json.dumps(bundle["application/vnd.plotly.v1+json"])
+        assert drawn(figure).tag == SVG + "svg"
+    titles = [text.text for text in drawn(plot.trades(EVIL)).iter(SVG + "text")]
+    assert EVIL in titles
+    assert plot() == plot.equity()
+
+
+def test_the_trade_plot_draws_every_fill_of_its_instrument() -> None:
+    one, other = fills(("buy", 10.0, 1, 0.0), ("sell", 11.0, 1, 0.0)), fills(("buy", 5.0, 1, 0.0), instrument="B")
+    run = Results(fills=pl.concat([one, other]), equity=equity([T0, T0 + MINUTE], [0.0, 1.0]))
+    picture = drawn(run.plot.trades("A"))
+    in_legend = 2
+    assert len(list(picture.iter(SVG + "polygon"))) == 2 + in_legend
+
+
+def test_a_still_picture_puts_values_where_they_belong() -> None:
+    run = Results(equity=equity([T0 + k * MINUTE for k in range(5)], [0.0, 10.0, -10.0, float("nan"), 0.0]))
+    traces = {t["name"]: t for t in charts.net(run)["data"]}
+    assert list(traces) == ["net P&L after fees", "drawdown"]
+    path, *_ = strokes(run.plot.drawdown(), charts.RED)
+    points = re.findall(r"([ML])([\d.]+) ([\d.]+)", path)
+    # 0, 0, -20, no value, -10: the pen is lifted once, steps in time are equal, depth is to scale.
+    assert [kind for kind, _, _ in points] == ["M", "L", "L", "M"]
+    x, y = ([float(p[k]) for p in points] for k in (1, 2))
+    step = x[1] - x[0]
+    assert x[2] - x[1] == pytest.approx(step, abs=0.15) and x[3] - x[2] == pytest.approx(2 * step, abs=0.2)
+    assert y[0] == y[1] < y[3] < y[2]
+    assert y[3] - y[0] == pytest.approx((y[2] - y[0]) / 2, abs=0.15)
+
+
+def test_a_still_picture_closes_the_nights() -> None:
+    ns = [T0 + d * DAY + h * 10 * MINUTE for d in range(4) for h in range(30)]
+    run = Results(equity=equity(ns, np.arange(120.0)))
+    path, *_ = strokes(run.plot.equity(), charts.BLUE)
+    x = np.array([float(v) for v in re.findall(r"[ML]([\d.]+) ", path)])
+    assert x.size == 120
+    steps = np.diff(x)
+    assert steps.max() < 2 * np.median(steps)
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0], [5.0, 5.0], [1e-9, -1e-9], [1e12, -3e12], [float("nan"), float("nan")]])
+def test_a_still_picture_of_any_values(values: list[float]) -> None:
+    run = Results(equity=equity([T0, T0 + MINUTE], values))
+    for figure in (run.plot(), run.plot.drawdown()):
+        assert "nan" not in ElementTree.tostring(drawn(figure)).decode()
+    same = Results(equity=equity([T0], [1.0]))
+    assert drawn(same.plot()).tag == SVG + "svg"
+
+
+def test_what_is_not_in_the_run_cannot_be_plotted() -> None:
+    plot = evil_run().plot
+    with pytest.raises(ArgumentError, match="this run has no fills of 'KO': there are '<b>"):
+        plot.trades("KO")
+    with pytest.raises(ArgumentError, match="no changes of a signal named 'z': there are '<b>"):
+        plot.signal("z")
+    with pytest.raises(ArgumentError, match="no fills of 'KO': there are none"):
+        Results().plot.trades("KO")
+    with pytest.raises(RunError, match="no equity was sampled"):
+        Results().plot()
+
+
+def test_a_figure_that_was_added_to_keeps_plotlys_own() -> None:
+    figure = evil_run().plot()
+    figure.add_bar(x=[1], y=[2])
+    assert set(figure._repr_mimebundle_()) == {"application/vnd.plotly.v1+json", "text/plain"}

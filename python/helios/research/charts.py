@@ -17,7 +17,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from helios.research import text
-from helios.research.results import Results, drawdown
+from helios.research.metrics import drawdown
+from helios.research.results import Results
 
 Figure = dict[str, Any]
 
@@ -30,6 +31,8 @@ _CHOICES: Final = 6
 _LEGS: Final = 2
 _SESSION_GAP_NS: Final = 3_600_000_000_000
 _MAX_GAPS: Final = 80
+_DAY_MS: Final = 86_400_000
+_PERCENT: Final = ".3~%"  # as many decimals as there are, three at most
 _MOMENT: Final = "%{x|%Y-%m-%d %H:%M:%S.%L}"  # as Plotly writes it beside the pointer
 
 INK, MUTED, HAIR = "#1b2026", "#6f7782", "#e7e6e1"
@@ -95,11 +98,100 @@ def equity(results: Results) -> Figure:
         "yaxis2": _axis([0.27, 0.42], "drawdown"),
         "yaxis3": _axis([0.0, 0.22], "exposure"),
     }
-    layout["xaxis"] |= {"anchor": "y3"}
-    flat = flat_head(results)
-    if flat:
-        layout["xaxis"] |= {"range": [_iso(int(ts[flat])), _iso(int(ts[-1]) + 1_000_000)]}
+    layout["xaxis"] |= {"anchor": "y3"} | _shown(results)
     return {"data": traces, "layout": layout}
+
+
+def net(results: Results) -> Figure:
+    """Net P&L over its drawdown: two rows, small."""
+    ts = _ns(results.equity["ts"])
+    path = results.net_path
+    traces = [
+        _line(ts, path, "net P&L after fees", BLUE, width=1.6),
+        _line(ts, drawdown(path, start=0.0), "drawdown", RED, width=1.0, fill=_RED_WASH, axis="y2"),
+    ]
+    layout = _layout(300, session_gaps(ts)) | {"yaxis": _axis([0.4, 1.0], ""), "yaxis2": _axis([0.0, 0.3], "")}
+    layout["xaxis"] |= {"anchor": "y2"} | _shown(results)
+    return {"data": traces, "layout": layout}
+
+
+def drawdowns(results: Results) -> Figure:
+    """How far net P&L is below its highest value so far, which is at least zero."""
+    ts = _ns(results.equity["ts"])
+    lost = drawdown(results.net_path, start=0.0)
+    layout = _layout(260, session_gaps(ts)) | {"yaxis": _axis([0.0, 1.0], "drawdown")}
+    layout["xaxis"] |= _shown(results)
+    return {"data": [_line(ts, lost, "drawdown", RED, width=1.0, fill=_RED_WASH)], "layout": layout}
+
+
+def trades(results: Results, instrument: str) -> Figure:
+    """Price, fills and round trips of one instrument, all strategies together."""
+    mine, gaps = pl.col("instrument") == instrument, session_gaps(_ns(results.equity["ts"]))
+    traces = _leg(
+        results.marks, results.market_fills.filter(mine), results.trades.filter(mine), instrument, "y", first=True
+    )
+    layout = _layout(380, gaps) | {"yaxis": _axis([0.0, 1.0], _text(instrument), tickformat=",.2f")}
+    return {"data": traces, "layout": layout | {"hovermode": "closest"}}
+
+
+def signal(results: Results, name: str) -> Figure:
+    """What a signal was when it changed, and the input that changed it."""
+    traces = _signal_traces(results.signals.filter(pl.col("signal") == name), "y")
+    gaps = session_gaps(_ns(results.equity["ts"]))
+    layout = _layout(300, gaps) | {"yaxis": _axis([0.0, 1.0], _text(name)), "hovermode": "closest"}
+    return {"data": traces, "layout": layout}
+
+
+def growth(sheet: pl.DataFrame, names: tuple[str, str], *, cut: bool = False) -> Figure:
+    """Compounded return over its drawdown: columns ts, growth, underwater and, with a benchmark, benchmark_growth.
+
+    `cut` closes nights and weekends; daily points have none to close.
+    """
+    ts = _ns(sheet["ts"].cast(pl.Datetime("ns")))
+    traces = []
+    if "benchmark_growth" in sheet.columns:
+        traces.append(_line(ts, _values(sheet["benchmark_growth"]), names[1], GREY, width=1.3))
+    traces += [
+        _line(ts, _values(sheet["growth"]), names[0], BLUE, width=1.8),
+        _line(ts, _values(sheet["underwater"]), "drawdown", RED, width=1.0, fill=_RED_WASH, axis="y2"),
+    ]
+    traces = [trace | {"name": _text(trace["name"]), "hovertemplate": "%{y:.2%}"} for trace in traces]
+    layout = _layout(420, session_gaps(ts) if cut else [])
+    layout |= {
+        "yaxis": _axis([0.36, 1.0], "compounded return", tickformat=_PERCENT),
+        "yaxis2": _axis([0.0, 0.28], "drawdown", tickformat=_PERCENT),
+    }
+    layout["xaxis"] |= {"anchor": "y2"} | ({} if cut else _days(ts))
+    return {"data": traces, "layout": layout}
+
+
+def rolling(sheet: pl.DataFrame, *, cut: bool = False) -> Figure:
+    """Sharpe ratio and annual volatility of a moving window: columns ts, sharpe, volatility."""
+    ts = _ns(sheet["ts"].cast(pl.Datetime("ns")))
+    traces = [
+        _line(ts, _values(sheet["sharpe"]), "Sharpe ratio", BLUE, width=1.4),
+        _line(ts, _values(sheet["volatility"]), "annual volatility", ORANGE, width=1.4, axis="y2")
+        | {"hovertemplate": "%{y:.2%}"},
+    ]
+    layout = _layout(340, session_gaps(ts) if cut else [])
+    layout |= {
+        "yaxis": _axis([0.54, 1.0], "Sharpe ratio"),
+        "yaxis2": _axis([0.0, 0.46], "volatility", tickformat=_PERCENT) | {"rangemode": "tozero"},
+    }
+    layout["xaxis"] |= {"anchor": "y2"} | ({} if cut else _days(ts))
+    return {"data": traces, "layout": layout}
+
+
+def _days(ts: NDArray[np.int64]) -> dict[str, Any]:
+    """A time axis of whole days: no hours at the pointer, nor between a few of them."""
+    few = {"dtick": _DAY_MS, "tickformat": "%b %d"} if int(ts[-1] - ts[0]) <= 10 * _DAY_MS * 1_000_000 else {}
+    return {"hoverformat": "%Y-%m-%d"} | few
+
+
+def _shown(results: Results) -> dict[str, Any]:
+    """The time axis' range when it opens: without a long flat beginning."""
+    ts, flat = _ns(results.equity["ts"]), flat_head(results)
+    return {"range": [_iso(int(ts[flat])), _iso(int(ts[-1]) + 1_000_000)]} if flat else {}
 
 
 def flat_head(results: Results) -> int:

@@ -1,28 +1,22 @@
 """One page about one run: `write_report(results, path)` writes a self-contained HTML file that opens offline.
 
-Every text of the run (symbols, strategy names, configuration) is escaped, and the page's own policy allows exactly
-the two scripts written here, by their hashes, and no request to anywhere. Charts are drawn by Plotly's bundle, taken
-from the installed package and written once into the page. Absent: any number that `results` does not define.
+Every text of the run (symbols, strategy names, configuration) is escaped; what a page is made of stands in `page`.
+Absent: any number that `results` does not define.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import importlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
-from helios.errors import RunError
-from helios.research import charts, text
+from helios.research import charts, page, text
 from helios.research.results import RULE_UNIT, SHARPE_MIN_DAYS, Headline, Results, jsonable
 
 _ENDS: Final = 15
@@ -30,26 +24,13 @@ _QUALITY_ROWS: Final = 20
 _POSITION_ROWS: Final = 15
 _CONFIG_CHARACTERS: Final = 40_000
 _MENU_LABEL_CHARACTERS: Final = 80
-_MAX_TABLE_TEXT: Final = 200
 
 _FINGERPRINTS: Final = (("Digest of the final state", "digest"), ("SHA-256 of the journal", "journal_sha256"))
-
-_CellFormat = Callable[[Any], str]
 
 
 def write_report(results: Results, path: str | os.PathLike[str]) -> Path:
     """Writes the page, whole or not at all. Returns its path; RunError if it cannot be written or Plotly is absent."""
-    target = Path(path)
-    beside = target.with_name(target.name + ".part")
-    page = render(results)
-    try:
-        beside.write_text(page, encoding="utf-8", newline="\n")
-        beside.replace(target)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        reason = f"cannot write the report {target.name}: {error.strerror}"
-        raise RunError(reason, folder=str(target.parent), hint="Check that the folder exists and has space.") from error
-    return target
+    return page.write(path, render(results), "report")
 
 
 def render(results: Results) -> str:
@@ -66,33 +47,9 @@ def render(results: Results) -> str:
         _latency(results, drawn),
         _run(results),
     ]
-    data = json.dumps(
-        {"charts": drawn, "choices": [{"note": c.note, "figure": c.figure} for c in choices]},
-        separators=(",", ":"),
-        allow_nan=False,
-    )
-    # Inside a script element only "<" could end it; the others are harmless and escaped for older readers.
-    data = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    bundle, own, style = _plotly_bundle(), _resource("report.js"), _resource("report.css")
-    policy = (
-        "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; "
-        f"script-src {_source(bundle)} {_source(own)}; base-uri 'none'; form-action 'none'"
-    )
-    title = escape(text.name(results.meta.get("name") or "Backtest"))
-    return "\n".join(
-        [
-            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{title} · Helios</title>\n<style>\n{style}</style>\n</head>\n<body>",
-            _header(results, title),
-            _headline(results),
-            *sections,
-            "<noscript><p class=warn>The charts need JavaScript; the tables do not.</p></noscript>",
-            f'<script type="application/json" id="figures">{data}</script>',
-            f"<script>{bundle}</script>\n<script>{own}</script>\n</body>\n</html>\n",
-        ]
-    )
+    title = text.name(results.meta.get("name") or "Backtest")
+    menu = [{"note": c.note, "figure": c.figure} for c in choices]
+    return page.document(title, [_header(results, title), _headline(results), *sections], drawn, menu)
 
 
 # --- Sections ------------------------------------------------------------------------------------------------------
@@ -116,8 +73,7 @@ def _header(results: Results, title: str) -> str:
         facts.append(
             f"{text.count(meta['inputs'])} inputs" + (f" at {text.rate(rate)}" if text.is_number(rate) else "")
         )
-    line = " · ".join(escape(f) for f in facts)
-    return f'<header><p class="over">Helios · backtest</p><h1>{title}</h1><p>{line}</p></header>'
+    return page.header("backtest", title, facts)
 
 
 def _headline(results: Results) -> str:
@@ -125,27 +81,22 @@ def _headline(results: Results) -> str:
     unit = f" {escape(text.name(results.meta['currency']))}" if results.meta.get("currency") else ""
     bp = _ratio(h.fees, h.turnover)
     cards = [
-        (f"Net P&amp;L after fees{unit}", _money(h.net), f"{_money(h.before_fees)} before fees"),
-        ("Fees", _money(h.fees), "" if bp is None else f"{_signed(text.number(bp * 1e4))} bp of turnover"),
+        (f"Net P&amp;L after fees{unit}", page.money(h.net), f"{page.money(h.before_fees)} before fees"),
+        ("Fees", page.money(h.fees), "" if bp is None else f"{page.signed(text.number(bp * 1e4))} bp of turnover"),
         (
             "Return on peak gross",
-            _signed(text.percent(h.return_on_peak_gross)),
-            f"peak gross exposure {_money(h.peak_gross)}",
+            page.signed(text.percent(h.return_on_peak_gross)),
+            f"peak gross exposure {page.money(h.peak_gross)}",
         ),
-        ("Sharpe ratio", _signed(text.number(h.sharpe.value)), escape(h.sharpe.note)),
-        ("Max drawdown", _money(h.max_drawdown), _of_peak(h)),
+        ("Sharpe ratio", page.signed(text.number(h.sharpe.value)), escape(h.sharpe.note)),
+        ("Max drawdown", page.money(h.max_drawdown), _of_peak(h)),
         ("Fills", text.count(h.fills), _fill_note(h)),
-        ("Turnover", _money(h.turnover), _turnover_note(h)),
+        ("Turnover", page.money(h.turnover), _turnover_note(h)),
         ("Round trips", text.count(h.round_trips), _trip_note(h)),
         ("Refusals", text.count(h.refusals), "orders the risk gate said no to"),
         ("Digest", f"<code>{escape(_digest(results))}</code>", _replay_note(results)),
     ]
-    body = "".join(
-        f"<div{' class=first' if i == 0 else ''}><dt>{label}</dt><dd>{value}</dd>"
-        f"{f'<dd class=why>{why}</dd>' if why else ''}</div>"
-        for i, (label, value, why) in enumerate(cards)
-    )
-    return f'<dl class="headline">{body}</dl>{_warnings(results)}'
+    return page.cards(cards) + _warnings(results)
 
 
 def _span(started: str, finished: str) -> str:
@@ -157,7 +108,7 @@ def _span(started: str, finished: str) -> str:
 def _warnings(results: Results) -> str:
     told = []
     if not results.reconciles():
-        parts = ", ".join(f"{escape(k)} {_money(v)}" for k, v in results.reconciliation().items())
+        parts = ", ".join(f"{escape(k)} {page.money(v)}" for k, v in results.reconciliation().items())
         told.append(f"<b>Net P&amp;L does not add up.</b> The tables tell different sums: {parts}.")
     unknown = int(np.count_nonzero(~np.isfinite(results.net_path)))
     if unknown:
@@ -172,85 +123,90 @@ def _warnings(results: Results) -> str:
 
 def _equity(results: Results, drawn: dict[str, charts.Figure]) -> str:
     if not results.equity.height:
-        return _section("Equity", "", _none("No equity was sampled."))
+        return page.section("Equity", "", page.none("No equity was sampled."))
     drawn["equity-chart"] = charts.equity(results)
     rows = results.equity.height
     start = results.equity["equity"][0]
     lead = [f"{text.many(rows, 'sample')}; times are UTC"]
     if text.is_number(start):
-        lead.append(f"equity at the first sample {_money(start)}")
+        lead.append(f"equity at the first sample {page.money(start)}")
     if flat := charts.flat_head(results):
         lead.append(f"the first {flat:,}, before any position, are to the left of what is shown")
     if rows > charts.POINTS_PER_LINE:
         lead.append(f"lines are thinned to {charts.POINTS_PER_LINE:,} points, every low and high of a stretch kept")
-    return _section("Equity, drawdown, exposure", "; ".join(lead) + ".", _chart("equity-chart", "Net P&L over time"))
+    return page.section(
+        "Equity, drawdown, exposure", "; ".join(lead) + ".", page.chart("equity-chart", "Net P&L over time")
+    )
 
 
 def _strategies(results: Results, drawn: dict[str, charts.Figure]) -> str:
     frame = results.strategies
     known = frame.filter(pl.col("net").is_finite()).sort("net", "strategy", descending=[True, False])
     if not known.height:
-        return _section("P&L by strategy", "", _none("No strategy has a P&L."))
+        return page.section("P&L by strategy", "", page.none("No strategy has a P&L."))
     drawn["strategy-chart"] = charts.strategy_bars(results)
     traded = known.filter(pl.col("fills") > 0)
     won, lost = traded.filter(pl.col("net") > 0), traded.filter(pl.col("net") < 0)
     lead = (
-        f"{won.height:,} of {traded.height:,} gained {_money(won['net'].sum())}, "
-        f"{lost.height:,} lost {_money(lost['net'].sum())}; median {_money(traded['net'].median())}. After fees."
+        f"{won.height:,} of {traded.height:,} gained {page.money(won['net'].sum())}, "
+        f"{lost.height:,} lost {page.money(lost['net'].sum())}; "
+        f"median {page.money(traded['net'].median())}. After fees."
     )
-    columns: list[tuple[str, str, _CellFormat]] = [
-        ("strategy", "strategy", _name),
-        ("net", "net", _cents),
-        ("realised", "realised", _cents),
-        ("unrealised", "unrealised", _cents),
-        ("fees", "fees", _cents),
+    columns: list[tuple[str, str, page.CellFormat]] = [
+        ("strategy", "strategy", page.name),
+        ("net", "net", page.cents),
+        ("realised", "realised", page.cents),
+        ("unrealised", "unrealised", page.cents),
+        ("fees", "fees", page.cents),
         ("fills", "fills", text.count),
         ("turnover", "turnover", text.count),
     ]
     narrow = [c for c in columns if c[0] not in ("realised", "unrealised")]
     if known.height <= 2 * _ENDS:
-        tables = _table(known, columns)
+        tables = page.table(known, columns)
     else:
         best, worst = known.head(_ENDS), known.tail(_ENDS).reverse()
         tables = (
-            f'<div class="columns"><div><h3>Best {_ENDS}</h3>{_table(best, narrow)}</div>'
-            f"<div><h3>Worst {_ENDS}</h3>{_table(worst, narrow)}</div></div>"
+            f'<div class="columns"><div><h3>Best {_ENDS}</h3>{page.table(best, narrow)}</div>'
+            f"<div><h3>Worst {_ENDS}</h3>{page.table(worst, narrow)}</div></div>"
         )
     unknown = frame.height - known.height
     note = f'<p class="note">{unknown:,} more have no P&amp;L value.</p>' if unknown else ""
-    return _section("P&L by strategy", lead, _chart("strategy-chart", "Net P&L of each strategy") + tables + note)
+    return page.section(
+        "P&L by strategy", lead, page.chart("strategy-chart", "Net P&L of each strategy") + tables + note
+    )
 
 
 def _trades(results: Results, choices: Sequence[charts.Choice]) -> str:
     if not choices:
-        return _section("Trades", "", _none("No fills, so no trades to show."))
+        return page.section("Trades", "", page.none("No fills, so no trades to show."))
     trades, h = results.trades, results.headline
     lead = f"{text.many(h.round_trips, 'round trip')} (first in, first out)"
     if trades.height:
         held = (trades["exit_ts"].to_physical() - trades["entry_ts"].to_physical()).median()
         won, lost = trades.filter(pl.col("net") > 0)["net"], trades.filter(pl.col("net") < 0)["net"]
         lead += (
-            f"; {text.percent(h.hit_rate, 1)} gained after fees, average gain {_money(won.mean())}, "
-            f"average loss {_money(lost.mean())}; median time held {escape(text.nanoseconds(held))}"
+            f"; {text.percent(h.hit_rate, 1)} gained after fees, average gain {page.money(won.mean())}, "
+            f"average loss {page.money(lost.mean())}; median time held {escape(text.nanoseconds(held))}"
         )
-    options = "".join(f"<option>{escape(_short(c.strategy, _MENU_LABEL_CHARACTERS))}</option>" for c in choices)
+    options = "".join(f"<option>{escape(page.short(c.strategy, _MENU_LABEL_CHARACTERS))}</option>" for c in choices)
     body = (
         '<p class="note"><label for="trade-menu">Strategy</label>'
         f'<select id="trade-menu" autocomplete="off">{options}</select>'
         '<span id="trade-note"></span></p>'
-        f"{_chart('trade-chart', 'Fills and round trips over price')}"
+        f"{page.chart('trade-chart', 'Fills and round trips over price')}"
     )
     path = "sampled marks" if results.marks.height else "the run's own fills"
     which = f"The {len(choices)} most active strategies. " if len(choices) > 1 else ""
     note = f'<p class="note">{which}The price line joins {path}.</p>'
-    return _section("Trades", lead + ".", body + note)
+    return page.section("Trades", lead + ".", body + note)
 
 
 def _pillars(results: Results) -> str:
     columns = []
     for pillar, counts in results.pillars().items():
         rows = "".join(
-            f'<tr><td>{escape(text.label(k))}</td><td class="n">{_signed(escape(text.plain(v)))}</td></tr>'
+            f'<tr><td>{escape(text.label(k))}</td><td class="n">{page.signed(escape(text.plain(v)))}</td></tr>'
             for k, v in counts.items()
         )
         columns.append(f'<div><h3>{escape(pillar.capitalize())}</h3><table class="counts">{rows}</table></div>')
@@ -259,7 +215,7 @@ def _pillars(results: Results) -> str:
     more = ""
     if states or liquidity:
         more = f'<p class="note">Orders by final state: {states or "none"}. Fills: {liquidity or "none"}.</p>'
-    return _section("What each pillar did", "", f'<div class="columns four">{"".join(columns)}</div>{more}')
+    return page.section("What each pillar did", "", f'<div class="columns four">{"".join(columns)}</div>{more}')
 
 
 def _refusals_and_quality(results: Results) -> str:
@@ -268,7 +224,7 @@ def _refusals_and_quality(results: Results) -> str:
 
 def _refusals(results: Results) -> str:
     if not results.refusals.height:
-        return _section("Refusals by rule", "", _none("The risk gate refused nothing."))
+        return page.section("Refusals by rule", "", page.none("The risk gate refused nothing."))
     by_rule = (
         results.refusals.group_by("rule")
         .agg(
@@ -289,8 +245,8 @@ def _refusals(results: Results) -> str:
         ]
         for r in by_rule.iter_rows(named=True)
     ]
-    body = _rows(["rule", "count", "", "limit", "furthest value"], rows, {0: "", 2: ' class="bar"'})
-    return _section("Refusals by rule", "", body)
+    body = page.rows(["rule", "count", "", "limit", "furthest value"], rows, {0: "", 2: ' class="bar"'})
+    return page.section("Refusals by rule", "", body)
 
 
 def _quality(results: Results) -> str:
@@ -298,38 +254,38 @@ def _quality(results: Results) -> str:
         "count", "instrument", "kind", descending=[True, False, False]
     )
     if not frame.height:
-        return _section("Data quality", "", _none("Nothing was wrong with the data."))
-    columns: list[tuple[str, str, _CellFormat]] = [
-        ("instrument", "instrument", _name),
+        return page.section("Data quality", "", page.none("Nothing was wrong with the data."))
+    columns: list[tuple[str, str, page.CellFormat]] = [
+        ("instrument", "instrument", page.name),
         ("kind", "kind", lambda x: escape(text.label(x))),
         ("count", "count", text.count),
     ]
     note = f"{text.many(int(frame['count'].sum()), 'event')} in all, counted and not applied."
     if frame.height > _QUALITY_ROWS:
         note += f" The largest {_QUALITY_ROWS} of {frame.height:,} rows; all are in quality.parquet."
-    body = _table(frame.head(_QUALITY_ROWS), columns) + f'<p class="note">{note}</p>'
-    return _section("Data quality", "", body)
+    body = page.table(frame.head(_QUALITY_ROWS), columns) + f'<p class="note">{note}</p>'
+    return page.section("Data quality", "", body)
 
 
 def _positions(results: Results) -> str:
     held = results.positions.filter(pl.col("quantity") != 0).with_columns(value=pl.col("quantity") * pl.col("mark"))
     if not held.height:
-        return _section("Open positions at the end", "", _none("Flat in every instrument."))
+        return page.section("Open positions at the end", "", page.none("Flat in every instrument."))
     held = held.sort(pl.col("value").abs(), "instrument", descending=[True, False], nulls_last=True)
-    columns: list[tuple[str, str, _CellFormat]] = [
-        ("instrument", "instrument", _name),
-        ("quantity", "quantity", lambda x: _signed(text.quantity(x))),
-        ("average_price", "average price", lambda x: _signed(text.price(x))),
-        ("mark", "mark", lambda x: _signed(text.price(x))),
-        ("value", "value", _cents),
-        ("unrealised", "unrealised", _cents),
-        ("realised", "realised", _cents),
-        ("fees", "fees", _cents),
+    columns: list[tuple[str, str, page.CellFormat]] = [
+        ("instrument", "instrument", page.name),
+        ("quantity", "quantity", lambda x: page.signed(text.quantity(x))),
+        ("average_price", "average price", lambda x: page.signed(text.price(x))),
+        ("mark", "mark", lambda x: page.signed(text.price(x))),
+        ("value", "value", page.cents),
+        ("unrealised", "unrealised", page.cents),
+        ("realised", "realised", page.cents),
+        ("fees", "fees", page.cents),
     ]
-    body = _table(held.head(_POSITION_ROWS), columns)
+    body = page.table(held.head(_POSITION_ROWS), columns)
     if held.height > _POSITION_ROWS:
         body += f'<p class="note">The largest {_POSITION_ROWS} of {held.height:,}; all are in positions.parquet.</p>'
-    return _section("Open positions at the end", "", body)
+    return page.section("Open positions at the end", "", body)
 
 
 def _latency(results: Results, drawn: dict[str, charts.Figure]) -> str:
@@ -340,10 +296,10 @@ def _latency(results: Results, drawn: dict[str, charts.Figure]) -> str:
     drawn["latency-chart"] = figure
     keys = ("p50", "p90", "p99", "p99.9", "max")
     lead = ", ".join(f"{k} {escape(text.nanoseconds(histogram[k]))}" for k in keys if text.is_number(histogram.get(k)))
-    return _section(
+    return page.section(
         "Latency, message bytes to order bytes",
         f"{lead}. Wall time of the steps that sent an order." if lead else "",
-        _chart("latency-chart", "Histogram of latency"),
+        page.chart("latency-chart", "Histogram of latency"),
     )
 
 
@@ -358,16 +314,15 @@ def _run(results: Results) -> str:
         terms.append(
             ("Wall time", f"{text.number(meta['wall_seconds'])} s, {text.rate(meta.get('events_per_second'))}")
         )
-    told = ", ".join(f"{k} {_money(v)}" for k, v in results.reconciliation().items())
+    told = ", ".join(f"{k} {page.money(v)}" for k, v in results.reconciliation().items())
     terms.append(("Net P&amp;L by table", told))
     versions = meta.get("versions")
     if isinstance(versions, Mapping):
         terms.append(
             ("Versions", ", ".join(f"{escape(text.name(k))} {escape(text.name(v))}" for k, v in versions.items()))
         )
-    listed = "".join(f"<dt>{k}</dt><dd>{v}</dd>" for k, v in terms if v)
     config = _config(meta.get("config"))
-    return _section("The run", "", f'<dl class="terms">{listed}</dl>{config}{_definitions()}')
+    return page.section("The run", "", page.terms((k, v) for k, v in terms if v) + config + _definitions())
 
 
 _DEFINITIONS: Final = (
@@ -395,73 +350,21 @@ _DEFINITIONS: Final = (
 
 
 def _definitions() -> str:
-    terms = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}.</dd>" for k, v in _DEFINITIONS)
-    return f'<details><summary>How the numbers are made</summary><dl class="terms">{terms}</dl></details>'
+    terms = page.terms((escape(k), f"{escape(v)}.") for k, v in _DEFINITIONS)
+    return f"<details><summary>How the numbers are made</summary>{terms}</details>"
 
 
 # --- Parts ---------------------------------------------------------------------------------------------------------
-
-
-def _section(title: str, lead: str, body: str) -> str:
-    """`title` is plain text; `lead` and `body` are HTML."""
-    lead = f'<p class="lead">{lead}</p>' if lead else ""
-    return f"<section><h2>{escape(title)}</h2>{lead}{body}</section>"
-
-
-def _none(sentence: str) -> str:
-    return f'<p class="none">{escape(sentence)}</p>'
-
-
-def _chart(name: str, what: str) -> str:
-    return f'<div class="chart" id="{name}" role="img" aria-label="{escape(what)}"></div>'
-
-
-def _table(frame: pl.DataFrame, columns: Sequence[tuple[str, str, _CellFormat]]) -> str:
-    """`columns`: (column, heading, cell as HTML). Text columns stand left, numbers right."""
-    left = {i: "" for i, (column, _, _) in enumerate(columns) if frame.schema[column] == pl.String}
-    rows = ([cell(row[column]) for column, _, cell in columns] for row in frame.iter_rows(named=True))
-    return _rows([heading for _, heading, _ in columns], rows, left)
-
-
-def _rows(headings: Sequence[str], rows: Iterable[Sequence[str]], left: Mapping[int, str]) -> str:
-    """Cells are HTML. A column stands right unless it is in `left`, which gives its attributes."""
-    side = [left.get(i, ' class="n"') for i in range(len(headings))]
-    head = "".join(f"<th{s}>{escape(h)}</th>" for s, h in zip(side, headings, strict=True))
-    body = "".join(f"<tr>{''.join(f'<td{s}>{c}</td>' for s, c in zip(side, row, strict=True))}</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _signed(number: str) -> str:
-    """A number's text with a typographic minus, in red when it is negative."""
-    return f'<span class="neg">−{number[1:]}</span>' if number.startswith("-") else number
-
-
-def _money(value: Any) -> str:
-    return _signed(text.money(value))
-
-
-def _cents(value: Any) -> str:
-    """Money in a column: cents in every row, so that the points stand below one another."""
-    return _signed(text.number(value))
-
-
-def _name(value: Any) -> str:
-    return escape(_short(value, _MAX_TABLE_TEXT))
-
-
-def _short(value: Any, most: int) -> str:
-    shown = text.name(value)
-    return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
 def _in_unit(value: Any, unit: str) -> str:
     if unit == "":
         return ""
     if unit == "quantity":
-        return _signed(text.quantity(value))
+        return page.signed(text.quantity(value))
     if unit == "cash":
-        return _money(value)
-    return f"{_signed(text.count(value))} {unit}"
+        return page.money(value)
+    return f"{page.signed(text.count(value))} {unit}"
 
 
 def _ratio(value: float | None, of: float | None) -> float | None:
@@ -470,7 +373,7 @@ def _ratio(value: float | None, of: float | None) -> float | None:
 
 def _of_peak(h: Headline) -> str:
     share = _ratio(h.max_drawdown, h.peak_gross)
-    return "" if share is None else f"{_signed(text.percent(share))} of peak gross"
+    return "" if share is None else f"{page.signed(text.percent(share))} of peak gross"
 
 
 def _fill_note(h: Headline) -> str:
@@ -516,23 +419,3 @@ def _config(config: Any) -> str:
     note = f'<p class="note">The first {_CONFIG_CHARACTERS:,} characters; run.json has all.</p>' if cut else ""
     body = f"<pre>{escape(shown[:_CONFIG_CHARACTERS])}</pre>{note}"
     return f"<details><summary>Configuration</summary>{body}</details>"
-
-
-def _resource(name: str) -> str:
-    return files("helios.research").joinpath(name).read_text(encoding="utf-8")
-
-
-def _plotly_bundle() -> str:
-    try:
-        bundle = str(importlib.import_module("plotly.offline").get_plotlyjs())
-    except ImportError as error:
-        raise RunError(
-            "the report needs plotly, which is not installed", hint="Install it with `pip install plotly`."
-        ) from error
-    # The browser hashes what it parsed, and parsing turns CRLF into LF.
-    bundle = bundle.replace("\r\n", "\n").replace("\r", "\n")
-    return bundle.replace("</script", "<\\/script")
-
-
-def _source(script: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"

@@ -2,8 +2,8 @@
 
 Assumes: the tables come from one run, time runs forward in each of them, and money is in one currency.
 Money and prices are float64 here, divided once (in `Results.from_core`) out of the core's integers; nothing
-that is computed here ever flows back into trading. Absent on purpose: charts (`charts`, `report`), the
-terminal (`summary`) and the journal's layout (only the core knows it).
+that is computed here ever flows back into trading. Absent on purpose: charts (`charts`, `plots`, `report`),
+the terminal (`summary`) and the journal's layout (only the core knows it).
 
 Keys of `meta` that the report knows, all optional: `name`, `config` (dict or text), `versions` (dict), `seed`,
 `digest`, `inputs`, `outputs`, `started` and `finished` (market time: int ns since 1970 UTC, or text), `wall_seconds`,
@@ -25,14 +25,27 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from helios.errors import DataError, RunError
+from helios.research.metrics import (
+    MIN_SAMPLES,
+    finite,
+    hit_rate,
+    max_drawdown,
+    profit_factor,
+    return_on_peak,
+    sharpe_ratio,
+    turnover,
+)
 from helios.scales import CASH_SCALE, PRICE_SCALE, QUANTITY_SCALE
+
+if TYPE_CHECKING:
+    from helios.research.plots import Plots
 
 PRICE_UNDEFINED: Final = 2**63 - 1
 """The core's "no price": a market order, or an instrument without a mark. It becomes null."""
@@ -43,7 +56,6 @@ RUN_FILE: Final = "run.json"
 JOURNAL_FILE: Final = "journal.hj"
 REPORT_FILE: Final = "report.html"
 
-SHARPE_MIN_SAMPLES: Final = 20
 SHARPE_MIN_DAYS: Final = 5
 _NS_PER_MINUTE: Final = 60_000_000_000
 _SHARPE_STEPS: Final = (  # coarsest first; finer than a minute measures the bid-ask bounce, not the strategy
@@ -201,74 +213,6 @@ _TRADES: Final[dict[str, pl.DataType]] = {
 }
 
 
-# --- Metrics: pure functions of arrays -----------------------------------------------------------------------------
-
-
-def _finite(values: ArrayLike) -> NDArray[np.float64]:
-    array = np.asarray(values, dtype=np.float64)
-    return array[np.isfinite(array)]
-
-
-def total_return(equity: ArrayLike) -> float | None:
-    """Last equity / first equity - 1, a fraction. None without two samples or with a first equity of zero or less."""
-    e = _finite(equity)
-    return float(e[-1] / e[0] - 1.0) if e.size >= 2 and e[0] > 0 else None
-
-
-def drawdown(values: ArrayLike, start: float | None = None) -> NDArray[np.float64]:
-    """Value minus its highest value so far (`start` counts as one): <= 0, in the unit of `values`. NaN stays NaN."""
-    v = np.asarray(values, dtype=np.float64)
-    peak = np.fmax.accumulate(v) if v.size else v
-    return v - (peak if start is None else np.fmax(peak, start))
-
-
-def max_drawdown(values: ArrayLike, start: float | None = None) -> float | None:
-    """The lowest `drawdown`: zero or negative, in the unit of `values`. None without a sample."""
-    d = _finite(drawdown(values, start))
-    return float(d.min()) if d.size else None
-
-
-def sharpe_ratio(changes: ArrayLike, periods_per_year: float) -> float | None:
-    """mean(changes) / standard deviation(changes, n - 1) * sqrt(periods_per_year); risk-free rate zero.
-
-    `changes` are P&L changes (or returns) of equal periods. None for fewer than 20 of them, or if they do not vary.
-    """
-    c = _finite(changes)
-    if c.size < SHARPE_MIN_SAMPLES:
-        return None
-    deviation = float(c.std(ddof=1))
-    # A constant series has a deviation of rounding errors: no risk was measured, so there is no ratio.
-    if deviation <= 1e-12 * float(np.abs(c).max()):
-        return None
-    return float(c.mean()) / deviation * math.sqrt(periods_per_year)
-
-
-def turnover(price: ArrayLike, quantity: ArrayLike) -> float:
-    """Sum of |price * quantity| over fills, buys and sells both counted; currency units."""
-    notional = np.asarray(price, dtype=np.float64) * np.asarray(quantity, dtype=np.float64)
-    return float(np.nansum(np.abs(notional)))
-
-
-def hit_rate(pnl: ArrayLike) -> float | None:
-    """Share of trades with pnl > 0, a fraction of all trades, those with zero included. None without trades."""
-    p = _finite(pnl)
-    return float((p > 0).mean()) if p.size else None
-
-
-def profit_factor(pnl: ArrayLike) -> float | None:
-    """Sum of profits / |sum of losses|. None without a loss (the ratio has no value then)."""
-    p = _finite(pnl)
-    losses = float(-p[p < 0].sum())
-    return float(p[p > 0].sum()) / losses if losses > 0 else None
-
-
-def return_on_peak(net: float | None, gross: ArrayLike) -> float | None:
-    """Net P&L / highest gross exposure, a fraction: what was earned on the most capital ever at work."""
-    g = _finite(gross)
-    peak = float(g.max()) if g.size else 0.0
-    return net / peak if net is not None and math.isfinite(net) and peak > 0 else None
-
-
 # --- What is derived from the tables -------------------------------------------------------------------------------
 
 
@@ -384,7 +328,7 @@ class Results:
         """The headline numbers."""
         fills = self.market_fills
         net, fees = self._net_and_fees()
-        gross = _finite(self.equity["gross"].drop_nulls().to_numpy())
+        gross = finite(self.equity["gross"].drop_nulls().to_numpy())
         trips = self.trades["net"].to_numpy()
         return Headline(
             net=net,
@@ -423,7 +367,7 @@ class Results:
         for label, step in _SHARPE_STEPS:
             bucket, net = _last_per_bucket(ts[keep] // step, path[keep])
             changes = np.diff(net)
-            if changes.size < SHARPE_MIN_SAMPLES:
+            if changes.size < MIN_SAMPLES:
                 continue
             days = np.unique(bucket * step // _SHARPE_STEPS[0][1]).size
             if days < SHARPE_MIN_DAYS:
@@ -437,7 +381,7 @@ class Results:
             scale = f"√({days_per_year:g}·{per_day:g})" if per_day != 1 else f"√{days_per_year:g}"
             seen = "" if label == "1-day" else f"; {days} days seen"
             return Sharpe(value, f"{changes.size} {label} P&L changes, annualised by {scale}{seen}")
-        return Sharpe(None, f"fewer than {SHARPE_MIN_SAMPLES} one-minute samples of equity")
+        return Sharpe(None, f"fewer than {MIN_SAMPLES} one-minute samples of equity")
 
     def reconciliation(self) -> dict[str, float]:
         """Net P&L as each table that has rows tells it (equity, positions, strategies); equal up to rounding."""
@@ -467,6 +411,52 @@ class Results:
         given = self.meta.get("pillars")
         given = given if isinstance(given, Mapping) else {}
         return {p: dict(given[p]) if isinstance(given.get(p), Mapping) else derived[p] for p in derived}
+
+    @cached_property
+    def returns(self) -> pl.DataFrame:
+        """Daily returns on equity (columns date, return): last equity of a UTC day / that of the day before - 1.
+
+        The first is against the last equity before trading starts (`trade_from`), or the first sample. Samples without
+        a value are left out. Raises RunError where equity is zero or below: no return on nothing exists.
+        """
+        known = self.equity.filter(pl.col("equity").is_finite()).select("ts", "equity")
+        begin = pl.lit(int(self.meta.get("trade_from") or 0)).cast(_DTYPES["time"])
+        before = known.filter(pl.col("ts") < begin)
+        traded = known.filter(pl.col("ts") >= begin)
+        start = before.tail(1) if before.height else traded.head(1)
+        last = traded.group_by(pl.col("ts").dt.date().alias("date"), maintain_order=True).agg(pl.col("equity").last())
+        path = pl.concat([start["equity"], last["equity"]])
+        if (path <= 0).any():
+            raise RunError(
+                f"equity falls to {float(path.to_numpy().min()):,.2f}: below zero there are no returns",
+                hint="Give Backtest(cash=…) as much money as its positions need.",
+            )
+        return last.select("date", (pl.col("equity") / path.head(last.height) - 1).alias("return"))
+
+    # --- For people ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def plot(self) -> Plots:
+        """Charts as Plotly figures: `plot()`, `plot.equity()`, `.drawdown()`, `.trades("KO")`, `.signal("KO/PEP")`."""
+        from helios.research.plots import Plots
+
+        return Plots(self)
+
+    def __repr__(self) -> str:
+        h = self.headline
+        net = "n/a" if h.net is None else f"{h.net:,.2f}"
+        return f"<Results {self.meta.get('name') or 'backtest'!r}: {h.orders:,} orders, {h.fills:,} fills, net {net}>"
+
+    def __str__(self) -> str:
+        """The summary, as the terminal shows it, without colours."""
+        from helios.research.summary import as_text, print_summary
+
+        return as_text(lambda console: print_summary(self, console))
+
+    def _repr_html_(self) -> str:
+        from helios.research.plots import card
+
+        return card(self)
 
     # --- The run folder --------------------------------------------------------------------------------------------
 

@@ -5,8 +5,9 @@ Names come from files, so they are printed as text without markup and without co
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -34,6 +35,13 @@ def print_summary(results: Results, console: Console, report: str | os.PathLike[
     console.print(_pillars(results, width))
     for line in _footer(results, report):
         console.print(line, width=width, soft_wrap=True)
+
+
+def as_text(show: Callable[[Console], None]) -> str:
+    """What `show` prints, as plain text."""
+    stream = io.StringIO()
+    show(Console(file=stream, width=WIDTH, color_system=None, legacy_windows=False))
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
 
 
 def _headline(results: Results, width: int) -> Table:
