@@ -25,13 +25,18 @@ if TYPE_CHECKING:
     from helios.errors import ArgumentError, ConfigError, DataError, HeliosError, ReplayMismatch, RunError
     from helios.execution import Execution, Fees, HalfSpread, Latency, Venue
     from helios.research.backtest import Backtest, Instrument
+    from helios.research.describe import describe
     from helios.research.results import Results
     from helios.risk import Limits
     from helios.signals import (
+        CappedKelly,
         Expr,
+        FixedNotional,
+        FixedQuantity,
         Record,
         Strategy,
         Target,
+        VolatilityTarget,
         ask,
         ask_size,
         bid,
@@ -57,13 +62,18 @@ _HOMES = {
     "helios.errors": ("ArgumentError", "ConfigError", "DataError", "HeliosError", "ReplayMismatch", "RunError"),
     "helios.execution": ("Execution", "Fees", "HalfSpread", "Latency", "Venue"),
     "helios.research.backtest": ("Backtest", "Instrument"),
+    "helios.research.describe": ("describe",),
     "helios.research.results": ("Results",),
     "helios.risk": ("Limits",),
     "helios.signals": (
+        "CappedKelly",
         "Expr",
+        "FixedNotional",
+        "FixedQuantity",
         "Record",
         "Strategy",
         "Target",
+        "VolatilityTarget",
         "ask",
         "ask_size",
         "bid",
@@ -88,11 +98,14 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "ArgumentError",
     "Backtest",
+    "CappedKelly",
     "ConfigError",
     "DataError",
     "Execution",
     "Expr",
     "Fees",
+    "FixedNotional",
+    "FixedQuantity",
     "HalfSpread",
     "HeliosError",
     "Instrument",
@@ -105,6 +118,7 @@ __all__ = [
     "Strategy",
     "Target",
     "Venue",
+    "VolatilityTarget",
     "ask",
     "ask_size",
     "bars",
@@ -112,6 +126,7 @@ __all__ = [
     "bid_size",
     "close",
     "constant",
+    "describe",
     "high",
     "itch",
     "last",

@@ -26,6 +26,7 @@ from helios.risk import Limits
 from helios.scales import CASH_SCALE, PRICE_SCALE, QUANTITY_SCALE
 from helios.signals import Record, Strategy, Target, compile_graph
 from helios.signals.graph import sources_of, symbols_of
+from helios.signals.strategy import called, declares, outputs_of
 
 if TYPE_CHECKING:
     from helios.research.results import Results
@@ -134,7 +135,9 @@ class Plan:
     symbols: list[str]
     strategies: list[str]
     signals: list[str]
+    declared: list[Strategy]
     callbacks: list[Strategy]
+    limits: Limits
     targets: list[Target]
     engine: dict[str, Any]
     venue: dict[str, int]
@@ -154,29 +157,27 @@ class Plan:
                 raise ArgumentError(
                     f"{what} is no data source: use itch(…), bars(…), quotes(…), trades(…) or lobster(…)"
                 )
-        wishes = list(_flatten(backtest.strategy))
-        outputs = [wish for wish in wishes if isinstance(wish, Target | Record)]
-        callbacks = [wish for wish in wishes if isinstance(wish, Strategy)]
+        wishes = list(flatten(backtest.strategy))
         if not wishes:
             raise ArgumentError("a backtest needs a strategy: targets, records or a Strategy")
+        outputs, strategies = declared(wishes)
+        # A strategy that is signals only is not called during the run.
+        callbacks = [strategy for strategy in strategies if called(strategy) or not declares(strategy)]
+        limits = strictest(backtest.limits, strategies)
         known = {symbol for source in sources for symbol in source.symbols}
-        symbols = _universe(outputs, callbacks, known)
+        symbols = _universe(outputs, strategies, known)
         ids = {symbol: number for number, symbol in enumerate(symbols)}
         _refuse_unknown(outputs, ids, known)
         _refuse_unfed(outputs, sources)
         graph = compile_graph(outputs, ids)
-        names = list(graph.strategies)
-        for strategy in callbacks:
-            if strategy.name in names:
-                raise ArgumentError(f"two strategies are named {strategy.name!r}: names tell their results apart")
-            names.append(strategy.name)
+        names = list(dict.fromkeys([*graph.strategies, *(strategy.name for strategy in strategies)]))
         bars_only = all(source.schema == "bars" for source in sources)
         style = backtest.execution.style
         style = ("market" if bars_only else "touch") if style == "auto" else style
         engine = {
             "instruments": _instruments(backtest, symbols),
             "nodes": graph.nodes,
-            "limits": backtest.limits.rows(),
+            "limits": limits.rows(),
             "cash": _scaled(backtest.cash, CASH_SCALE, "cash"),
             "style": (style, backtest.execution.ticks),
             "without_price": [symbol for symbol in symbols if symbol not in known],
@@ -184,7 +185,7 @@ class Plan:
             "max_orders": _count(backtest.max_orders, "max_orders"),
             "trade_from": _moment(backtest.start),
         }
-        for strategy in callbacks:
+        for strategy in strategies:
             strategy.methods()
         return cls(
             backtest,
@@ -192,7 +193,9 @@ class Plan:
             symbols,
             names,
             list(graph.signals),
+            strategies,
             callbacks,
+            limits,
             [output for output in outputs if isinstance(output, Target)],
             engine,
             backtest.venue.spec(),
@@ -217,8 +220,8 @@ class Plan:
             )
             ids = {symbol: number for number, symbol in enumerate(self.symbols)}
             session.sources([_source(source, ids) for source in self.sources])
-            first = len(self.strategies) - len(self.callbacks)
-            for number, strategy in enumerate(self.callbacks, start=first):
+            for strategy in self.callbacks:
+                number = self.strategies.index(strategy.name)
                 strategy.connect(session.strategy(number, strategy.methods()), ids)
                 strategy.on_start()
             begun = time.perf_counter()
@@ -274,6 +277,7 @@ class Plan:
             "data": [_describe(source) for source in self.sources],
             "instruments": len(self.symbols),
             "strategies": len(self.strategies),
+            "parameters": {strategy.name: _shown(strategy.params) for strategy in self.declared if strategy.params},
             "graph nodes": len(self.engine["nodes"]),
             "cash": b.cash,
             "venue": asdict(b.venue),
@@ -281,7 +285,7 @@ class Plan:
             "lot": b.lot,
             "start": None if b.start is None else str(b.start),
             "sample": str(b.sample),
-            "limits": {name: getattr(b.limits, name) for name, _ in b.limits.rows()},
+            "limits": {name: getattr(self.limits, name) for name, _ in self.limits.rows()},
             "execution": self.engine["style"],
         }
 
@@ -396,7 +400,8 @@ def _moment(start: str | datetime | int | None) -> int:
     return start or 0
 
 
-def _flatten(wishes: Any) -> Iterator[Wish]:
+def flatten(wishes: Any) -> Iterator[Wish]:
+    """Lists in lists as one."""
     if isinstance(wishes, Target | Record | Strategy):
         yield wishes
         return
@@ -405,18 +410,56 @@ def _flatten(wishes: Any) -> Iterator[Wish]:
             f"{wishes!r} is no strategy: give target(…), record(…), a Strategy instance, or lists of them"
         )
     for wish in wishes:
-        yield from _flatten(wish)
+        yield from flatten(wish)
 
 
-def _universe(outputs: list[Target | Record], callbacks: list[Strategy], known: set[str]) -> list[str]:
+def declared(wishes: Iterable[Wish]) -> tuple[list[Target | Record], list[Strategy]]:
+    """All that is evaluated natively, in the order given, and the strategies. ArgumentError for a name used twice."""
+    outputs: list[Target | Record] = []
+    strategies: list[Strategy] = []
+    taken: set[str] = set()
+    wishes = list(wishes)
+    taken.update(wish.strategy for wish in wishes if isinstance(wish, Target))
+    for wish in wishes:
+        if isinstance(wish, Strategy):
+            found = outputs_of(wish)
+            names = {wish.name, *(output.strategy for output in found if isinstance(output, Target))}
+            if twice := sorted(names & taken):
+                raise ArgumentError(f"two strategies are named {twice[0]!r}: names tell their results apart")
+            taken |= names
+            outputs += found
+            strategies.append(wish)
+        else:
+            outputs.append(wish)
+    return outputs, strategies
+
+
+def strictest(limits: Limits, strategies: Iterable[Strategy]) -> Limits:
+    """The run's limits and those that the strategies ask for: the strictest of each rule."""
+    others = []
+    for strategy in strategies:
+        if strategy.limits is None:
+            continue
+        if not isinstance(strategy.limits, Limits):
+            raise ArgumentError(f"strategy {strategy.name!r}: limits is {strategy.limits!r}, but must be hx.Limits(…)")
+        others.append(strategy.limits)
+    return limits.with_strictest(*others)
+
+
+def _shown(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters for run.json: what JSON has no type for, as text."""
+    return {k: v if isinstance(v, bool | int | float | str | None) else repr(v) for k, v in params.items()}
+
+
+def _universe(outputs: list[Target | Record], strategies: list[Strategy], known: set[str]) -> list[str]:
     """Symbols of the run, sorted: those that expressions name, and those that Python strategies ask for."""
     symbols = set(symbols_of(outputs))
-    for strategy in callbacks:
+    for strategy in strategies:
         if isinstance(strategy.universe, str):
             raise ArgumentError(
                 f"strategy {strategy.name!r}: universe is a list of symbols, like [{strategy.universe!r}]"
             )
-        symbols |= set(strategy.universe) if strategy.universe else known
+        symbols |= set(strategy.universe) if strategy.universe or declares(strategy) else known
     if not symbols:
         raise ArgumentError("the run has no instruments: neither the data nor the strategy names one")
     return sorted(symbols)

@@ -28,16 +28,22 @@ from helios.signals.expr import (
     volume,
 )
 from helios.signals.graph import Graph, compile_graph
+from helios.signals.sizing import CappedKelly, FixedNotional, FixedQuantity, Sizing, VolatilityTarget
 from helios.signals.strategy import Strategy
 
 __all__ = [
+    "CappedKelly",
     "Ewm",
     "Expr",
+    "FixedNotional",
+    "FixedQuantity",
     "Graph",
     "Record",
     "Rolling",
+    "Sizing",
     "Strategy",
     "Target",
+    "VolatilityTarget",
     "ask",
     "ask_size",
     "bid",
