@@ -735,3 +735,108 @@ def test_names_used_twice_are_refused() -> None:
     for wishes in ([Reversion(), Reversion()], [loose, Reversion()], [Reversion(), loose]):
         with pytest.raises(ArgumentError, match="two strategies are named 'reversion'"):
             hx.Backtest(data=walk(50), strategy=wishes).run()
+
+
+# ---- what a strategy hears -------------------------------------------------------------------------------------------
+
+
+def test_on_signal_hears_of_its_own_records_under_its_own_names() -> None:
+    class Hears(Reversion):
+        def on_start(self) -> None:
+            self.heard: list[tuple[Any, ...]] = []
+
+        def on_signal(self, signal: Any) -> None:
+            self.heard.append((signal.ts, signal.name, signal.value, signal.input))
+
+    one, two = Hears(enter=1.5, name="one"), Hears(enter=1.0, name="two")
+    loose = hx.record("z", hx.mid("KO"))
+    run = hx.Backtest(data=walk(), strategy=[one, two, loose]).run()
+    for strategy in (one, two):
+        mine = run.signals.filter(pl.col("signal") == f"{strategy.name}/z")
+        want = list(zip(mine["ts"].to_physical(), mine["value"], mine["input"], strict=True))
+        assert [(ts, value, given) for ts, _, value, given in strategy.heard] == want
+        assert {name for _, name, *_ in strategy.heard} == {"z"}
+        assert len(want) > 50
+    assert one.heard != two.heard
+
+
+def test_on_signal_may_trade_and_hears_nothing_before_the_start() -> None:
+    class Acts(hx.Strategy):
+        def on_start(self) -> None:
+            self.heard: list[int] = []
+
+        def signals(self) -> Any:
+            return hx.record("high", (hx.mid("KO") - 10.5).hysteresis(enter=0.1, exit=0.0))
+
+        def on_signal(self, signal: Any) -> None:
+            self.heard.append(signal.ts)
+            self.target("KO", 10 * signal.value)
+
+    acts = Acts()
+    run = hx.Backtest(data=KO, strategy=acts).run()
+    assert acts.heard == [at(0), at(2), at(60)]
+    assert [row[1:] for row in run.fills.select("ts", "side", "quantity").rows()] == [
+        ("sell", 10.0),
+        ("buy", 20.0),
+        ("sell", 10.0),
+    ]
+    hx.Backtest(data=KO, strategy=acts, start=T0 + timedelta(seconds=2)).run()
+    assert acts.heard == [at(2), at(60)]
+
+
+def test_on_refusal_and_on_order_tell_what_became_of_a_wish() -> None:
+    class Tells(Script):
+        def on_start(self) -> None:
+            self.refused: list[tuple[Any, ...]] = []
+            self.orders: list[tuple[Any, ...]] = []
+
+        def on_refusal(self, refusal: Any) -> None:
+            r = refusal
+            self.refused.append((r.ts, r.symbol, r.rule, r.limit, r.value, r.side, r.quantity, r.price))
+
+        def on_order(self, order: Any) -> None:
+            self.orders.append((order.ts, order.order, order.symbol, order.state, order.done, order.rejected))
+
+    tells = Tells(
+        lambda s: s.buy("KO", 500),
+        lambda s: s.sell("KO", 20, 12.0),
+        lambda s: s.replace("KO", s.ids[-1], quantity=25, price=11.5),
+        lambda s: s.cancel("KO", s.ids[-1]),
+        lambda s: s.target("KO", 5),  # an order of execution's own: not heard of
+    )
+    quiet = Tells(None)
+    quiet.name = "quiet"
+    limits = hx.Limits(order_quantity=100)
+    run = hx.Backtest(data=KO, strategy=[tells, quiet], limits=limits).run()
+    assert len(tells.refused) == 1
+    assert tells.refused[0][:7] == (at(0), "KO", "order_quantity", 100.0, 500.0, "buy", 500.0)
+    assert math.isnan(tells.refused[0][7])
+    assert [(row[0], row[3]) for row in tells.orders] == [
+        (at(1), "accepted"),
+        (at(2), "replace_pending"),
+        (at(2), "accepted"),
+        (at(3), "cancel_pending"),
+        (at(3), "cancelled"),
+    ]
+    assert {row[1] for row in tells.orders} == {tells.ids[-1]}
+    assert [row[4] for row in tells.orders] == [False, False, False, False, True]
+    assert not any(row[5] for row in tells.orders)
+    assert run.fills.height == 1
+    assert quiet.refused == quiet.orders == []
+
+
+@pytest.mark.parametrize("method", ["on_signal", "on_refusal", "on_order"])
+def test_an_exception_in_what_it_hears_arrives_as_itself(method: str) -> None:
+    def fail(self: Any, *_: Any) -> None:
+        raise ZeroDivisionError(f"in {method}")
+
+    def signals(self: Any) -> Any:
+        return hx.record("mid", hx.mid("KO"))
+
+    def on_book(self: Any, book: Any) -> None:
+        self.buy("KO", 1, 9.0)
+        self.buy("KO", 500)
+
+    cls = type("Mistaken", (hx.Strategy,), {method: fail, "on_book": on_book, "signals": signals})
+    with pytest.raises(ZeroDivisionError, match=f"in {method}"):
+        hx.Backtest(data=KO, strategy=cls(), limits=hx.Limits(order_quantity=100)).run()

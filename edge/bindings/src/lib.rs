@@ -2,6 +2,7 @@
 //!
 //! Python sends inputs and reads views; it mutates nothing. Numbers cross as integers at their scales.
 
+mod compiled;
 mod session;
 mod spec;
 mod strategy;
@@ -32,9 +33,13 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<strategy::TradeView>()?;
     module.add_class::<strategy::BarView>()?;
     module.add_class::<strategy::FillView>()?;
+    module.add_class::<strategy::SignalView>()?;
+    module.add_class::<strategy::RefusalView>()?;
+    module.add_class::<strategy::OrderView>()?;
     module.add_class::<tools::Book>()?;
     module.add_class::<tools::Market>()?;
     for function in [
+        wrap_pyfunction!(compiled::compiled_layout, module)?,
         wrap_pyfunction!(tools::itch_stats, module)?,
         wrap_pyfunction!(tools::itch_book, module)?,
         wrap_pyfunction!(tools::itch_directory, module)?,

@@ -3,6 +3,7 @@
 `mid("KO")` and its like are sources; operators and methods build a graph; `target` turns its value into a position.
 """
 
+from helios.signals.compiling import compiled
 from helios.signals.expr import (
     Ewm,
     Expr,
@@ -50,6 +51,7 @@ __all__ = [
     "bid_size",
     "close",
     "compile_graph",
+    "compiled",
     "constant",
     "high",
     "last",

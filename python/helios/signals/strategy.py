@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, runtime_checka
 from helios.duration import nanoseconds
 from helios.errors import ArgumentError
 from helios.scales import PRICE_SCALE, QUANTITY_SCALE
+from helios.signals.compiling import COMPILABLE, CompiledMethod, fields_and_bytes
 from helios.signals.expr import Expr, Record, Target
 from helios.signals.parameters import Parametrised, fields_of
 from helios.signals.sizing import Sizing
 
 if TYPE_CHECKING:
-    from helios._core import BarView, BookView, FillView, Port, TradeView
+    from helios._core import BarView, BookView, FillView, OrderView, Port, RefusalView, SignalView, TradeView
 
 
-CALLBACKS: Final = ("on_book", "on_trade", "on_bar", "on_fill", "on_timer")
+CALLBACKS: Final = (*COMPILABLE, "on_signal", "on_refusal", "on_order")
 
 
 #: The strategy's name of targets that name none: `target(…)` says "main".
@@ -75,9 +76,12 @@ class Strategy(Parametrised):
     #: Risk rules that it asks for. The gate is the account's: with several strategies and the run's own limits, the
     #: strictest of each rule holds for all of them.
     limits: RiskRules | None = None
+    #: How many float64 its compiled methods keep, zero at first.
+    memory: int = 0
 
-    _settings: ClassVar[frozenset[str]] = frozenset({"name", "universe", "timer", "sizing", "limits"})
+    _settings: ClassVar[frozenset[str]] = frozenset({"name", "universe", "timer", "sizing", "limits", "memory"})
     _named: ClassVar[bool] = False
+    _recalled: Sequence[float] = ()
 
     def __init_subclass__(cls, **rest: Any) -> None:
         super().__init_subclass__(**rest)
@@ -118,6 +122,19 @@ class Strategy(Parametrised):
 
     def on_timer(self, now: int) -> None:
         """The timer fired; `now` in nanoseconds since 1970 UTC."""
+
+    def on_signal(self, signal: SignalView) -> None:
+        """One of this strategy's recorded signals has a new value."""
+
+    def on_refusal(self, refusal: RefusalView) -> None:
+        """The risk gate refused one of this strategy's wishes."""
+
+    def on_order(self, order: OrderView) -> None:
+        """An order of `buy` or `sell` changed its state; orders that targets lead to are execution's own."""
+
+    def recall(self) -> list[float]:
+        """The numbers that its compiled methods kept, as they were at the end of the last run."""
+        return list(self._recalled)
 
     # Wishes -----------------------------------------------------------------------------------------------------
 
@@ -185,18 +202,39 @@ class Strategy(Parametrised):
 
     # Wiring -----------------------------------------------------------------------------------------------------
 
-    def methods(self) -> tuple[Any, ...]:
-        """Bound methods that are overridden (None for the others), and the timer's period in ns."""
+    def methods(self) -> tuple[list[Any], int]:
+        """Bound methods in Python that are overridden (None for the others), and the timer's period in ns."""
         for name in dir(type(self)):
             if name.startswith("on_") and name not in (*CALLBACKS, "on_start") and name not in fields_of(type(self)):
                 near = difflib.get_close_matches(name, CALLBACKS, n=1, cutoff=0.6)
                 hint = f": did you mean {near[0]}?" if near else f"; there are {', '.join(CALLBACKS)} and on_start"
                 raise ArgumentError(f"strategy {self.name!r}: nothing calls a method named {name}{hint}")
-        bound = [getattr(self, name) if _overrides(self, name) else None for name in CALLBACKS]
+        mine = called(self)
+        for name in mine:
+            if isinstance(getattr(self, name), CompiledMethod) and name not in COMPILABLE:
+                raise ArgumentError(f"strategy {self.name!r}: {name} cannot be compiled; {', '.join(COMPILABLE)} can")
         period = 0 if self.timer is None else nanoseconds(self.timer, f"the timer of strategy {self.name!r}")
-        if (period > 0) != (bound[-1] is not None):
+        if (period > 0) != ("on_timer" in mine):
             raise ArgumentError(f"strategy {self.name!r}: a timer needs both `timer = '1s'` and `on_timer`")
-        return (*bound, period)
+        return [getattr(self, name) if name in mine and not _is_compiled(self, name) else None for name in CALLBACKS], (
+            0 if _is_compiled(self, "on_timer") else period
+        )
+
+    def machine_code(self, symbols: Sequence[str]) -> tuple[Any, ...] | None:
+        """What the core needs to call the compiled methods: (addresses, owner, parameters, memory, timer, universe)."""
+        made = {name: getattr(self, name) for name in COMPILABLE if _is_compiled(self, name)}
+        if not made:
+            return None
+        if isinstance(self.memory, bool) or not isinstance(self.memory, int) or not 0 <= self.memory <= 1 << 24:
+            raise ArgumentError(
+                f"strategy {self.name!r}: memory is {self.memory!r}, but must be 0 to {1 << 24} numbers"
+            )
+        fields, content = fields_and_bytes(self.params)
+        code = {name: method.make(fields) for name, method in made.items()}
+        addresses = [int(code[name].address) if name in code else 0 for name in COMPILABLE]
+        period = nanoseconds(self.timer) if self.timer is not None and "on_timer" in made else 0
+        numbers = [symbols.index(symbol) for symbol in self.universe] or list(range(len(symbols)))
+        return addresses, list(code.values()), content, self.memory, period, numbers
 
     def connect(self, port: Port, ids: Mapping[str, int]) -> None:
         """Called by the run: hands over the line to the engine and the instruments' numbers."""
@@ -238,6 +276,22 @@ def called(strategy: Strategy) -> tuple[str, ...]:
 def declares(strategy: Strategy) -> bool:
     """True when it has signals."""
     return _overrides(strategy, "signals")
+
+
+def in_python(strategy: Strategy) -> bool:
+    """True when it has methods in Python, or nothing at all."""
+    mine = called(strategy)
+    return not mine or any(not _is_compiled(strategy, name) for name in mine)
+
+
+def own_signals(strategy: Strategy, signals: Iterable[str]) -> list[str | None]:
+    """The run's signals by number: this strategy's as it named them, None for those of others."""
+    mine = {output.name for output in outputs_of(strategy) if isinstance(output, Record)}
+    return [name.removeprefix(f"{strategy.name}/") if name in mine else None for name in signals]
+
+
+def _is_compiled(strategy: Strategy, name: str) -> bool:
+    return isinstance(getattr(strategy, name), CompiledMethod)
 
 
 def _overrides(strategy: Strategy, name: str) -> bool:
