@@ -336,6 +336,8 @@ def test_what_cannot_be_compiled_is_refused() -> None:
         hx.Backtest(data=KO, strategy=twin("Bad", on_signal=five)).run()
     with pytest.raises(ArgumentError, match="memory is -1"):
         hx.Backtest(data=KO, strategy=twin("Bad", on_book=five, memory=-1)).run()
+    with pytest.raises(ArgumentError, match="twice in its universe"):
+        hx.Backtest(data=KO, strategy=twin("Bad", on_book=five, universe=("KO", "KO"))).run()
     with pytest.raises(ArgumentError, match="a timer needs both"):
         hx.Backtest(data=KO, strategy=twin("Bad", on_timer=five)).run()
 
@@ -366,7 +368,7 @@ def test_the_core_checks_what_it_is_given() -> None:
     session = Session(plan.engine, plan.venue)
     for params, universe in ((b"1234567", [0]), (b"", [0]), (b"12345678", [7])):
         with pytest.raises(CoreError):
-            session.compiled((0, "x", [0] * 5, None, params, 0, 0, universe))
+            session.compiled(([0], "x", [0] * 5, None, params, 0, 0, universe))
 
 
 def test_time_of_the_first_call_is_the_compilers_not_the_runs() -> None:

@@ -256,3 +256,14 @@ def test_run_files_with_typed_strategies_run(folder: Path) -> None:
         with pytest.raises(ConfigError, match=says) as caught:
             load_run(folder / "run.toml")
         assert caught.value.key == "strategy.params"
+
+
+def test_compiled_methods_are_told_from_those_in_python() -> None:
+    pytest.importorskip("numba")
+
+    def on_book(event, books, p, memory, out): ...  # type: ignore[no-untyped-def]
+
+    mixed = type("Mixed", (hx.Strategy,), {"on_book": hx.compiled(on_book), "on_fill": lambda self, fill: None})()
+    lines = str(describe(mixed)).splitlines()
+    assert "  calls        on_fill  One of this strategy's orders traded." in lines
+    assert "  compiled     on_book  Best bid or ask changed, or a quote came." in lines

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 import traceback
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -682,6 +684,43 @@ def test_pairs_inside_a_strategy_keep_accounts_of_their_own() -> None:
     run = hx.Backtest(data=walk(), strategy=Pairs()).run()
     assert run.strategies["strategy"].to_list() == ["pairs/KO/PEP"]
     assert set(run.signals["signal"].unique()) == {"pairs/KO/PEP", "pairs"}
+
+
+def test_a_strategy_hears_of_all_of_its_accounts_and_holds_their_sum() -> None:
+    class Two(hx.Strategy):
+        def signals(self) -> Any:
+            side = (hx.mid("KO") - 60).hysteresis(enter=0.05, exit=0.01)
+            return [
+                hx.target("KO", side, quantity=30, strategy="first"),
+                hx.target("KO", -side, quantity=10, strategy="second"),
+                hx.target("PEP", side, quantity=5),
+            ]
+
+        def on_start(self) -> None:
+            self.heard: list[tuple[str, str, float]] = []
+            self.most = 0.0
+
+        def on_fill(self, fill: Any) -> None:
+            self.heard.append((fill.account, fill.symbol, fill.quantity))
+            assert fill.position == self.position(fill.symbol)
+
+        def on_book(self, book: Any) -> None:
+            self.most = max(self.most, abs(self.position("KO")))
+
+    two = Two()
+    run = hx.Backtest(data=walk(), strategy=two).run()
+    assert two.heard == run.fills.select("strategy", "instrument", "quantity").rows()
+    assert {account for account, *_ in two.heard} == {"two", "two/first", "two/second"}
+    assert two.most == 20.0
+    held = dict(run.positions.select("instrument", "quantity").rows())
+    assert {symbol: two.position(symbol) for symbol in held} == held
+
+
+def test_a_strategy_can_be_pickled_and_copied() -> None:
+    for one in (Reversion(enter=3, name="one"), Script(1, 2)):
+        other = pickle.loads(pickle.dumps(one))
+        assert (other.name, dict(other.params)) == (one.name, dict(one.params))
+        assert dict(copy.copy(one).with_params().params) == dict(one.params)
 
 
 def test_signals_and_callbacks_in_one_class() -> None:

@@ -11,12 +11,12 @@ use helios_execution::CALLER_IDS;
 use helios_io::Touched;
 use helios_types::{
     Event, Input, InstrumentId, Intent, IntentKind, OrderId, Output, PRICE_SCALE, Price, QUANTITY_SCALE, Quantity,
-    Side, StrategyId, TimeInForce, Update,
+    Side, TimeInForce, Update,
 };
 use pyo3::prelude::*;
 
 use crate::refuse;
-use crate::strategy::price;
+use crate::strategy::{Accounts, price};
 
 /// Most wishes of one call; more stop the run.
 const MAX_WISHES: usize = 8;
@@ -133,7 +133,7 @@ pub(crate) fn compiled_layout() -> Vec<(&'static str, usize, Vec<Field>)> {
 /// One strategy's compiled functions with their parameters and memory.
 pub(crate) struct Compiled {
     name: String,
-    strategy: StrategyId,
+    accounts: Accounts,
     /// `on_book on_trade on_bar on_fill on_timer`.
     functions: [Option<Function>; 5],
     /// Numba's objects: while they live, so does the machine code.
@@ -154,14 +154,15 @@ pub(crate) struct Compiled {
     ready: Vec<Intent>,
 }
 
-/// What Python hands over: number, name, addresses (0: none), owner, parameters, memory's length, timer, universe.
-pub(crate) type CompiledSpec = (u32, String, [usize; 5], Py<PyAny>, Vec<u8>, usize, u64, Vec<u32>);
+/// What Python hands over: accounts, name, addresses (0: none), owner, parameters, memory's length, timer, universe.
+pub(crate) type CompiledSpec = (Vec<u32>, String, [usize; 5], Py<PyAny>, Vec<u8>, usize, u64, Vec<u32>);
 
 const NAMES: [&str; 5] = ["on_book", "on_trade", "on_bar", "on_fill", "on_timer"];
 
 impl Compiled {
     pub(crate) fn new(spec: CompiledSpec, instruments: usize, from: u64) -> PyResult<Self> {
-        let (strategy, name, addresses, owner, params, memory, timer_ns, universe) = spec;
+        let (accounts, name, addresses, owner, params, memory, timer_ns, universe) = spec;
+        let accounts = Accounts::new(&accounts, instruments)?;
         let mut places = vec![u32::MAX; instruments];
         for (place, instrument) in (0..).zip(&universe) {
             let at = places.get_mut(*instrument as usize);
@@ -172,7 +173,6 @@ impl Compiled {
         }
         Ok(Self {
             name,
-            strategy: StrategyId(strategy),
             functions: addresses.map(function),
             _owner: owner,
             params: params
@@ -189,15 +189,16 @@ impl Compiled {
             what: What::default(),
             // The upper half of the strategy's range: its methods in Python number theirs in the lower one.
             wishes: Wishes {
-                next_order: (CALLER_IDS + (u64::from(strategy) << 24) + (1 << 23)) as i64,
+                next_order: (CALLER_IDS + (u64::from(accounts.own().0) << 24) + (1 << 23)) as i64,
                 ..Wishes::default()
             },
             ready: Vec::new(),
+            accounts,
         })
     }
 
     pub(crate) fn strategy(&self) -> u32 {
-        self.strategy.0
+        self.accounts.own().0
     }
 
     pub(crate) fn timer_ns(&self) -> u64 {
@@ -237,14 +238,13 @@ impl Compiled {
         }
         for output in outputs {
             let Output::Fill(fill) = output else { continue };
-            let Some(place) = self.places.get(fill.instrument.index()).copied().filter(|place| *place != u32::MAX)
-            else {
-                continue;
-            };
-            if fill.strategy != self.strategy {
+            let Some(account) = self.accounts.place(fill.strategy) else { continue };
+            let place = self.places[fill.instrument.index()];
+            if place == u32::MAX {
                 continue;
             }
-            self.known[place as usize].position = fill.position.to_f64();
+            let position = self.accounts.book(account, fill.instrument, fill.position);
+            self.known[place as usize].position = position.to_f64();
             self.what = What {
                 ts: fill.ts_event.0 as i64,
                 instrument: i64::from(place),
@@ -384,7 +384,7 @@ impl Compiled {
             },
             other => return Err(format!("there is no wish of kind {other}")),
         };
-        Ok(Intent { strategy: self.strategy, instrument: InstrumentId(instrument), kind })
+        Ok(Intent { strategy: self.accounts.own(), instrument: InstrumentId(instrument), kind })
     }
 }
 

@@ -100,23 +100,23 @@ impl Session {
         Ok(())
     }
 
-    /// Adds a Python strategy under a strategy number; returns its port. `methods` are its bound methods, None where it
+    /// Adds a Python strategy with its accounts (number and name, its own first); returns its port. `methods` are its bound methods, None where it
     /// does not override; `signals` its signals' names by number, None for those of others.
     fn strategy(
         &mut self,
         py: Python<'_>,
-        number: u32,
+        accounts: Vec<(u32, String)>,
         methods: [Option<Py<PyAny>>; METHODS],
         signals: Vec<Option<String>>,
         timer_ns: u64,
     ) -> PyResult<Py<Port>> {
         let run = self.run.as_ref().ok_or_else(|| refuse("run", "it is finished"))?;
-        let (handler, port) = Handler::new(py, number, run.symbols(), methods, signals, timer_ns, self.trade_from)?;
+        let (handler, port) = Handler::new(py, &accounts, run.symbols(), methods, signals, timer_ns, self.trade_from)?;
         self.callees.push(Callee::Python(Box::new(handler)));
         Ok(port)
     }
 
-    /// Adds compiled functions under a strategy number.
+    /// Adds a strategy's compiled functions.
     ///
     /// The addresses must be those of functions that `helios.signals.compiling` made: they are called as they are.
     fn compiled(&mut self, spec: CompiledSpec) -> PyResult<()> {

@@ -255,6 +255,39 @@ impl BarView {
     }
 }
 
+/// The accounts of one strategy: its own, and those that its targets name. What it holds is the sum.
+pub(crate) struct Accounts {
+    ids: Vec<StrategyId>,
+    /// By account and instrument, 1e-8.
+    held: Vec<Vec<i64>>,
+}
+
+impl Accounts {
+    /// The first is the strategy's own.
+    pub(crate) fn new(numbers: &[u32], instruments: usize) -> PyResult<Self> {
+        if numbers.is_empty() {
+            return Err(refuse("strategy", "it needs an account"));
+        }
+        let held = numbers.iter().map(|_| vec![0; instruments]).collect();
+        Ok(Self { ids: numbers.iter().copied().map(StrategyId).collect(), held })
+    }
+
+    pub(crate) fn own(&self) -> StrategyId {
+        self.ids[0]
+    }
+
+    /// Which of the accounts this is, if it is one.
+    pub(crate) fn place(&self, strategy: StrategyId) -> Option<usize> {
+        self.ids.iter().position(|id| *id == strategy)
+    }
+
+    /// Books an account's new position; returns the sum.
+    pub(crate) fn book(&mut self, account: usize, instrument: InstrumentId, position: Quantity) -> Quantity {
+        self.held[account][instrument.index()] = position.0;
+        Quantity(self.held.iter().fold(0, |sum, held| sum.saturating_add(held[instrument.index()])))
+    }
+}
+
 /// One fill of a strategy's order: its share of it.
 #[pyclass(frozen, get_all, module = "helios._core")]
 pub(crate) struct FillView {
@@ -267,8 +300,10 @@ pub(crate) struct FillView {
     price: f64,
     quantity: f64,
     fee: f64,
-    /// Signed position after it.
+    /// Signed position after it, all of the strategy's accounts together.
     position: f64,
+    /// Whose it is: the strategy's name, or that of an account of its own like "pairs/KO/PEP".
+    account: Py<PyString>,
     /// Profit realised by it, before its fee.
     realised: f64,
 }
@@ -353,7 +388,8 @@ const IDS: u64 = 1 << 24;
 
 /// One Python strategy: the methods it overrides, and the objects they are called with.
 pub(crate) struct Handler {
-    strategy: StrategyId,
+    accounts: Accounts,
+    names: Vec<Py<PyString>>,
     on_book: Option<Py<PyAny>>,
     on_trade: Option<Py<PyAny>>,
     on_bar: Option<Py<PyAny>>,
@@ -382,13 +418,17 @@ impl Handler {
     /// where not overridden; `signals` the names of this strategy's, by number, None for those of others.
     pub(crate) fn new(
         py: Python<'_>,
-        strategy: u32,
+        accounts: &[(u32, String)],
         symbols: &[String],
         methods: [Option<Py<PyAny>>; METHODS],
         signals: Vec<Option<String>>,
         timer_ns: u64,
         from: u64,
     ) -> PyResult<(Self, Py<Port>)> {
+        let numbers: Vec<u32> = accounts.iter().map(|(number, _)| *number).collect();
+        let names = accounts.iter().map(|(_, name)| PyString::intern(py, name).unbind()).collect();
+        let accounts = Accounts::new(&numbers, symbols.len())?;
+        let strategy = accounts.own().0;
         let first_id = CALLER_IDS + u64::from(strategy) * IDS;
         let shared = Arc::new(Shared {
             symbols: symbols.iter().map(|symbol| PyString::intern(py, symbol).unbind()).collect(),
@@ -423,7 +463,8 @@ impl Handler {
         let port = Py::new(py, Port { strategy: StrategyId(strategy), shared: Arc::clone(&shared) })?;
         let [on_book, on_trade, on_bar, on_fill, on_timer, on_signal, on_refusal, on_order] = methods;
         let handler = Self {
-            strategy: StrategyId(strategy),
+            accounts,
+            names,
             on_book,
             on_trade,
             on_bar,
@@ -506,12 +547,15 @@ impl Handler {
     }
 
     /// What was said of this strategy's wishes.
-    fn hear(&self, py: Python<'_>, output: &Output, ts: u64, started: bool) -> PyResult<()> {
-        let symbol = |instrument: InstrumentId| self.shared.symbols[instrument.index()].clone_ref(py);
+    fn hear(&mut self, py: Python<'_>, output: &Output, ts: u64, started: bool) -> PyResult<()> {
+        let symbols = &self.shared.symbols;
+        let symbol = |instrument: InstrumentId| symbols[instrument.index()].clone_ref(py);
         let side = |side: Side| if side == Side::Buy { "buy" } else { "sell" };
         match output {
-            Output::Fill(fill) if fill.strategy == self.strategy => {
-                self.shared.cells[fill.instrument.index()].position.store(fill.position.0, Relaxed);
+            Output::Fill(fill) => {
+                let Some(account) = self.accounts.place(fill.strategy) else { return Ok(()) };
+                let position = self.accounts.book(account, fill.instrument, fill.position);
+                self.shared.cells[fill.instrument.index()].position.store(position.0, Relaxed);
                 let Some(on_fill) = &self.on_fill else { return Ok(()) };
                 let view = FillView {
                     order: fill.order.0,
@@ -522,7 +566,8 @@ impl Handler {
                     price: fill.price.to_f64(),
                     quantity: fill.quantity.to_f64(),
                     fee: fill.fee.to_f64(),
-                    position: fill.position.to_f64(),
+                    position: position.to_f64(),
+                    account: self.names[account].clone_ref(py),
                     realised: fill.realised.to_f64(),
                 };
                 on_fill.bind(py).call1((view,))?;
@@ -535,7 +580,7 @@ impl Handler {
                 let view = SignalView { name: name.clone_ref(py), ts, value: change.value, input: change.input };
                 on_signal.bind(py).call1((view,))?;
             }
-            Output::Refused(refusal) if refusal.strategy == self.strategy => {
+            Output::Refused(refusal) if self.accounts.place(refusal.strategy).is_some() => {
                 let Some(on_refusal) = &self.on_refusal else { return Ok(()) };
                 let (rule, unit) = rule_name(refusal.rule);
                 let view = RefusalView {

@@ -26,7 +26,7 @@ from helios.risk import Limits
 from helios.scales import CASH_SCALE, PRICE_SCALE, QUANTITY_SCALE
 from helios.signals import Record, Strategy, Target, compile_graph
 from helios.signals.graph import sources_of, symbols_of
-from helios.signals.strategy import called, declares, in_python, outputs_of, own_signals
+from helios.signals.strategy import accounts_of, called, declares, in_python, outputs_of, own_signals
 
 if TYPE_CHECKING:
     from helios.research.results import Results
@@ -221,15 +221,15 @@ class Plan:
             ids = {symbol: number for number, symbol in enumerate(self.symbols)}
             session.sources([_source(source, ids) for source in self.sources])
             for strategy in self.callbacks:
-                number = self.strategies.index(strategy.name)
+                accounts = accounts_of(strategy, self.strategies)
                 if in_python(strategy):
                     methods, timer_ns = strategy.methods()
                     signals = own_signals(strategy, self.signals)
-                    strategy.connect(session.strategy(number, methods, signals, timer_ns), ids)
+                    strategy.connect(session.strategy(accounts, methods, signals, timer_ns), ids)
                     strategy.on_start()
                 code = strategy.machine_code(self.symbols)
                 if code is not None:
-                    session.compiled((number, strategy.name, *code))
+                    session.compiled(([number for number, _ in accounts], strategy.name, *code))
             begun = time.perf_counter()
             state = _advance(session, progress, self.backtest.name)
             seconds = time.perf_counter() - begun

@@ -20,6 +20,7 @@ from helios.research.backtest import Wish, declared, flatten, strictest
 from helios.risk import Limits
 from helios.scales import CASH_SCALE, QUANTITY_SCALE
 from helios.signals import Record, Strategy, Target, compile_graph
+from helios.signals.compiling import CompiledMethod
 from helios.signals.graph import Node, symbols_of
 from helios.signals.parameters import default_of, own_constructor, parameter_types, type_name
 from helios.signals.strategy import called, outputs_of
@@ -205,6 +206,7 @@ def _of_class(one: Strategy, signals: _Signals, strategies: list[str], records: 
         "limits": {} if not isinstance(one.limits, Limits) else _limits(one.limits),
         **mine,
         "calls": list(called(one)),
+        "compiled": [name for name in called(one) if isinstance(getattr(cls, name), CompiledMethod)],
         "timer": None if one.timer is None else str(one.timer),
     }
 
@@ -296,8 +298,12 @@ def _text_of_group(group: dict[str, Any]) -> Iterable[str]:
     yield from _part(
         "records", [(row["name"], f"{row['value']} beside {row['beside']}", *_acts(row)) for row in group["records"]]
     )
-    lines = [(name, str(getattr(Strategy, name).__doc__).partition("\n")[0]) for name in group.get("calls", ())]
-    yield from _part("calls", lines)
+    for heading, names in (
+        ("calls", [name for name in group.get("calls", ()) if name not in group["compiled"]]),
+        ("compiled", group.get("compiled", [])),
+    ):
+        lines = [(name, str(getattr(Strategy, name).__doc__).partition("\n")[0]) for name in names]
+        yield from _part(heading, lines)
     if group.get("timer"):
         yield f"  timer        {group['timer']}"
 

@@ -92,11 +92,11 @@ def _compile(function: Callable[..., Any], fields: tuple[tuple[str, str], ...]) 
     """A C function around the user's: pointers to records and arrays, exceptions to a flag."""
     import numpy as np
 
-    from helios import _core
+    from helios._core import compiled_layout
 
     numba = numba_or_refuse()
     carray, types = numba.carray, numba.types
-    layout = {name: _dtype(size, columns) for name, size, columns in _core.compiled_layout()}
+    layout = {name: _dtype(size, columns) for name, size, columns in compiled_layout()}
     inner = numba.njit(boundscheck=True)(function)
     event, books, wishes = (types.CPointer(numba.from_dtype(layout[name])) for name in ("event", "book", "wishes"))
     params = types.CPointer(numba.from_dtype(np.dtype(list(fields))))

@@ -233,6 +233,8 @@ class Strategy(Parametrised):
         code = {name: method.make(fields) for name, method in made.items()}
         addresses = [int(code[name].address) if name in code else 0 for name in COMPILABLE]
         period = nanoseconds(self.timer) if self.timer is not None and "on_timer" in made else 0
+        if len(set(self.universe)) != len(self.universe):
+            raise ArgumentError(f"strategy {self.name!r}: a symbol is twice in its universe {list(self.universe)}")
         numbers = [symbols.index(symbol) for symbol in self.universe] or list(range(len(symbols)))
         return addresses, list(code.values()), content, self.memory, period, numbers
 
@@ -246,7 +248,7 @@ def outputs_of(strategy: Strategy) -> list[Target | Record]:
     """What `signals` returns, under the strategy's name.
 
     A target that names a strategy of its own, as those of `pair(…)` do, and every record, get this one's name and a
-    stroke before theirs: "reversion/KO/PEP". `on_fill` hears of what is under the strategy's own name.
+    stroke before theirs: "reversion/KO/PEP". `on_fill` hears of all of these accounts, `position` is their sum.
     """
 
     def own(name: str) -> str:
@@ -282,6 +284,12 @@ def in_python(strategy: Strategy) -> bool:
     """True when it has methods in Python, or nothing at all."""
     mine = called(strategy)
     return not mine or any(not _is_compiled(strategy, name) for name in mine)
+
+
+def accounts_of(strategy: Strategy, strategies: Sequence[str]) -> list[tuple[int, str]]:
+    """Numbers and names of its accounts in the run: its own first, then those that its targets name."""
+    names = [output.strategy for output in outputs_of(strategy) if isinstance(output, Target)]
+    return [(strategies.index(name), name) for name in dict.fromkeys([strategy.name, *names])]
 
 
 def own_signals(strategy: Strategy, signals: Iterable[str]) -> list[str | None]:
