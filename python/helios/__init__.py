@@ -20,21 +20,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from helios.data import bars, external, lobster, quotes, trades
+    from helios.data import Universe, bars, external, lobster, quotes, trades
     from helios.data.itch import itch
     from helios.errors import ArgumentError, ConfigError, DataError, HeliosError, ReplayMismatch, RunError
     from helios.execution import Execution, Fees, HalfSpread, Latency, Venue
     from helios.research.backtest import Backtest, Instrument
+    from helios.research.describe import describe
     from helios.research.graph import Graph, graph
     from helios.research.results import Results
+    from helios.research.tearsheet import tearsheet
     from helios.risk import Limits
     from helios.signals import (
+        CappedKelly,
         Expr,
+        FixedNotional,
+        FixedQuantity,
         Pattern,
         Record,
         Session,
         Strategy,
         Target,
+        VolatilityTarget,
         ask,
         ask_depth,
         ask_size,
@@ -44,6 +50,7 @@ if TYPE_CHECKING:
         bid_size,
         bollinger,
         close,
+        compiled,
         constant,
         cross,
         flow,
@@ -81,21 +88,27 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "helios.data": ("bars", "external", "lobster", "quotes", "trades"),
+    "helios.data": ("Universe", "bars", "external", "lobster", "quotes", "trades"),
     "helios.data.itch": ("itch",),
     "helios.errors": ("ArgumentError", "ConfigError", "DataError", "HeliosError", "ReplayMismatch", "RunError"),
     "helios.execution": ("Execution", "Fees", "HalfSpread", "Latency", "Venue"),
     "helios.research.backtest": ("Backtest", "Instrument"),
+    "helios.research.describe": ("describe",),
     "helios.research.graph": ("Graph", "graph"),
     "helios.research.results": ("Results",),
+    "helios.research.tearsheet": ("tearsheet",),
     "helios.risk": ("Limits",),
     "helios.signals": (
+        "CappedKelly",
         "Expr",
+        "FixedNotional",
+        "FixedQuantity",
         "Pattern",
         "Record",
         "Session",
         "Strategy",
         "Target",
+        "VolatilityTarget",
         "ask",
         "ask_depth",
         "ask_size",
@@ -105,6 +118,7 @@ _HOMES = {
         "bid_size",
         "bollinger",
         "close",
+        "compiled",
         "constant",
         "cross",
         "flow",
@@ -146,11 +160,14 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "ArgumentError",
     "Backtest",
+    "CappedKelly",
     "ConfigError",
     "DataError",
     "Execution",
     "Expr",
     "Fees",
+    "FixedNotional",
+    "FixedQuantity",
     "Graph",
     "HalfSpread",
     "HeliosError",
@@ -165,7 +182,9 @@ __all__ = [
     "Session",
     "Strategy",
     "Target",
+    "Universe",
     "Venue",
+    "VolatilityTarget",
     "ask",
     "ask_depth",
     "ask_size",
@@ -176,8 +195,10 @@ __all__ = [
     "bid_size",
     "bollinger",
     "close",
+    "compiled",
     "constant",
     "cross",
+    "describe",
     "external",
     "flow",
     "graph",
@@ -208,6 +229,7 @@ __all__ = [
     "series",
     "session",
     "target",
+    "tearsheet",
     "time_of_day",
     "together",
     "trades",

@@ -57,7 +57,34 @@ class FillView:
     quantity: float
     fee: float
     position: float
+    account: str
     realised: float
+
+class SignalView:
+    name: str
+    ts: int
+    value: float
+    input: float
+
+class RefusalView:
+    instrument: int
+    symbol: str
+    ts: int
+    rule: str
+    limit: float
+    value: float
+    side: str
+    quantity: float
+    price: float
+
+class OrderView:
+    order: int
+    instrument: int
+    symbol: str
+    ts: int
+    state: str
+    done: bool
+    rejected: bool
 
 class Session:
     def __init__(
@@ -72,7 +99,11 @@ class Session:
         measure: bool = ...,
     ) -> None: ...
     def sources(self, sources: Sequence[tuple[Any, ...]], stop: int | None = None) -> None: ...
-    def strategy(self, number: int, methods: tuple[Any, ...]) -> Port: ...
+    def strategy(
+        self, accounts: Sequence[tuple[int, str]], methods: Sequence[Any], signals: Sequence[str | None], timer_ns: int
+    ) -> Port: ...
+    def compiled(self, spec: tuple[Any, ...]) -> None: ...
+    def memory(self, number: int) -> list[float] | None: ...
     def advance(self, count: int) -> tuple[int, int, int, int, float, bool]: ...
     def tables(self) -> dict[str, dict[str, tuple[str, bytes]]]: ...
     def pillars(self) -> dict[str, dict[str, int]]: ...
@@ -107,6 +138,7 @@ class Market:
     def flow(seed: int, symbols: int, messages: int) -> Market: ...
     def next_chunk(self) -> bytes | None: ...
 
+def compiled_layout() -> list[tuple[str, int, list[tuple[str, str, int, int]]]]: ...
 def itch_stats(path: Path) -> dict[str, Any]: ...
 def itch_book(path: Path, symbol: str, at: int | None, levels: int) -> tuple[int | None, Rows, Rows, list[str]]: ...
 def itch_directory(path: Path) -> list[str]: ...

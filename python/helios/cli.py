@@ -296,6 +296,30 @@ def backtest(
 
 
 @app.command()
+def describe(
+    strategy: Annotated[str, typer.Argument(help="RUN.toml, RUN.py, FILE.py:Class or MODULE:Class")],
+    param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE: another value of a parameter.")] = None,
+    json_: Json = False,
+) -> None:
+    """Print what a strategy is: instruments, parameters, signals, sizing, limits, what acts when."""
+    from helios.config import load_definition
+    from helios.research.describe import describe as define
+
+    params = {}
+    for one in param or []:
+        name, equals, value = one.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise ArgumentError(f"--param {one!r}: write it as NAME=VALUE")
+        params[name.strip()] = value.strip()
+    name, wishes, limits = load_definition(strategy, params)
+    definition = define(wishes, limits=limits, name=name)
+    if json_:
+        _print_json(definition.as_dict())
+    else:
+        print(definition)
+
+
+@app.command()
 def replay(folder: Annotated[Path, typer.Argument(help="Run folder or journal file.")], json_: Json = False) -> None:
     """Feed a run's journal back and compare every output; exit 1 at the first difference."""
     from helios.research.replay import replay as feed

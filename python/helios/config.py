@@ -9,7 +9,12 @@
     date = 2026-01-05
 
     [strategy]
-    kind = "pairs"                   # or "class", with class = "file.py:Name" and a [strategy.params] table
+    class = "reversion.py:Reversion" # a Strategy: file relative to this one, or module:Name
+    [strategy.params]
+    enter = 2.5
+
+    [[strategy]]                     # instead of [strategy], for several
+    kind = "pairs"
     pairs = [["KO", "PEP", 0.9]]     # or file = "pairs.csv" with columns a, b, beta
     window = "10m"
 
@@ -43,10 +48,14 @@ import msgspec
 from helios.errors import ArgumentError, ConfigError
 from helios.execution import Execution, Fees, HalfSpread, Latency, Venue
 from helios.risk import Limits
+from helios.signals.parameters import own_constructor, parameter_types, parsed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Set
+
     from helios.research.backtest import Backtest, Wish
     from helios.research.feeds import Source
+    from helios.signals import Strategy
 
 
 class _Table(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -71,7 +80,8 @@ class DataTable(_Table):
 class StrategyTable(_Table):
     """[strategy]"""
 
-    kind: Literal["pairs", "class"]
+    kind: Literal["pairs", "class"] | None = None
+    name: str | None = None
     pairs: list[tuple[str, str, float]] | None = None
     file: str | None = None
     window: str | int | None = None
@@ -103,7 +113,7 @@ class RunTable(_Table):
     """The whole file."""
 
     data: list[DataTable]
-    strategy: StrategyTable
+    strategy: StrategyTable | list[StrategyTable]
     name: str | None = None
     cash: float = 1_000_000.0
     seed: int | None = None
@@ -184,20 +194,24 @@ def _module(name: str) -> Any:
 
 
 def _load_toml(file: Path) -> Backtest:
+    table = _read_toml(file)
+    try:
+        return _build(table, file)
+    except ArgumentError as error:
+        raise ConfigError(str(error), file=str(file)) from None
+
+
+def _read_toml(file: Path) -> RunTable:
     try:
         raw = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"not a TOML file: {error}", file=str(file)) from None
     _refuse_unknown_keys(raw, RunTable, (), file)
     try:
-        table = msgspec.convert(raw, RunTable)
+        return msgspec.convert(raw, RunTable)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `$")
         raise ConfigError(message, file=str(file), key=place.strip("`.") or None) from None
-    try:
-        return _build(table, file)
-    except ArgumentError as error:
-        raise ConfigError(str(error), file=str(file)) from None
 
 
 def _refuse_unknown_keys(raw: Any, table: type, place: tuple[str, ...], file: Path) -> None:
@@ -241,7 +255,7 @@ def _build(table: RunTable, file: Path) -> Backtest:
     )
     return Backtest(
         data=[_source(data, file) for data in table.data],
-        strategy=_strategy(table.strategy, file),
+        strategy=_strategies(table, file),
         venue=venue,
         limits=table.limits,
         execution=table.execution,
@@ -280,23 +294,19 @@ def _source(table: DataTable, file: Path) -> Source:
     return (data.quotes if table.kind == "quotes" else data.trades)(path, **options)
 
 
-def _strategy(table: StrategyTable, file: Path) -> Wish | list[Any]:
-    from helios.signals import Strategy, pair
+def _strategies(table: RunTable, file: Path) -> list[Any]:
+    several = isinstance(table.strategy, list)
+    tables = table.strategy if isinstance(table.strategy, list) else [table.strategy]
+    return [_strategy(one, file, f"strategy[{n}]" if several else "strategy") for n, one in enumerate(tables)]
 
-    if table.kind == "class":
-        if table.cls is None or ":" not in table.cls:
-            raise ConfigError("give the class as 'file.py:Name'", file=str(file), key="strategy.class")
-        name, _, attribute = table.cls.partition(":")
-        module = _import(file.parent / name)
-        cls = getattr(module, attribute, None)
-        if not isinstance(cls, type) or not issubclass(cls, Strategy):
-            raise ConfigError(f"{name} has no Strategy class {attribute!r}", file=str(file), key="strategy.class")
-        try:
-            return cls(**table.params)
-        except TypeError as error:
-            raise ConfigError(str(error), file=str(file), key="strategy.params") from None
+
+def _strategy(table: StrategyTable, file: Path, place: str) -> Strategy | list[Any]:
+    from helios.signals import pair
+
+    if table.kind == "class" or (table.kind is None and table.cls is not None):
+        return _strategy_of_class(table, file, place)
     if (table.pairs is None) == (table.file is None):
-        raise ConfigError("give either pairs = [[a, b, beta], …] or file = 'pairs.csv'", file=str(file), key="strategy")
+        raise ConfigError("give either pairs = [[a, b, beta], …] or file = 'pairs.csv'", file=str(file), key=place)
     pairs = table.pairs if table.pairs is not None else _pairs_of(file.parent / str(table.file))
     return [
         pair(
@@ -309,9 +319,114 @@ def _strategy(table: StrategyTable, file: Path) -> Wish | list[Any]:
             exit=table.exit,
             notional=table.notional,
             price=table.price,
+            name=None if table.name is None else f"{table.name}/{a}/{b}",
         )
         for a, b, beta in pairs
     ]
+
+
+def _strategy_of_class(table: StrategyTable, file: Path, place: str) -> Strategy:
+    if table.cls is None or ":" not in table.cls:
+        raise ConfigError("give the class as 'file.py:Name'", file=str(file), key=f"{place}.class")
+    cls = _class(table.cls, file.parent, str(file), f"{place}.class")
+    named: dict[str, Any] = {} if table.name is None else {"name": table.name}
+    try:
+        if own_constructor(cls):
+            made = cls(**table.params)
+            return made.with_params(**named) if named else made
+        return cls(**table.params, **named)
+    except (TypeError, ArgumentError) as error:
+        raise ConfigError(str(error), file=str(file), key=f"{place}.params") from None
+
+
+def _class(text: str, folder: Path, file: str | None, key: str | None) -> type[Strategy]:
+    """The Strategy class that "file.py:Name" or "module:Name" means; files are relative to `folder`."""
+    from helios.signals import Strategy
+
+    home, _, attribute = text.rpartition(":")
+    module = _import(folder / home) if home.endswith(".py") else _import_module(home, folder, file, key)
+    cls = getattr(module, attribute, None)
+    if not isinstance(cls, type) or not issubclass(cls, Strategy):
+        classes = {n: v for n, v in vars(module).items() if isinstance(v, type) and v is not Strategy}
+        there = [n for n, v in classes.items() if issubclass(v, Strategy)]
+        near = difflib.get_close_matches(attribute, there, n=1, cutoff=0.5)
+        hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(there)}." if there else None
+        raise ConfigError(f"{home} has no Strategy class {attribute!r}", file=file, key=key, hint=hint)
+    return cls
+
+
+def _import_module(name: str, folder: Path, file: str | None, key: str | None) -> Any:
+    """A module by its name; beside the run file too."""
+    sys.path.insert(0, str(folder.resolve()))
+    try:
+        return importlib.import_module(name)
+    except (ImportError, ValueError) as error:
+        missing = error.name if isinstance(error, ImportError) else None
+        if missing is not None and not name.startswith(missing):
+            raise  # the module is there, something that it imports is not
+        raise ConfigError(f"there is no module {name!r}", file=file, key=key) from None
+    finally:
+        sys.path.remove(str(folder.resolve()))
+
+
+def load_definition(text: str, params: Mapping[str, str]) -> tuple[str, list[Wish], Limits]:
+    """What is to be described: a name, strategies and wishes, and the run's limits.
+
+    `text` is a run file, "file.py:Class" or "module:Class"; `params` change parameters, as texts. The data of a
+    RUN.toml are not looked at.
+    """
+    from helios.research.backtest import flatten
+
+    _, colon, _ = text.rpartition(":")
+    if colon and not Path(text).exists():
+        cls = _class(text, Path(), None, None)
+        return cls.__name__, [cls(**_parsed(cls, params))], Limits()
+    file = Path(text)
+    if file.suffix != ".toml" or not file.is_file():
+        run = load_run(file)
+        return run.name, _vary(list(flatten(run.strategy)), params, file), run.limits
+    table = _read_toml(file)
+    tables = table.strategy if isinstance(table.strategy, list) else [table.strategy]
+    met: set[str] = set()
+    types = {field.name: field.type for field in msgspec.structs.fields(StrategyTable)}
+    for one in tables:
+        for name in _PAIR_KEYS & params.keys():
+            if one.cls is None:
+                setattr(one, name, parsed(params[name], types[name], f"{file}: {name}"))
+                met.add(name)
+    try:
+        return table.name or file.stem, _vary(list(flatten(_strategies(table, file))), params, file, met), table.limits
+    except ArgumentError as error:
+        raise ConfigError(str(error), file=str(file)) from None
+
+
+_PAIR_KEYS = {"window", "halflife", "enter", "exit", "notional", "price"}
+
+
+def _vary(wishes: list[Wish], params: Mapping[str, str], file: Path, met: Set[str] = frozenset()) -> list[Wish]:
+    """The same with other parameters, each in every strategy that has it."""
+    from helios.signals import Strategy
+
+    strategies = [wish for wish in wishes if isinstance(wish, Strategy)]
+    known = met | {name for strategy in strategies for name in parameter_types(type(strategy))}
+    for name in params:
+        if name not in known:
+            near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
+            hint = f"Did you mean {near[0]!r}?" if near else None
+            raise ConfigError(f"no strategy of this run has a parameter {name!r}", file=str(file), hint=hint)
+
+    def varied(wish: Wish) -> Wish:
+        if not isinstance(wish, Strategy):
+            return wish
+        mine = {name: text for name, text in params.items() if name in parameter_types(type(wish))}
+        return wish.with_params(**_parsed(type(wish), mine)) if mine else wish
+
+    return [varied(wish) for wish in wishes]
+
+
+def _parsed(cls: type[Strategy], texts: Mapping[str, str]) -> dict[str, Any]:
+    types = parameter_types(cls)
+    return {name: parsed(text, types.get(name, Any), f"{cls.__name__}: {name}") for name, text in texts.items()}
 
 
 def _pairs_of(path: Path) -> list[tuple[str, str, float]]:

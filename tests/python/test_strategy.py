@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 import traceback
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import helios as hx
+import numpy as np
 import polars as pl
 import pytest
 from helios.errors import ArgumentError, HeliosError
@@ -471,3 +474,408 @@ def test_a_misspelt_callback_is_an_error_and_not_a_silent_run() -> None:
 
     with pytest.raises(hx.ArgumentError, match="on_books: did you mean on_book"):
         hx.Backtest(data=KO, strategy=Misspelt()).run()
+
+
+# ---- declared strategies ---------------------------------------------------------------------------------------------
+
+
+class Reversion(hx.Strategy):
+    enter: float = 2.0
+    exit: float = 0.5
+    window: int = 5
+    universe = ("KO", "PEP")
+    sizing = hx.FixedNotional(10_000)
+
+    def signals(self) -> Any:
+        z = (hx.mid("KO").log() - hx.mid("PEP").log()).zscore(self.window)
+        side = z.hysteresis(enter=self.enter, exit=self.exit)
+        return [self.hold("KO", -side), self.hold("PEP", side, weight=0.5), hx.record("z", side, z)]
+
+
+def walk(n: int = 400, seed: int = 4) -> Any:
+    rng = np.random.default_rng(seed)
+    mids = {"KO": 60 + np.cumsum(rng.normal(0, 0.02, n)), "PEP": 60 + np.cumsum(rng.normal(0, 0.02, n))}
+    rows: list[Quote] = [
+        (i, s, round(mids[s][i], 2), 900, round(mids[s][i], 2) + 0.02, 900) for i in range(n) for s in mids
+    ]
+    return quotes(*rows)
+
+
+def test_a_class_with_signals_does_what_the_same_expressions_do() -> None:
+    data = walk()
+    z = (hx.mid("KO").log() - hx.mid("PEP").log()).zscore(5)
+    side = z.hysteresis(enter=1.5, exit=0.5)
+    loose = [
+        hx.target("KO", -side, notional=10_000, strategy="reversion"),
+        hx.target("PEP", side, notional=5_000, strategy="reversion"),
+        hx.record("reversion/z", side, z),
+    ]
+    by_class = hx.Backtest(data=data, strategy=Reversion(enter=1.5)).run()
+    by_hand = hx.Backtest(data=data, strategy=loose).run()
+    assert by_hand.fills.height > 20
+    assert by_class.meta["digest"] == by_hand.meta["digest"]
+    assert by_class.strategies.equals(by_hand.strategies)
+    assert by_class.signals.equals(by_hand.signals)
+    assert by_class.meta["config"]["parameters"] == {"reversion": {"enter": 1.5, "exit": 0.5, "window": 5}}
+
+
+def test_parameters_are_named_typed_and_have_defaults() -> None:
+    assert dict(Reversion().params) == {"enter": 2.0, "exit": 0.5, "window": 5}
+    three = Reversion(enter=3)
+    assert isinstance(three.enter, float)
+    assert repr(three) == "Reversion(enter=3.0, exit=0.5, window=5)"
+    assert Reversion.enter == 2.0
+    assert Reversion(name="other", universe=["KO"]).name == "other"
+    assert (Reversion.name, Log.name, hx.Strategy().name) == ("reversion", "log", "strategy")
+    with pytest.raises(TypeError):
+        three.params["enter"] = 4  # type: ignore[index]
+
+
+class Every(hx.Strategy):
+    symbol: str
+    size: float | None = None
+    window: str | int | timedelta = "10m"
+    price: Literal["mid", "last"] = "mid"
+    legs: tuple[str, ...] = ()
+    flag: bool = False
+    seen: list[int] = []  # noqa: RUF012
+    plain = 3
+    _state: int = 0
+    shared: ClassVar[int] = 0
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({}, "Every needs a value for symbol"),
+        ({"symbol": 3}, "Every: symbol is 3: expected str, got int"),
+        ({"symbol": "KO", "size": "x"}, "size is 'x': expected float | None, got str"),
+        ({"symbol": "KO", "size": True}, "size is True: expected float | None, got bool"),
+        ({"symbol": "KO", "size": math.nan}, "size is nan"),
+        ({"symbol": "KO", "window": 1.5}, "window is 1.5: expected str | int | timedelta, got float"),
+        ({"symbol": "KO", "price": "close"}, "price is 'close'"),
+        ({"symbol": "KO", "legs": [1]}, "legs is [1]: expected str, got int"),
+        ({"symbol": "KO", "flag": 1}, "flag is 1: expected bool, got int"),
+        ({"symbol": "KO", "flga": True}, "no parameter is named 'flga': did you mean flag"),
+        ({"symbol": "KO", "zzz": 1}, "there are symbol, size, window, price, legs, flag, seen"),
+        ({"symbol": "KO", "plain": 4}, "plain is no parameter because it has no annotation"),
+        ({"symbol": "KO", "_state": 4}, "_state"),
+        ({"symbol": "KO", "shared": 4}, "shared"),
+        ({"symbol": "KO", "sizing": 4}, "sizing is 4: expected Sizing | None, got int"),
+    ],
+)
+def test_a_wrong_parameter_is_named_with_what_is_right(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        Every(**given)
+    assert says in str(caught.value)
+
+
+def test_parameters_take_what_their_type_takes() -> None:
+    every = Every(symbol="KO", size=3, window=timedelta(seconds=5), price="last", legs=["A", "B"], flag=True)  # type: ignore[arg-type]
+    assert (every.size, every.window, every.legs) == (3.0, timedelta(seconds=5), ("A", "B"))
+    assert isinstance(every.size, float)
+    assert Every(symbol="KO", window=7).window == 7
+    every.seen.append(1)
+    assert Every(symbol="KO").seen == []  # each has its own
+    with pytest.raises(ArgumentError, match=r"given by name, like Every\(symbol=…\)"):
+        Every("KO")  # type: ignore[misc]
+
+
+def test_a_parameter_may_not_hide_a_method_and_state_may_be_checked_after() -> None:
+    with pytest.raises(ArgumentError, match="a parameter named buy would hide the method"):
+
+        class Hides(hx.Strategy):
+            buy: float = 1.0  # type: ignore[assignment]
+
+    class Checked(hx.Strategy):
+        enter: float = 2.0
+        exit: float = 1.0
+
+        def __post_init__(self) -> None:
+            if self.exit >= self.enter:
+                raise ArgumentError("exit must be below enter")
+
+    with pytest.raises(ArgumentError, match="exit must be below enter"):
+        Checked(exit=3)
+
+
+def test_with_params_makes_a_fresh_one() -> None:
+    one = Reversion(enter=3, name="one")
+    two = one.with_params(exit=1)
+    assert (two.name, dict(two.params)) == ("one", {"enter": 3.0, "exit": 1.0, "window": 5})
+    assert dict(one.params)["exit"] == 0.5
+    with pytest.raises(ArgumentError, match="did you mean exit"):
+        one.with_params(exti=1)
+
+    class Mine(hx.Strategy):
+        def __init__(self, size: float, *, enough: float = 3) -> None:
+            self.size, self.enough, self.seen = size, enough, [1]
+
+        def on_book(self, book: Any) -> None: ...
+
+    mine = Mine(5)
+    mine.seen.append(2)
+    other = mine.with_params(enough=4, name="other")
+    assert (other.size, other.enough, other.seen, other.name) == (5, 4, [1], "other")
+    assert dict(mine.params) == {"size": 5, "enough": 3}
+    with pytest.raises(ArgumentError, match="no parameter is named 'siz'"):
+        mine.with_params(siz=4)
+
+
+def test_subclasses_inherit_parameters_and_may_change_defaults() -> None:
+    class Wide(Reversion):
+        enter = 4.0
+        lots: int = 1
+
+    assert dict(Wide(lots=2).params) == {"enter": 4.0, "exit": 0.5, "window": 5, "lots": 2}
+    assert Wide.name == "wide"
+
+
+def test_several_strategies_in_one_engine_are_netted_and_their_profits_kept_apart() -> None:
+    """Opposite targets in one instrument meet inside; what each one earned adds up to the account's."""
+
+    class Leg(hx.Strategy):
+        sign: float = 1.0
+        shares: float = 100.0
+        level: float = 60.0
+
+        def signals(self) -> Any:
+            side = (hx.mid("KO") - self.level).hysteresis(enter=0.05, exit=0.01)
+            return hx.target("KO", self.sign * side, quantity=self.shares)
+
+    up, down = Leg(name="up"), Leg(name="down", sign=-1, shares=60)
+    data = walk()
+    fees = hx.Fees(taker_per_share=0.003)
+    both = hx.Backtest(data=data, strategy=[up, down], venue=hx.Venue(fees=fees)).run()
+    alone = hx.Backtest(data=data, strategy=Leg(shares=40), venue=hx.Venue(fees=fees)).run()
+
+    rows = {row["strategy"]: row for row in both.strategies.to_dicts()}
+    assert set(rows) == {"up", "down"}
+    transfers = both.fills.filter(pl.col("liquidity") == "transfer")
+    assert transfers.height > 4
+    assert set(transfers["strategy"].to_list()) == {"up", "down"}
+    assert transfers.filter(pl.col("strategy") == "up")["quantity"].sum() == (
+        transfers.filter(pl.col("strategy") == "down")["quantity"].sum()
+    )
+    # To the venue goes the difference, as if one strategy of 40 shares had asked.
+    outside = both.fills.filter(pl.col("liquidity") != "transfer")
+    assert outside["quantity"].sum() == alone.fills["quantity"].sum()
+    assert both.positions["quantity"].to_list() == alone.positions["quantity"].to_list()
+    # Each one's profit by its own fills, at the last mark; their sum is the account's.
+    total = 0.0
+    for name, row in rows.items():
+        mine = both.fills.filter(pl.col("strategy") == name)
+        signs = [1 if side == "buy" else -1 for side in mine["side"]]
+        cash = -sum(s * q * p for s, q, p in zip(signs, mine["quantity"], mine["price"], strict=True))
+        held = sum(s * q for s, q in zip(signs, mine["quantity"], strict=True))
+        last = float(both.positions["mark"][0])
+        assert row["realised"] + row["unrealised"] == pytest.approx(cash + held * last, abs=1e-4)
+        total += row["realised"] + row["unrealised"] - row["fees"]
+    assert total == pytest.approx(both.headline.net, abs=1e-4)
+
+
+def test_pairs_inside_a_strategy_keep_accounts_of_their_own() -> None:
+    class Pairs(hx.Strategy):
+        enter: float = 1.0
+
+        def signals(self) -> Any:
+            return [hx.pair("KO", "PEP", window=5, enter=self.enter), hx.record("pairs", hx.mid("KO"))]
+
+    run = hx.Backtest(data=walk(), strategy=Pairs()).run()
+    assert run.strategies["strategy"].to_list() == ["pairs/KO/PEP"]
+    assert set(run.signals["signal"].unique()) == {"pairs/KO/PEP", "pairs"}
+
+
+def test_a_strategy_hears_of_all_of_its_accounts_and_holds_their_sum() -> None:
+    class Two(hx.Strategy):
+        def signals(self) -> Any:
+            side = (hx.mid("KO") - 60).hysteresis(enter=0.05, exit=0.01)
+            return [
+                hx.target("KO", side, quantity=30, strategy="first"),
+                hx.target("KO", -side, quantity=10, strategy="second"),
+                hx.target("PEP", side, quantity=5),
+            ]
+
+        def on_start(self) -> None:
+            self.heard: list[tuple[str, str, float]] = []
+            self.most = 0.0
+
+        def on_fill(self, fill: Any) -> None:
+            self.heard.append((fill.account, fill.symbol, fill.quantity))
+            assert fill.position == self.position(fill.symbol)
+
+        def on_book(self, book: Any) -> None:
+            self.most = max(self.most, abs(self.position("KO")))
+
+    two = Two()
+    run = hx.Backtest(data=walk(), strategy=two).run()
+    assert two.heard == run.fills.select("strategy", "instrument", "quantity").rows()
+    assert {account for account, *_ in two.heard} == {"two", "two/first", "two/second"}
+    assert two.most == 20.0
+    held = dict(run.positions.select("instrument", "quantity").rows())
+    assert {symbol: two.position(symbol) for symbol in held} == held
+
+
+def test_a_strategy_can_be_pickled_and_copied() -> None:
+    for one in (Reversion(enter=3, name="one"), Script(1, 2)):
+        other = pickle.loads(pickle.dumps(one))
+        assert (other.name, dict(other.params)) == (one.name, dict(one.params))
+        assert dict(copy.copy(one).with_params().params) == dict(one.params)
+
+
+def test_signals_and_callbacks_in_one_class() -> None:
+    class Both(Reversion):
+        def on_start(self) -> None:
+            self.fills: list[str] = []
+
+        def on_fill(self, fill: Any) -> None:
+            self.fills.append(fill.symbol)
+
+    both = Both(enter=1.5)
+    run = hx.Backtest(data=walk(), strategy=both).run()
+    assert run.strategies["strategy"].to_list() == ["both"]
+    assert both.fills == run.fills["instrument"].to_list()
+    assert len(both.fills) > 20
+
+
+def test_limits_of_run_and_strategies_the_strictest_of_each_holds() -> None:
+    first = Reversion(enter=1.5, limits=hx.Limits(order_notional=4_000, order_rate=50))
+    second = Reversion(enter=1.5, name="second", limits=hx.Limits(order_notional=9_000, position=1_000))
+    run = hx.Backtest(data=walk(), strategy=[first, second], limits=hx.Limits(order_notional=5_000)).run()
+    assert run.meta["config"]["limits"] == {"order_notional": 4_000, "position": 1_000, "order_rate": 50}
+    assert run.refusals["rule"].unique().to_list() == ["order_notional"]
+    assert run.refusals["limit"].unique().to_list() == [4_000.0]
+    with pytest.raises(ArgumentError, match=r"must be hx\.Limits"):
+        wrong = Reversion()
+        wrong.limits = 3  # type: ignore[assignment]
+        hx.Backtest(data=walk(), strategy=wrong).run()
+
+
+@pytest.mark.parametrize(
+    ("gives", "says"),
+    [
+        (lambda s: hx.mid("KO"), "signals gave mid('KO')"),
+        (lambda s: [3], "signals gave 3"),
+        (lambda s: None, "signals gave None"),
+        (lambda s: s.hold("KO", hx.mid("KO")), "needs a sizing"),
+        (lambda s: hx.target("PEP", hx.mid("KO"), quantity=1), "its universe does not have: KO"),
+    ],
+)
+def test_signals_that_cannot_be_are_errors(gives: Any, says: str) -> None:
+    cls = type("Bad", (hx.Strategy,), {"signals": gives, "universe": ("KO",)})
+    with pytest.raises(ArgumentError) as caught:
+        hx.Backtest(data=walk(50), strategy=cls()).run()
+    assert says in str(caught.value)
+    assert "'bad'" in str(caught.value)
+
+
+def test_names_used_twice_are_refused() -> None:
+    loose = hx.target("KO", hx.mid("KO"), quantity=1, strategy="reversion")
+    for wishes in ([Reversion(), Reversion()], [loose, Reversion()], [Reversion(), loose]):
+        with pytest.raises(ArgumentError, match="two strategies are named 'reversion'"):
+            hx.Backtest(data=walk(50), strategy=wishes).run()
+
+
+# ---- what a strategy hears -------------------------------------------------------------------------------------------
+
+
+def test_on_signal_hears_of_its_own_records_under_its_own_names() -> None:
+    class Hears(Reversion):
+        def on_start(self) -> None:
+            self.heard: list[tuple[Any, ...]] = []
+
+        def on_signal(self, signal: Any) -> None:
+            self.heard.append((signal.ts, signal.name, signal.value, signal.input))
+
+    one, two = Hears(enter=1.5, name="one"), Hears(enter=1.0, name="two")
+    loose = hx.record("z", hx.mid("KO"))
+    run = hx.Backtest(data=walk(), strategy=[one, two, loose]).run()
+    for strategy in (one, two):
+        mine = run.signals.filter(pl.col("signal") == f"{strategy.name}/z")
+        want = list(zip(mine["ts"].to_physical(), mine["value"], mine["input"], strict=True))
+        assert [(ts, value, given) for ts, _, value, given in strategy.heard] == want
+        assert {name for _, name, *_ in strategy.heard} == {"z"}
+        assert len(want) > 50
+    assert one.heard != two.heard
+
+
+def test_on_signal_may_trade_and_hears_nothing_before_the_start() -> None:
+    class Acts(hx.Strategy):
+        def on_start(self) -> None:
+            self.heard: list[int] = []
+
+        def signals(self) -> Any:
+            return hx.record("high", (hx.mid("KO") - 10.5).hysteresis(enter=0.1, exit=0.0))
+
+        def on_signal(self, signal: Any) -> None:
+            self.heard.append(signal.ts)
+            self.target("KO", 10 * signal.value)
+
+    acts = Acts()
+    run = hx.Backtest(data=KO, strategy=acts).run()
+    assert acts.heard == [at(0), at(2), at(60)]
+    assert [row[1:] for row in run.fills.select("ts", "side", "quantity").rows()] == [
+        ("sell", 10.0),
+        ("buy", 20.0),
+        ("sell", 10.0),
+    ]
+    hx.Backtest(data=KO, strategy=acts, start=T0 + timedelta(seconds=2)).run()
+    assert acts.heard == [at(2), at(60)]
+
+
+def test_on_refusal_and_on_order_tell_what_became_of_a_wish() -> None:
+    class Tells(Script):
+        def on_start(self) -> None:
+            self.refused: list[tuple[Any, ...]] = []
+            self.orders: list[tuple[Any, ...]] = []
+
+        def on_refusal(self, refusal: Any) -> None:
+            r = refusal
+            self.refused.append((r.ts, r.symbol, r.rule, r.limit, r.value, r.side, r.quantity, r.price))
+
+        def on_order(self, order: Any) -> None:
+            self.orders.append((order.ts, order.order, order.symbol, order.state, order.done, order.rejected))
+
+    tells = Tells(
+        lambda s: s.buy("KO", 500),
+        lambda s: s.sell("KO", 20, 12.0),
+        lambda s: s.replace("KO", s.ids[-1], quantity=25, price=11.5),
+        lambda s: s.cancel("KO", s.ids[-1]),
+        lambda s: s.target("KO", 5),  # an order of execution's own: not heard of
+    )
+    quiet = Tells(None)
+    quiet.name = "quiet"
+    limits = hx.Limits(order_quantity=100)
+    run = hx.Backtest(data=KO, strategy=[tells, quiet], limits=limits).run()
+    assert len(tells.refused) == 1
+    assert tells.refused[0][:7] == (at(0), "KO", "order_quantity", 100.0, 500.0, "buy", 500.0)
+    assert math.isnan(tells.refused[0][7])
+    assert [(row[0], row[3]) for row in tells.orders] == [
+        (at(1), "accepted"),
+        (at(2), "replace_pending"),
+        (at(2), "accepted"),
+        (at(3), "cancel_pending"),
+        (at(3), "cancelled"),
+    ]
+    assert {row[1] for row in tells.orders} == {tells.ids[-1]}
+    assert [row[4] for row in tells.orders] == [False, False, False, False, True]
+    assert not any(row[5] for row in tells.orders)
+    assert run.fills.height == 1
+    assert quiet.refused == quiet.orders == []
+
+
+@pytest.mark.parametrize("method", ["on_signal", "on_refusal", "on_order"])
+def test_an_exception_in_what_it_hears_arrives_as_itself(method: str) -> None:
+    def fail(self: Any, *_: Any) -> None:
+        raise ZeroDivisionError(f"in {method}")
+
+    def signals(self: Any) -> Any:
+        return hx.record("mid", hx.mid("KO"))
+
+    def on_book(self: Any, book: Any) -> None:
+        self.buy("KO", 1, 9.0)
+        self.buy("KO", 500)
+
+    cls = type("Mistaken", (hx.Strategy,), {method: fail, "on_book": on_book, "signals": signals})
+    with pytest.raises(ZeroDivisionError, match=f"in {method}"):
+        hx.Backtest(data=KO, strategy=cls(), limits=hx.Limits(order_quantity=100)).run()

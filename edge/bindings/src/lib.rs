@@ -3,6 +3,7 @@
 //! Python sends inputs and reads views; it mutates nothing. Numbers cross as integers at their scales.
 
 mod arrow;
+mod compiled;
 mod over;
 mod session;
 mod spec;
@@ -34,10 +35,14 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<strategy::TradeView>()?;
     module.add_class::<strategy::BarView>()?;
     module.add_class::<strategy::FillView>()?;
+    module.add_class::<strategy::SignalView>()?;
+    module.add_class::<strategy::RefusalView>()?;
+    module.add_class::<strategy::OrderView>()?;
     module.add_class::<arrow::Floats>()?;
     module.add_class::<tools::Book>()?;
     module.add_class::<tools::Market>()?;
     for function in [
+        wrap_pyfunction!(compiled::compiled_layout, module)?,
         wrap_pyfunction!(over::check_graph, module)?,
         wrap_pyfunction!(over::over_columns, module)?,
         wrap_pyfunction!(over::over_events, module)?,

@@ -12,8 +12,9 @@ use pyo3::buffer::{Element, PyBuffer};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyIterator};
 
+use crate::compiled::{Compiled, CompiledSpec};
 use crate::spec::{EngineSpec, VenueSpec};
-use crate::strategy::{Attached, Handler, Port};
+use crate::strategy::{Attached, Callee, Handler, METHODS, Port};
 use crate::{raise, refuse};
 
 /// Where the market events come from, as Python names it.
@@ -33,13 +34,10 @@ pub(crate) type Raised = Arc<Mutex<Option<PyErr>>>;
 #[pyclass(unsendable, module = "helios._core")]
 pub(crate) struct Session {
     run: Option<Backtest>,
-    handlers: Vec<Handler>,
+    callees: Vec<Callee>,
     raised: Raised,
     trade_from: u64,
 }
-
-/// Bound methods of a Python strategy, None where it does not override, and its timer's period.
-type Methods = (Option<Py<PyAny>>, Option<Py<PyAny>>, Option<Py<PyAny>>, Option<Py<PyAny>>, Option<Py<PyAny>>, u64);
 
 #[pymethods]
 impl Session {
@@ -72,7 +70,7 @@ impl Session {
         };
         Ok(Self {
             run: Some(Backtest::new(setup)),
-            handlers: Vec::new(),
+            callees: Vec::new(),
             raised: Raised::default(),
             trade_from: engine.trade_from(),
         })
@@ -88,23 +86,47 @@ impl Session {
         Ok(())
     }
 
-    /// Adds a Python strategy under a strategy number; returns its port.
-    fn strategy(&mut self, py: Python<'_>, number: u32, methods: Methods) -> PyResult<Py<Port>> {
+    /// Adds a Python strategy with its accounts (number and name, its own first); returns its port. `methods` are its bound methods, None where it
+    /// does not override; `signals` its signals' names by number, None for those of others.
+    fn strategy(
+        &mut self,
+        py: Python<'_>,
+        accounts: Vec<(u32, String)>,
+        methods: [Option<Py<PyAny>>; METHODS],
+        signals: Vec<Option<String>>,
+        timer_ns: u64,
+    ) -> PyResult<Py<Port>> {
         let run = self.run.as_ref().ok_or_else(|| refuse("run", "it is finished"))?;
-        let (on_book, on_trade, on_bar, on_fill, on_timer, timer_ns) = methods;
-        let methods = [on_book, on_trade, on_bar, on_fill, on_timer];
-        let (handler, port) = Handler::new(py, number, run.symbols(), methods, timer_ns, self.trade_from)?;
-        self.handlers.push(handler);
+        let (handler, port) = Handler::new(py, &accounts, run.symbols(), methods, signals, timer_ns, self.trade_from)?;
+        self.callees.push(Callee::Python(Box::new(handler)));
         Ok(port)
+    }
+
+    /// Adds a strategy's compiled functions.
+    ///
+    /// The addresses must be those of functions that `helios.signals.compiling` made: they are called as they are.
+    fn compiled(&mut self, spec: CompiledSpec) -> PyResult<()> {
+        let run = self.run.as_ref().ok_or_else(|| refuse("run", "it is finished"))?;
+        let compiled = Compiled::new(spec, run.symbols().len(), self.trade_from)?;
+        self.callees.push(Callee::Compiled(Box::new(compiled)));
+        Ok(())
+    }
+
+    /// The numbers that a strategy's compiled functions keep, as they are now.
+    fn memory(&self, number: u32) -> Option<Vec<f64>> {
+        self.callees.iter().find_map(|callee| match callee {
+            Callee::Compiled(compiled) if compiled.strategy() == number => Some(compiled.memory().to_vec()),
+            _ => None,
+        })
     }
 
     /// Handles up to `count` market events; returns (events, inputs, outputs, now, fraction, done).
     fn advance(&mut self, py: Python<'_>, count: u64) -> PyResult<(u64, u64, u64, u64, f64, bool)> {
         let run = self.run.as_mut().ok_or_else(|| refuse("run", "it is finished"))?;
-        let advanced = if self.handlers.is_empty() {
+        let advanced = if self.callees.is_empty() {
             py.detach(|| run.advance(count, &mut NoCallbacks)).map_err(|error| python_error(&self.raised, error))
         } else {
-            let mut attached = Attached { py, handlers: &mut self.handlers, raised: None };
+            let mut attached = Attached { py, callees: &mut self.callees, raised: None };
             run.advance(count, &mut attached)
                 .map_err(|error| attached.raised.unwrap_or_else(|| python_error(&self.raised, error)))
         };
@@ -179,7 +201,7 @@ impl Session {
     /// Closes the journal and lets everything go; returns the digest of the final state.
     fn finish(&mut self, py: Python<'_>) -> PyResult<String> {
         let mut run = self.run.take().ok_or_else(|| refuse("run", "it is finished"))?;
-        self.handlers.clear();
+        self.callees.clear();
         let digest = py.detach(move || run.finish()).map_err(raise)?;
         Ok(format!("{digest:032x}"))
     }

@@ -7,12 +7,13 @@ use helios_engine::State;
 use helios_execution::CALLER_IDS;
 use helios_io::{Callbacks, SourceError};
 use helios_types::{
-    Event, Input, InstrumentId, Intent, IntentKind, Nanos, OrderId, Output, Price, Quantity, Side, StrategyId,
-    TimeInForce, Update,
+    CASH_SCALE, Event, Input, InstrumentId, Intent, IntentKind, Nanos, OrderId, OrderState, Output, Price,
+    QUANTITY_SCALE, Quantity, Rule, Side, StrategyId, TimeInForce, Update,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
+use crate::compiled::Compiled;
 use crate::refuse;
 
 /// The last known numbers of one instrument.
@@ -38,7 +39,7 @@ struct Shared {
 
 const NAN: f64 = f64::NAN;
 
-fn price(raw: i64) -> f64 {
+pub(crate) fn price(raw: i64) -> f64 {
     if raw == Price::UNDEFINED.0 || raw == 0 { NAN } else { Price(raw).to_f64() }
 }
 
@@ -254,6 +255,39 @@ impl BarView {
     }
 }
 
+/// The accounts of one strategy: its own, and those that its targets name. What it holds is the sum.
+pub(crate) struct Accounts {
+    ids: Vec<StrategyId>,
+    /// By account and instrument, 1e-8.
+    held: Vec<Vec<i64>>,
+}
+
+impl Accounts {
+    /// The first is the strategy's own.
+    pub(crate) fn new(numbers: &[u32], instruments: usize) -> PyResult<Self> {
+        if numbers.is_empty() {
+            return Err(refuse("strategy", "it needs an account"));
+        }
+        let held = numbers.iter().map(|_| vec![0; instruments]).collect();
+        Ok(Self { ids: numbers.iter().copied().map(StrategyId).collect(), held })
+    }
+
+    pub(crate) fn own(&self) -> StrategyId {
+        self.ids[0]
+    }
+
+    /// Which of the accounts this is, if it is one.
+    pub(crate) fn place(&self, strategy: StrategyId) -> Option<usize> {
+        self.ids.iter().position(|id| *id == strategy)
+    }
+
+    /// Books an account's new position; returns the sum.
+    pub(crate) fn book(&mut self, account: usize, instrument: InstrumentId, position: Quantity) -> Quantity {
+        self.held[account][instrument.index()] = position.0;
+        Quantity(self.held.iter().fold(0, |sum, held| sum.saturating_add(held[instrument.index()])))
+    }
+}
+
 /// One fill of a strategy's order: its share of it.
 #[pyclass(frozen, get_all, module = "helios._core")]
 pub(crate) struct FillView {
@@ -266,20 +300,107 @@ pub(crate) struct FillView {
     price: f64,
     quantity: f64,
     fee: f64,
-    /// Signed position after it.
+    /// Signed position after it, all of the strategy's accounts together.
     position: f64,
+    /// Whose it is: the strategy's name, or that of an account of its own like "pairs/KO/PEP".
+    account: Py<PyString>,
     /// Profit realised by it, before its fee.
     realised: f64,
 }
 
+/// A recorded signal of this strategy has a new value.
+#[pyclass(frozen, get_all, module = "helios._core")]
+pub(crate) struct SignalView {
+    /// As the strategy recorded it.
+    name: Py<PyString>,
+    ts: u64,
+    value: f64,
+    /// What it was derived from, NaN when that has no value.
+    input: f64,
+}
+
+/// The gate refused a wish of this strategy.
+#[pyclass(frozen, get_all, module = "helios._core")]
+pub(crate) struct RefusalView {
+    instrument: u32,
+    symbol: Py<PyString>,
+    ts: u64,
+    /// The limit's name, "stopped" or "invalid".
+    rule: &'static str,
+    /// In the unit in which the limit is given.
+    limit: f64,
+    value: f64,
+    /// "buy" or "sell".
+    side: &'static str,
+    quantity: f64,
+    /// NaN for a market order.
+    price: f64,
+}
+
+/// An order of this strategy changed its state.
+#[pyclass(frozen, get_all, module = "helios._core")]
+pub(crate) struct OrderView {
+    order: u64,
+    instrument: u32,
+    symbol: Py<PyString>,
+    ts: u64,
+    state: &'static str,
+    /// Nothing more can happen to it.
+    done: bool,
+    /// The venue refused something.
+    rejected: bool,
+}
+
+fn state_name(state: OrderState) -> &'static str {
+    match state {
+        OrderState::New => "new",
+        OrderState::Accepted => "accepted",
+        OrderState::PartlyFilled => "partly_filled",
+        OrderState::Filled => "filled",
+        OrderState::CancelPending => "cancel_pending",
+        OrderState::Cancelled => "cancelled",
+        OrderState::ReplacePending => "replace_pending",
+        OrderState::Rejected => "rejected",
+    }
+}
+
+/// A rule's name, and the unit of its numbers.
+fn rule_name(rule: Rule) -> (&'static str, f64) {
+    let (quantity, cash) = (QUANTITY_SCALE as f64, CASH_SCALE as f64);
+    match rule {
+        Rule::OrderQuantity => ("order_quantity", quantity),
+        Rule::OrderNotional => ("order_notional", cash),
+        Rule::PriceCollar => ("price_collar", 1e6),
+        Rule::Position => ("position", quantity),
+        Rule::GrossExposure => ("gross_exposure", cash),
+        Rule::OrderRate => ("order_rate", 1.0),
+        Rule::DailyLoss => ("daily_loss", cash),
+        Rule::Stopped => ("stopped", 1.0),
+        Rule::Invalid => ("invalid", 1.0),
+    }
+}
+
+/// How many methods a strategy may have.
+pub(crate) const METHODS: usize = 8;
+
+/// Identifiers of orders that a strategy may use: 2^24 each.
+const IDS: u64 = 1 << 24;
+
 /// One Python strategy: the methods it overrides, and the objects they are called with.
 pub(crate) struct Handler {
-    strategy: StrategyId,
+    accounts: Accounts,
+    names: Vec<Py<PyString>>,
     on_book: Option<Py<PyAny>>,
     on_trade: Option<Py<PyAny>>,
     on_bar: Option<Py<PyAny>>,
     on_fill: Option<Py<PyAny>>,
     on_timer: Option<Py<PyAny>>,
+    on_signal: Option<Py<PyAny>>,
+    on_refusal: Option<Py<PyAny>>,
+    on_order: Option<Py<PyAny>>,
+    /// The names of this strategy's signals, by number.
+    signals: Vec<Option<Py<PyString>>>,
+    first_id: u64,
     timer_ns: u64,
     /// When this strategy's own timer is due: the run's timers may come more often, for others. Zero before the first
     /// event.
@@ -293,23 +414,30 @@ pub(crate) struct Handler {
 }
 
 impl Handler {
-    /// `methods` are the bound methods `on_book on_trade on_bar on_fill on_timer`, None where not overridden.
+    /// `methods` are the bound methods `on_book on_trade on_bar on_fill on_timer on_signal on_refusal on_order`, None
+    /// where not overridden; `signals` the names of this strategy's, by number, None for those of others.
     pub(crate) fn new(
         py: Python<'_>,
-        strategy: u32,
+        accounts: &[(u32, String)],
         symbols: &[String],
-        methods: [Option<Py<PyAny>>; 5],
+        methods: [Option<Py<PyAny>>; METHODS],
+        signals: Vec<Option<String>>,
         timer_ns: u64,
         from: u64,
     ) -> PyResult<(Self, Py<Port>)> {
+        let numbers: Vec<u32> = accounts.iter().map(|(number, _)| *number).collect();
+        let names = accounts.iter().map(|(_, name)| PyString::intern(py, name).unbind()).collect();
+        let accounts = Accounts::new(&numbers, symbols.len())?;
+        let strategy = accounts.own().0;
+        let first_id = CALLER_IDS + u64::from(strategy) * IDS;
         let shared = Arc::new(Shared {
             symbols: symbols.iter().map(|symbol| PyString::intern(py, symbol).unbind()).collect(),
             cells: symbols.iter().map(|_| Cells::default()).collect(),
             now: AtomicU64::new(0),
             wishes: Mutex::new(Vec::new()),
             waiting: AtomicUsize::new(0),
-            // Each strategy numbers its orders in a range of its own: 2^24 each.
-            next_id: AtomicU64::new(CALLER_IDS + (u64::from(strategy) << 24)),
+            // Each strategy numbers its orders in a range of its own.
+            next_id: AtomicU64::new(first_id),
         });
         let book = Py::new(py, BookView { at: AtomicU32::new(0), shared: Arc::clone(&shared) })?;
         let trade = Py::new(
@@ -333,14 +461,20 @@ impl Handler {
             },
         )?;
         let port = Py::new(py, Port { strategy: StrategyId(strategy), shared: Arc::clone(&shared) })?;
-        let [on_book, on_trade, on_bar, on_fill, on_timer] = methods;
+        let [on_book, on_trade, on_bar, on_fill, on_timer, on_signal, on_refusal, on_order] = methods;
         let handler = Self {
-            strategy: StrategyId(strategy),
+            accounts,
+            names,
             on_book,
             on_trade,
             on_bar,
             on_fill,
             on_timer,
+            on_signal,
+            on_refusal,
+            on_order,
+            signals: signals.iter().map(|name| name.as_ref().map(|name| PyString::intern(py, name).unbind())).collect(),
+            first_id,
             timer_ns,
             timer_due: 0,
             from,
@@ -409,27 +543,73 @@ impl Handler {
             }
             Event::Report(_) | Event::Intent(_) | Event::Control(_) => {}
         }
-        for output in outputs {
-            let Output::Fill(fill) = output else { continue };
-            if fill.strategy != self.strategy {
-                continue;
-            }
-            self.shared.cells[fill.instrument.index()].position.store(fill.position.0, Relaxed);
-            if let Some(on_fill) = &self.on_fill {
+        outputs.iter().try_for_each(|output| self.hear(py, output, input.ts.0, started))
+    }
+
+    /// What was said of this strategy's wishes.
+    fn hear(&mut self, py: Python<'_>, output: &Output, ts: u64, started: bool) -> PyResult<()> {
+        let symbols = &self.shared.symbols;
+        let symbol = |instrument: InstrumentId| symbols[instrument.index()].clone_ref(py);
+        let side = |side: Side| if side == Side::Buy { "buy" } else { "sell" };
+        match output {
+            Output::Fill(fill) => {
+                let Some(account) = self.accounts.place(fill.strategy) else { return Ok(()) };
+                let position = self.accounts.book(account, fill.instrument, fill.position);
+                self.shared.cells[fill.instrument.index()].position.store(position.0, Relaxed);
+                let Some(on_fill) = &self.on_fill else { return Ok(()) };
                 let view = FillView {
                     order: fill.order.0,
                     instrument: fill.instrument.0,
-                    symbol: self.shared.symbols[fill.instrument.index()].clone_ref(py),
+                    symbol: symbol(fill.instrument),
                     ts: fill.ts_event.0,
-                    side: if fill.side == Side::Buy { "buy" } else { "sell" },
+                    side: side(fill.side),
                     price: fill.price.to_f64(),
                     quantity: fill.quantity.to_f64(),
                     fee: fill.fee.to_f64(),
-                    position: fill.position.to_f64(),
+                    position: position.to_f64(),
+                    account: self.names[account].clone_ref(py),
                     realised: fill.realised.to_f64(),
                 };
                 on_fill.bind(py).call1((view,))?;
             }
+            Output::Signal(change) if started => {
+                let Some(on_signal) = &self.on_signal else { return Ok(()) };
+                let Some(name) = self.signals.get(change.signal as usize).and_then(Option::as_ref) else {
+                    return Ok(());
+                };
+                let view = SignalView { name: name.clone_ref(py), ts, value: change.value, input: change.input };
+                on_signal.bind(py).call1((view,))?;
+            }
+            Output::Refused(refusal) if self.accounts.place(refusal.strategy).is_some() => {
+                let Some(on_refusal) = &self.on_refusal else { return Ok(()) };
+                let (rule, unit) = rule_name(refusal.rule);
+                let view = RefusalView {
+                    instrument: refusal.instrument.0,
+                    symbol: symbol(refusal.instrument),
+                    ts,
+                    rule,
+                    limit: refusal.limit as f64 / unit,
+                    value: refusal.value as f64 / unit,
+                    side: side(refusal.side),
+                    quantity: refusal.quantity.to_f64(),
+                    price: price(refusal.price.0),
+                };
+                on_refusal.bind(py).call1((view,))?;
+            }
+            Output::State(change) if change.order.0.wrapping_sub(self.first_id) < IDS => {
+                let Some(on_order) = &self.on_order else { return Ok(()) };
+                let view = OrderView {
+                    order: change.order.0,
+                    instrument: change.instrument.0,
+                    symbol: symbol(change.instrument),
+                    ts,
+                    state: state_name(change.to),
+                    done: change.to.is_done(),
+                    rejected: change.reject.is_some(),
+                };
+                on_order.bind(py).call1((view,))?;
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -455,10 +635,27 @@ fn call(py: Python<'_>, method: &Py<PyAny>, arguments: &Py<PyTuple>) -> PyResult
     method.bind(py).call1(arguments.bind(py)).map(drop)
 }
 
-/// The handlers of a run, while the interpreter is attached.
+/// What a run calls, in the order in which it was given.
+pub(crate) enum Callee {
+    /// Methods in Python.
+    Python(Box<Handler>),
+    /// Machine code.
+    Compiled(Box<Compiled>),
+}
+
+impl Callee {
+    fn timer_ns(&self) -> u64 {
+        match self {
+            Self::Python(handler) => handler.timer_ns,
+            Self::Compiled(compiled) => compiled.timer_ns(),
+        }
+    }
+}
+
+/// The callees of a run, while the interpreter is attached.
 pub(crate) struct Attached<'a, 'py> {
     pub(crate) py: Python<'py>,
-    pub(crate) handlers: &'a mut [Handler],
+    pub(crate) callees: &'a mut [Callee],
     /// The exception that stopped the run, with its traceback.
     pub(crate) raised: Option<PyErr>,
 }
@@ -472,19 +669,22 @@ impl Callbacks for Attached<'_, '_> {
         state: &State,
         wishes: &mut Vec<Intent>,
     ) -> Result<(), SourceError> {
-        for handler in self.handlers.iter_mut() {
-            if let Err(error) = handler.after(self.py, input, outputs, state) {
+        for callee in self.callees.iter_mut() {
+            let done = match callee {
+                Callee::Python(handler) => handler.after(self.py, input, outputs, state).map(|()| handler.take(wishes)),
+                Callee::Compiled(compiled) => compiled.after(input, outputs, state).map(|()| compiled.take(wishes)),
+            };
+            if let Err(error) = done {
                 let message = error.to_string();
                 self.raised = Some(error);
                 return Err(SourceError { source: "strategy".to_owned(), message });
             }
-            handler.take(wishes);
         }
         Ok(())
     }
 
     fn next_timer(&self, after: Nanos) -> Option<Nanos> {
         let next = |ns: u64| Nanos((after.0 / ns + 1).saturating_mul(ns));
-        self.handlers.iter().map(|handler| handler.timer_ns).filter(|ns| *ns > 0).map(next).min()
+        self.callees.iter().map(Callee::timer_ns).filter(|ns| *ns > 0).map(next).min()
     }
 }

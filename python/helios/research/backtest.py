@@ -22,11 +22,12 @@ from helios.data.source import ColumnSource
 from helios.duration import nanoseconds
 from helios.errors import ArgumentError, RunError
 from helios.execution import Execution, Venue
-from helios.research.feeds import Source, core_source, describe, refuse_unfed, refuse_unknown, series_of
+from helios.research.feeds import Source, core_source, refuse_unfed, refuse_unknown, series_of, source_name
 from helios.risk import Limits
 from helios.scales import CASH_SCALE, PRICE_SCALE, QUANTITY_SCALE
 from helios.signals import Record, Strategy, Target, compile_graph
 from helios.signals.graph import sources_of, symbols_of
+from helios.signals.strategy import accounts_of, called, declares, in_python, outputs_of, own_signals
 
 if TYPE_CHECKING:
     from helios.research.results import Results
@@ -136,7 +137,9 @@ class Plan:
     symbols: list[str]
     strategies: list[str]
     signals: list[str]
+    declared: list[Strategy]
     callbacks: list[Strategy]
+    limits: Limits
     targets: list[Target]
     engine: dict[str, Any]
     venue: dict[str, int]
@@ -157,23 +160,21 @@ class Plan:
                 raise ArgumentError(
                     f"{what} is no data source: use itch(…), bars(…), quotes(…), trades(…) or lobster(…)"
                 )
-        wishes = list(_flatten(backtest.strategy))
-        outputs = [wish for wish in wishes if isinstance(wish, Target | Record)]
-        callbacks = [wish for wish in wishes if isinstance(wish, Strategy)]
+        wishes = list(flatten(backtest.strategy))
         if not wishes:
             raise ArgumentError("a backtest needs a strategy: targets, records or a Strategy")
+        outputs, strategies = declared(wishes)
+        # A strategy that is signals only is not called during the run.
+        callbacks = [strategy for strategy in strategies if called(strategy) or not declares(strategy)]
+        limits = strictest(backtest.limits, strategies)
         known = {symbol for source in sources for symbol in source.symbols}
-        symbols = _universe(outputs, callbacks, known)
+        symbols = _universe(outputs, strategies, known)
         ids = {symbol: number for number, symbol in enumerate(symbols)}
         refuse_unknown([*symbols_of(outputs), *ids], known)
         refuse_unfed(sources_of(outputs), sources)
         series, groups = series_of(sources)
         graph = compile_graph(outputs, ids, series)
-        names = list(graph.strategies)
-        for strategy in callbacks:
-            if strategy.name in names:
-                raise ArgumentError(f"two strategies are named {strategy.name!r}: names tell their results apart")
-            names.append(strategy.name)
+        names = list(dict.fromkeys([*graph.strategies, *(strategy.name for strategy in strategies)]))
         bars_only = all(source.schema in ("bars", "series") for source in sources)
         style = backtest.execution.style
         style = ("market" if bars_only else "touch") if style == "auto" else style
@@ -182,7 +183,7 @@ class Plan:
             "instruments": _instruments(backtest, symbols),
             "nodes": graph.nodes,
             "series": groups,
-            "limits": backtest.limits.rows(),
+            "limits": limits.rows(),
             "cash": _scaled(backtest.cash, CASH_SCALE, "cash"),
             "style": (style, backtest.execution.ticks),
             "without_price": [symbol for symbol in symbols if symbol not in known],
@@ -193,7 +194,7 @@ class Plan:
         stop = moment(backtest.stop, "stop")
         if stop is not None and stop <= (start or 0):
             raise ArgumentError(f"stop={backtest.stop!r} is not after start={backtest.start!r}: nothing would trade")
-        for strategy in callbacks:
+        for strategy in strategies:
             strategy.methods()
         return cls(
             backtest,
@@ -201,7 +202,9 @@ class Plan:
             symbols,
             names,
             list(graph.signals),
+            strategies,
             callbacks,
+            limits,
             [output for output in outputs if isinstance(output, Target)],
             engine,
             backtest.venue.spec(),
@@ -228,16 +231,24 @@ class Plan:
             ids = {symbol: number for number, symbol in enumerate(self.symbols)}
             series, _ = series_of(self.sources)
             session.sources([core_source(source, ids, series) for source in self.sources], self.stop_ns)
-            first = len(self.strategies) - len(self.callbacks)
-            for number, strategy in enumerate(self.callbacks, start=first):
-                strategy.connect(session.strategy(number, strategy.methods()), ids)
-                strategy.on_start()
+            for strategy in self.callbacks:
+                accounts = accounts_of(strategy, self.strategies)
+                if in_python(strategy):
+                    methods, timer_ns = strategy.methods()
+                    signals = own_signals(strategy, self.signals)
+                    strategy.connect(session.strategy(accounts, methods, signals, timer_ns), ids)
+                    strategy.on_start()
+                code = strategy.machine_code(self.symbols)
+                if code is not None:
+                    session.compiled(([number for number, _ in accounts], strategy.name, *code))
             begun = time.perf_counter()
             state = _advance(session, progress, self.backtest.name)
             seconds = time.perf_counter() - begun
             tables = _arrays(session.tables())
             breaches = tables.pop("breaches")
             pillars, latency, faults = session.pillars(), session.latency(), session.faults()
+            for strategy in self.callbacks:
+                strategy._recalled = session.memory(self.strategies.index(strategy.name)) or ()
             digest = session.finish()
         events, inputs, outputs, _, _, _ = state
         span = tables["equity"]["ts"]
@@ -282,9 +293,10 @@ class Plan:
         """The run's settings for people: no graph, no lists of hundreds of pairs."""
         b = self.backtest
         return {
-            "data": [describe(source) for source in self.sources],
+            "data": [source_name(source) for source in self.sources],
             "instruments": len(self.symbols),
             "strategies": len(self.strategies),
+            "parameters": {strategy.name: _shown(strategy.params) for strategy in self.declared if strategy.params},
             "graph nodes": len(self.engine["nodes"]),
             "cash": b.cash,
             "venue": asdict(b.venue),
@@ -293,7 +305,7 @@ class Plan:
             "start": None if b.start is None else str(b.start),
             "stop": None if b.stop is None else str(b.stop),
             "sample": str(b.sample),
-            "limits": {name: getattr(b.limits, name) for name, _ in b.limits.rows()},
+            "limits": {name: getattr(self.limits, name) for name, _ in self.limits.rows()},
             "execution": self.engine["style"],
         }
 
@@ -398,7 +410,8 @@ def moment(given: str | date | int | None, what: str) -> int | None:
     return at
 
 
-def _flatten(wishes: Any) -> Iterator[Wish]:
+def flatten(wishes: Any) -> Iterator[Wish]:
+    """Lists in lists as one."""
     if isinstance(wishes, Target | Record | Strategy):
         yield wishes
         return
@@ -407,18 +420,56 @@ def _flatten(wishes: Any) -> Iterator[Wish]:
             f"{wishes!r} is no strategy: give target(…), record(…), a Strategy instance, or lists of them"
         )
     for wish in wishes:
-        yield from _flatten(wish)
+        yield from flatten(wish)
 
 
-def _universe(outputs: list[Target | Record], callbacks: list[Strategy], known: set[str]) -> list[str]:
+def declared(wishes: Iterable[Wish]) -> tuple[list[Target | Record], list[Strategy]]:
+    """All that is evaluated natively, in the order given, and the strategies. ArgumentError for a name used twice."""
+    outputs: list[Target | Record] = []
+    strategies: list[Strategy] = []
+    taken: set[str] = set()
+    wishes = list(wishes)
+    taken.update(wish.strategy for wish in wishes if isinstance(wish, Target))
+    for wish in wishes:
+        if isinstance(wish, Strategy):
+            found = outputs_of(wish)
+            names = {wish.name, *(output.strategy for output in found if isinstance(output, Target))}
+            if twice := sorted(names & taken):
+                raise ArgumentError(f"two strategies are named {twice[0]!r}: names tell their results apart")
+            taken |= names
+            outputs += found
+            strategies.append(wish)
+        else:
+            outputs.append(wish)
+    return outputs, strategies
+
+
+def strictest(limits: Limits, strategies: Iterable[Strategy]) -> Limits:
+    """The run's limits and those that the strategies ask for: the strictest of each rule."""
+    others = []
+    for strategy in strategies:
+        if strategy.limits is None:
+            continue
+        if not isinstance(strategy.limits, Limits):
+            raise ArgumentError(f"strategy {strategy.name!r}: limits is {strategy.limits!r}, but must be hx.Limits(…)")
+        others.append(strategy.limits)
+    return limits.with_strictest(*others)
+
+
+def _shown(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters for run.json: what JSON has no type for, as text."""
+    return {k: v if isinstance(v, bool | int | float | str | None) else repr(v) for k, v in params.items()}
+
+
+def _universe(outputs: list[Target | Record], strategies: list[Strategy], known: set[str]) -> list[str]:
     """Symbols of the run, sorted: those that expressions name, and those that Python strategies ask for."""
     symbols = set(symbols_of(outputs))
-    for strategy in callbacks:
+    for strategy in strategies:
         if isinstance(strategy.universe, str):
             raise ArgumentError(
                 f"strategy {strategy.name!r}: universe is a list of symbols, like [{strategy.universe!r}]"
             )
-        symbols |= set(strategy.universe) if strategy.universe else known
+        symbols |= set(strategy.universe) if strategy.universe or declares(strategy) else known
     if not symbols:
         raise ArgumentError("the run has no instruments: neither the data nor the strategy names one")
     return sorted(symbols)

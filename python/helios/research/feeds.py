@@ -47,10 +47,10 @@ def core_source(source: Source, ids: Mapping[str, int], series: Mapping[str, int
     if isinstance(source, ItchSource):
         return (source.path, source.midnight_ns)
     numbers = series if isinstance(source, ExternalSource) else ids
-    return (describe(source), source.schema, source.rows, source.batches(numbers))
+    return (source_name(source), source.schema, source.rows, source.batches(numbers))
 
 
-def describe(source: Source) -> str:
+def source_name(source: Source) -> str:
     """A source for people."""
     if isinstance(source, ItchSource):
         return f"{source.path} of {source.date}"

@@ -53,3 +53,9 @@ class Limits:
         """Configured limits as (rule, integer in the core's unit); the collar in parts per million."""
         rows = ((name, getattr(self, name), scale) for name, scale in _SCALES.items())
         return [(name, round(value * scale)) for name, value, scale in rows if value is not None]
+
+    def with_strictest(self, *others: Limits) -> Limits:
+        """The strictest of each rule."""
+        names = [field.name for field in fields(self)]
+        given = {name: [v for one in (self, *others) if (v := getattr(one, name)) is not None] for name in names}
+        return Limits(**{name: min(values) for name, values in given.items() if values})

@@ -3,6 +3,7 @@
 `mid("KO")` and its like are sources; operators and methods build a graph; `target` turns its value into a position.
 """
 
+from helios.signals.compiling import compiled
 from helios.signals.cross import Cross, cross
 from helios.signals.expr import (
     Ewm,
@@ -39,6 +40,13 @@ from helios.signals.outputs import (
     target,
 )
 from helios.signals.pattern import Pattern, occurrences, partition, pattern
+from helios.signals.sizing import (
+    CappedKelly,
+    FixedNotional,
+    FixedQuantity,
+    Sizing,
+    VolatilityTarget,
+)
 from helios.signals.sources import (
     ask,
     ask_depth,
@@ -65,18 +73,23 @@ from helios.signals.time import Session, session, time_of_day, weekday
 __all__ = [
     "Bars",
     "Bollinger",
+    "CappedKelly",
     "Compiled",
     "Cross",
     "Ewm",
     "Expr",
+    "FixedNotional",
+    "FixedQuantity",
     "Kalman",
     "Macd",
     "Pattern",
     "Record",
     "Rolling",
     "Session",
+    "Sizing",
     "Strategy",
     "Target",
+    "VolatilityTarget",
     "ask",
     "ask_depth",
     "ask_size",
@@ -87,6 +100,7 @@ __all__ = [
     "bollinger",
     "close",
     "compile_graph",
+    "compiled",
     "constant",
     "cross",
     "flow",

@@ -1,44 +1,110 @@
-"""Strategies written in Python: methods that the engine calls, and wishes that they send back.
+"""Strategies: a class with parameters, signals that the core evaluates, and methods that the engine calls.
 
-A wish is recorded as an input of its own, so a replay of the journal needs neither this code nor Python.
+`signals` is asked once, when a run is planned: what it returns is evaluated natively. The `on_…` methods are called
+during the run, and a wish that they send back is recorded as an input of its own, so a replay of the journal needs
+neither this code nor Python. A strategy may have either, or both.
+Absent: limits of one strategy alone (the gate is the account's, see `limits`).
 """
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, runtime_checkable
 
 from helios.duration import nanoseconds
 from helios.errors import ArgumentError
 from helios.scales import PRICE_SCALE, QUANTITY_SCALE
+from helios.signals.compiling import COMPILABLE, CompiledMethod, fields_and_bytes
+from helios.signals.expr import Expr
+from helios.signals.outputs import Record, Target
+from helios.signals.parameters import Parametrised, fields_of
+from helios.signals.sizing import Sizing
 
 if TYPE_CHECKING:
-    from helios._core import BarView, BookView, FillView, Port, TradeView
+    from helios._core import BarView, BookView, FillView, OrderView, Port, RefusalView, SignalView, TradeView
 
 
-CALLBACKS: Final = ("on_book", "on_trade", "on_bar", "on_fill", "on_timer")
+CALLBACKS: Final = (*COMPILABLE, "on_signal", "on_refusal", "on_order")
 
 
-class Strategy:
+#: The strategy's name of targets that name none: `target(…)` says "main".
+UNNAMED: Final = "main"
+
+
+@runtime_checkable
+class RiskRules(Protocol):
+    """Limits; pillar 4 has them."""
+
+    def rows(self) -> list[tuple[str, int]]:
+        """Rule and limit."""
+
+
+class Strategy(Parametrised):
     """Override what you need. Only overridden methods are called.
+
+        class Reversion(hx.Strategy):
+            enter: float = 2.0                      # parameters: annotated, by keyword, checked
+            window: str = "10m"
+            universe = ("KO", "PEP")
+            sizing = hx.FixedNotional(10_000)
+            limits = hx.Limits(order_notional=50_000)
+
+            def signals(self):
+                z = (hx.mid("KO").log() - hx.mid("PEP").log()).zscore(self.window)
+                side = z.hysteresis(enter=self.enter, exit=0.5)
+                return [self.hold("KO", -side), self.hold("PEP", side), hx.record("z", side, z)]
+
+    `Reversion(enter=3)` has other parameters, `with_params(enter=3)` makes a fresh one from one that is there.
+    A class with an `__init__` of its own has that one's arguments as parameters.
 
     The objects handed to `on_book`, `on_trade` and `on_bar` are views that the next event overwrites: copy what you
     keep.
     A wish (`buy`, `sell`, `target`, …) goes through the risk gate like any other; a refusal shows in the results.
     """
 
-    #: Name in the results.
-    name: str = "python"
-    #: Symbols that this strategy needs; empty for all of the data.
+    #: Name in the results; without one, the class's name in lower case.
+    name: str = "strategy"
+    #: Symbols that this strategy needs; empty for those that its signals name, and without signals for all of the data.
     universe: Sequence[str] = ()
     #: Length of time between calls of `on_timer`, like "1s"; None for no timer.
     timer: str | timedelta | None = None
+    #: How `hold` turns a side into a position.
+    sizing: Sizing | None = None
+    #: Risk rules that it asks for. The gate is the account's: with several strategies and the run's own limits, the
+    #: strictest of each rule holds for all of them.
+    limits: RiskRules | None = None
+    #: How many float64 its compiled methods keep, zero at first.
+    memory: int = 0
 
-    _port: Port
-    _ids: Mapping[str, int]
+    _settings: ClassVar[frozenset[str]] = frozenset({"name", "universe", "timer", "sizing", "limits", "memory"})
+    _named: ClassVar[bool] = False
+    _recalled: Sequence[float] = ()
+
+    def __init_subclass__(cls, **rest: Any) -> None:
+        super().__init_subclass__(**rest)
+        if "name" in vars(cls):
+            cls._named = True
+        elif not cls._named:
+            cls.name = cls.__name__.lower()
+        for name in fields_of(cls):
+            if callable(getattr(Strategy, name, None)) or name in ("params", "now"):
+                raise ArgumentError(f"{cls.__name__}: a parameter named {name} would hide the method of that name")
+
+    def signals(self) -> Iterable[Any]:
+        """Targets and records, or lists of them, made of expressions; asked once, evaluated natively."""
+        return ()
+
+    def hold(self, symbol: str, side: Expr, *, weight: float = 1.0) -> Target:
+        """A target: `side` (-1 to 1) times `weight`, in the size that `sizing` gives. A negative weight turns it."""
+        if self.sizing is None:
+            raise ArgumentError(
+                f"strategy {self.name!r}: hold({symbol!r}, …) needs a sizing, like `sizing = hx.FixedNotional(10_000)`"
+            )
+        return self.sizing.target(symbol, side, weight=weight, strategy=self.name)
 
     def on_start(self) -> None:
         """Called once, before the first event."""
@@ -57,6 +123,19 @@ class Strategy:
 
     def on_timer(self, now: int) -> None:
         """The timer fired; `now` in nanoseconds since 1970 UTC."""
+
+    def on_signal(self, signal: SignalView) -> None:
+        """One of this strategy's recorded signals has a new value."""
+
+    def on_refusal(self, refusal: RefusalView) -> None:
+        """The risk gate refused one of this strategy's wishes."""
+
+    def on_order(self, order: OrderView) -> None:
+        """An order of `buy` or `sell` changed its state; orders that targets lead to are execution's own."""
+
+    def recall(self) -> list[float]:
+        """The numbers that its compiled methods kept, as they were at the end of the last run."""
+        return list(self._recalled)
 
     # Wishes -----------------------------------------------------------------------------------------------------
 
@@ -124,23 +203,117 @@ class Strategy:
 
     # Wiring -----------------------------------------------------------------------------------------------------
 
-    def methods(self) -> tuple[Any, ...]:
-        """Bound methods that are overridden (None for the others), and the timer's period in ns."""
+    def methods(self) -> tuple[list[Any], int]:
+        """Bound methods in Python that are overridden (None for the others), and the timer's period in ns."""
         for name in dir(type(self)):
-            if name.startswith("on_") and name not in (*CALLBACKS, "on_start"):
+            if name.startswith("on_") and name not in (*CALLBACKS, "on_start") and name not in fields_of(type(self)):
                 near = difflib.get_close_matches(name, CALLBACKS, n=1, cutoff=0.6)
                 hint = f": did you mean {near[0]}?" if near else f"; there are {', '.join(CALLBACKS)} and on_start"
                 raise ArgumentError(f"strategy {self.name!r}: nothing calls a method named {name}{hint}")
-        bound = [getattr(self, name) if _overrides(self, name) else None for name in CALLBACKS]
+        mine = called(self)
+        for name in mine:
+            if isinstance(getattr(self, name), CompiledMethod) and name not in COMPILABLE:
+                raise ArgumentError(f"strategy {self.name!r}: {name} cannot be compiled; {', '.join(COMPILABLE)} can")
         period = 0 if self.timer is None else nanoseconds(self.timer, f"the timer of strategy {self.name!r}")
-        if (period > 0) != (bound[-1] is not None):
+        if (period > 0) != ("on_timer" in mine):
             raise ArgumentError(f"strategy {self.name!r}: a timer needs both `timer = '1s'` and `on_timer`")
-        return (*bound, period)
+        return [getattr(self, name) if name in mine and not _is_compiled(self, name) else None for name in CALLBACKS], (
+            0 if _is_compiled(self, "on_timer") else period
+        )
+
+    def machine_code(self, symbols: Sequence[str]) -> tuple[Any, ...] | None:
+        """What the core needs to call the compiled methods: (addresses, owner, parameters, memory, timer, universe)."""
+        made = {name: getattr(self, name) for name in COMPILABLE if _is_compiled(self, name)}
+        if not made:
+            return None
+        if isinstance(self.memory, bool) or not isinstance(self.memory, int) or not 0 <= self.memory <= 1 << 24:
+            raise ArgumentError(
+                f"strategy {self.name!r}: memory is {self.memory!r}, but must be 0 to {1 << 24} numbers"
+            )
+        fields, content = fields_and_bytes(self.params)
+        code = {name: method.make(fields) for name, method in made.items()}
+        addresses = [int(code[name].address) if name in code else 0 for name in COMPILABLE]
+        period = nanoseconds(self.timer) if self.timer is not None and "on_timer" in made else 0
+        if len(set(self.universe)) != len(self.universe):
+            raise ArgumentError(f"strategy {self.name!r}: a symbol is twice in its universe {list(self.universe)}")
+        numbers = [symbols.index(symbol) for symbol in self.universe] or list(range(len(symbols)))
+        return addresses, list(code.values()), content, self.memory, period, numbers
 
     def connect(self, port: Port, ids: Mapping[str, int]) -> None:
         """Called by the run: hands over the line to the engine and the instruments' numbers."""
-        self._port, self._ids = port, ids
+        self._port: Port = port
+        self._ids: Mapping[str, int] = ids
+
+
+def outputs_of(strategy: Strategy) -> list[Target | Record]:
+    """What `signals` returns, under the strategy's name.
+
+    A target that names a strategy of its own, as those of `pair(…)` do, and every record, get this one's name and a
+    stroke before theirs: "reversion/KO/PEP". `on_fill` hears of all of these accounts, `position` is their sum.
+    """
+
+    def own(name: str) -> str:
+        return strategy.name if name in ("", strategy.name) else f"{strategy.name}/{name}"
+
+    found = list(_flatten(strategy.signals(), strategy.name))
+    if strategy.universe and not isinstance(strategy.universe, str):
+        for output in found:
+            if isinstance(output, Target) and output.symbol not in strategy.universe:
+                raise ArgumentError(
+                    f"strategy {strategy.name!r} has a target for {output.symbol!r}, which its universe does not have: "
+                    f"{', '.join(strategy.universe)}"
+                )
+    return [
+        replace(output, strategy=own("" if output.strategy == UNNAMED else output.strategy))
+        if isinstance(output, Target)
+        else replace(output, name=own(output.name))
+        for output in found
+    ]
+
+
+def called(strategy: Strategy) -> tuple[str, ...]:
+    """The methods that the engine is to call."""
+    return tuple(name for name in ("on_start", *CALLBACKS) if _overrides(strategy, name))
+
+
+def declares(strategy: Strategy) -> bool:
+    """True when it has signals."""
+    return _overrides(strategy, "signals")
+
+
+def in_python(strategy: Strategy) -> bool:
+    """True when it has methods in Python, or nothing at all."""
+    mine = called(strategy)
+    return not mine or any(not _is_compiled(strategy, name) for name in mine)
+
+
+def accounts_of(strategy: Strategy, strategies: Sequence[str]) -> list[tuple[int, str]]:
+    """Numbers and names of its accounts in the run: its own first, then those that its targets name."""
+    names = [output.strategy for output in outputs_of(strategy) if isinstance(output, Target)]
+    return [(strategies.index(name), name) for name in dict.fromkeys([strategy.name, *names])]
+
+
+def own_signals(strategy: Strategy, signals: Iterable[str]) -> list[str | None]:
+    """The run's signals by number: this strategy's as it named them, None for those of others."""
+    mine = {output.name for output in outputs_of(strategy) if isinstance(output, Record)}
+    return [name.removeprefix(f"{strategy.name}/") if name in mine else None for name in signals]
+
+
+def _is_compiled(strategy: Strategy, name: str) -> bool:
+    return isinstance(getattr(strategy, name), CompiledMethod)
 
 
 def _overrides(strategy: Strategy, name: str) -> bool:
     return getattr(type(strategy), name) is not getattr(Strategy, name)
+
+
+def _flatten(found: Any, name: str) -> Iterator[Target | Record]:
+    if isinstance(found, Target | Record):
+        yield found
+        return
+    if isinstance(found, Expr | str | Mapping) or not isinstance(found, Iterable):
+        raise ArgumentError(
+            f"strategy {name!r}: signals gave {found!r}; it returns a list of self.hold(…), target(…) and record(…)"
+        )
+    for inner in found:
+        yield from _flatten(inner, name)
