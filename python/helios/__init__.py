@@ -20,12 +20,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from helios.config import run_file
     from helios.data import bars, lobster, quotes, trades
     from helios.data.itch import itch
     from helios.errors import ArgumentError, ConfigError, DataError, HeliosError, ReplayMismatch, RunError
     from helios.execution import Execution, Fees, HalfSpread, Latency, Venue
     from helios.research.backtest import Backtest, Instrument
+    from helios.research.executors import Processes, Serial
     from helios.research.results import Results
+    from helios.research.sweep import Sweep, sweep
     from helios.risk import Limits
     from helios.signals import (
         Expr,
@@ -52,12 +55,15 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "helios.config": ("run_file",),
     "helios.data": ("bars", "lobster", "quotes", "trades"),
     "helios.data.itch": ("itch",),
     "helios.errors": ("ArgumentError", "ConfigError", "DataError", "HeliosError", "ReplayMismatch", "RunError"),
     "helios.execution": ("Execution", "Fees", "HalfSpread", "Latency", "Venue"),
     "helios.research.backtest": ("Backtest", "Instrument"),
+    "helios.research.executors": ("Processes", "Serial"),
     "helios.research.results": ("Results",),
+    "helios.research.sweep": ("Sweep", "sweep"),
     "helios.risk": ("Limits",),
     "helios.signals": (
         "Expr",
@@ -98,11 +104,14 @@ __all__ = [
     "Instrument",
     "Latency",
     "Limits",
+    "Processes",
     "Record",
     "ReplayMismatch",
     "Results",
     "RunError",
+    "Serial",
     "Strategy",
+    "Sweep",
     "Target",
     "Venue",
     "ask",
@@ -123,6 +132,8 @@ __all__ = [
     "pair",
     "quotes",
     "record",
+    "run_file",
+    "sweep",
     "target",
     "together",
     "trades",

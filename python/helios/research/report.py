@@ -66,6 +66,14 @@ def render(results: Results) -> str:
         _latency(results, drawn),
         _run(results),
     ]
+    title = text.name(results.meta.get("name") or "Backtest")
+    body = [_header(results, escape(title)), _headline(results), *sections]
+    return page(title, body, drawn, choices)
+
+
+def page(title: str, body: Sequence[str], drawn: Mapping[str, charts.Figure], choices: Sequence[charts.Choice]) -> str:
+    """A page of our style that asks nobody for anything. `title` is plain text, `body` is HTML; `drawn` are the figures
+    of its charts by their names, `choices` those of its menu."""
     data = json.dumps(
         {"charts": drawn, "choices": [{"note": c.note, "figure": c.figure} for c in choices]},
         separators=(",", ":"),
@@ -78,16 +86,13 @@ def render(results: Results) -> str:
         "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; "
         f"script-src {_source(bundle)} {_source(own)}; base-uri 'none'; form-action 'none'"
     )
-    title = escape(text.name(results.meta.get("name") or "Backtest"))
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{title} · Helios</title>\n<style>\n{style}</style>\n</head>\n<body>",
-            _header(results, title),
-            _headline(results),
-            *sections,
+            f"<title>{escape(title)} · Helios</title>\n<style>\n{style}</style>\n</head>\n<body>",
+            *body,
             "<noscript><p class=warn>The charts need JavaScript; the tables do not.</p></noscript>",
             f'<script type="application/json" id="figures">{data}</script>',
             f"<script>{bundle}</script>\n<script>{own}</script>\n</body>\n</html>\n",
