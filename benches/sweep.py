@@ -9,6 +9,7 @@ is printed too: what the parent does alone, and the processor time of the worker
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -25,7 +26,7 @@ WORKERS = 2
 
 def build(data: Any, enter: float, exit: float) -> hx.Backtest:
     symbols = data.symbols
-    pairs = [hx.pair(a, b, window="5m", enter=enter, exit=exit) for a, b in zip(symbols, symbols[1:], strict=False)]
+    pairs = [hx.pair(a, b, window="5m", enter=enter, exit=exit) for a, b in itertools.pairwise(symbols)]
     return hx.Backtest(data=data, strategy=pairs, marks=None)
 
 
@@ -58,13 +59,13 @@ def _imports(_: int) -> None:
 
 def main() -> None:
     small = "--small" in sys.argv[1:]
-    enters, exits = ([1.5, 2.0], [0.5]) if small else ([1.5, 2.0, 2.5, 3.0], [0.0, 0.25, 0.5, 0.75])
+    enters, exits = ([1.5, 2.0], [0.5]) if small else ([1.5 + k / 8 for k in range(12)], [0.0, 0.25, 0.5, 0.75])
     params = {"enter": enters, "exit": exits}
     with tempfile.TemporaryDirectory(prefix="helios-sweep-bench-") as folder:
         day = Path(folder) / "day.itch"
         simulate(day, symbols=4 if small else 40, minutes=2 if small else 60, seed=7, group_size=2)
         data = hx.itch(day, date="2026-01-05")
-        turns = [{n: measure(data, params, n) for n in (1, WORKERS)} for _ in range(1 if small else 3)]
+        turns = [{n: measure(data, params, n) for n in (1, WORKERS)} for _ in range(1 if small else 2)]
         size = day.stat().st_size
     one, two = (min((turn[n] for turn in turns), key=lambda each: each["wall"]) for n in (1, WORKERS))
     worker = start_up()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -310,6 +311,7 @@ def script(tmp_path: Path, *arguments: object) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": paths},
+        start_new_session=True,
     )
 
 
@@ -330,6 +332,20 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def ended(pids: list[int]) -> bool:
+    """True once these processes are no more, within seconds."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        states = []
+        for pid in pids:
+            with contextlib.suppress(OSError):
+                states.append(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0])
+        if set(states) <= {"Z"}:
+            return True
+        time.sleep(0.02)
+    return False
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     out, log = tmp_path / "sweep", tmp_path / "log"
@@ -344,11 +360,9 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     assert 4 <= len(finished) < 12
     assert len(workers) >= 2
     # Its workers end with it, though nobody told them.
-    deadline = time.monotonic() + 5
-    while any(Path(f"/proc/{pid}/cmdline").exists() and _lives(pid) for pid in workers):
-        assert time.monotonic() < deadline, "workers outlive a killed sweep"
-        time.sleep(0.02)
+    assert ended(workers), "workers outlive a killed sweep"
     assert not (out / "sweep.parquet").exists()
+    (out / "sweep.parquet").write_bytes(b"of an earlier sweep")
     with pytest.raises(RunError, match="not finished"):
         Sweep.load(out)
     log.unlink()
@@ -368,11 +382,24 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     assert Sweep.load(out).frame["digest"].to_list() == fresh.frame["digest"].to_list()
 
 
-def _lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+def test_ctrl_c_ends_everything_at_once_and_keeps_what_is_done(tmp_path: Path) -> None:
+    out = tmp_path / "sweep"
+    process = script(tmp_path, out, tmp_path / "log", 1.0, 2)
+    deadline = time.monotonic() + 30
+    while len(lines(out / "points.jsonl")) < 1 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    workers = children(process.pid)
+    begun = time.monotonic()
+    # As a terminal does it: to the whole group.
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert time.monotonic() - begun < 6, "ten points of a second each were left"
+    assert process.returncode != 0
+    assert errors.count("Traceback") == errors.count("KeyboardInterrupt") == 1, errors
+    assert ended(workers)
+    assert 1 <= len(lines(out / "points.jsonl")) < 8
+    assert not (out / "data").exists()
 
 
 def log_run(tmp_path: Path, enters: list[float], **options: Any) -> tuple[Sweep, list[str]]:
@@ -580,6 +607,32 @@ def test_a_file_that_changes_meanwhile_is_an_error_of_the_point(tmp_path: Path) 
 def test_what_cannot_be_sent_to_other_processes() -> None:
     with pytest.raises(ArgumentError, match=r"cannot be sent to other processes.*executor=Serial"):
         run(lambda data, enter: builds.pairs(data, enter=2 * enter), {"enter": [1.5]}, executor=Processes(2))
+
+
+SHELL = """
+import helios as hx
+import sweep_builds as builds
+
+def mine(data, enter):
+    return builds.pairs(data, enter)
+
+for options in ({"executor": hx.Serial()}, {}, {"executor": hx.Serial(), "out": "nowhere"}):
+    try:
+        print(hx.sweep(mine, {"enter": [1.5, 2.0]}, data=hx.quotes(builds.market(300)), **options))
+    except hx.HeliosError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("how", [["-c", SHELL], ["-"]], ids=["shell", "pipe"])
+def test_what_is_defined_in_a_shell_or_a_pipe_runs_in_this_process_only(how: list[str]) -> None:
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    env = {**os.environ, "PYTHONPATH": paths}
+    done = subprocess.run([sys.executable, *how], input=SHELL, capture_output=True, text=True, env=env, timeout=30)
+    serial, processes, folder = done.stdout.splitlines()
+    assert serial == "Sweep('mine': 2 points of enter, 2 trials)"
+    assert "cannot be imported by workers. Define it at the top of a .py file, or pass executor=Serial()" in processes
+    assert "has no file, so that a change of it would go unseen" in folder
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from helios.errors import ArgumentError, RunError
@@ -105,9 +106,11 @@ def _refuse_unsendable(function: Callable[..., Any]) -> None:
         sent = pickle.dumps(function)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ArgumentError(f"cannot be sent to other processes: {error}. {hint}") from None
-    # What is defined in a notebook or a shell pickles by name, but no other process can import that name.
-    if b"__main__" in sent and not hasattr(sys.modules["__main__"], "__file__"):
-        raise ArgumentError(f"what is defined in a notebook or shell cannot be imported by other processes. {hint}")
+    # What is defined in a notebook or a shell pickles by name, but no other process can import that name. A program
+    # from standard input has a name that is no file; the workers would look for it.
+    program = getattr(sys.modules["__main__"], "__file__", None)
+    if (b"__main__" in sent and program is None) or (program is not None and not Path(program).exists()):
+        raise ArgumentError(f"what a notebook, a shell or a pipe defines cannot be imported by workers. {hint}")
 
 
 def _begin(listening: Connection) -> None:

@@ -55,6 +55,9 @@ class Recipe(ABC):
         """Symbols that the points can read; None for all of the data's."""
         return None
 
+    def check_durable(self) -> None:  # noqa: B027
+        """Raises where a change would go unseen, so that points kept in a folder could not be trusted later."""
+
     @abstractmethod
     def __call__(self, data: list[Source], params: Params) -> Backtest:
         """The backtest of one point on these sources."""
@@ -113,18 +116,20 @@ class FunctionRecipe(Recipe):
         return {"the function": self.name, "bound values": [bound, cells], **defaults, **params}
 
     def files(self, params: Params) -> list[Path]:  # noqa: ARG002
-        """The file that defines the function."""
+        """The file that defines the function, if there is one."""
         function, _ = _unwrapped(self._build)
         named = function if inspect.isfunction(function) or inspect.isclass(function) else type(function)
         try:
             source = inspect.getsourcefile(named)
         except TypeError:
-            source = None
-        if source is None or not Path(source).is_file():
-            raise ArgumentError(
-                f"{self.name} has no file, so that a change of it would go unseen: define it in a .py file"
-            )
-        return [Path(source)]
+            return []
+        return [Path(source)] if source is not None and Path(source).is_file() else []
+
+    def check_durable(self) -> None:
+        """What a notebook or a shell defines has no file whose change would be seen."""
+        if not self.files({}):
+            hint = "Define it in a .py file, or leave `out` away."
+            raise ArgumentError(f"{self.name} has no file, so that a change of it would go unseen. {hint}")
 
     def __call__(self, data: list[Source], params: Params) -> Backtest:
         """Calls the function."""

@@ -33,8 +33,8 @@ import math
 import random as random_numbers
 import tempfile
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -279,12 +279,13 @@ class Sweep:
         """Reads the folder of a finished sweep. RunError if it is none, or not finished."""
         path = Path(folder)
         told = read_description(path)
+        hint = "Start the same sweep again: it does only what is missing."
+        if "trials" not in told:
+            raise RunError("the sweep is not finished", folder=str(path), hint=hint)
         try:
             frame = pl.read_parquet(path / TABLE_FILE)
         except (OSError, pl.exceptions.PolarsError) as error:
-            hint = "Start the same sweep again: it does only what is missing."
-            reason = f"the sweep is not finished: {TABLE_FILE} cannot be read"
-            raise RunError(reason, folder=str(path), hint=hint) from error
+            raise RunError(f"{TABLE_FILE} cannot be read: {error}", folder=str(path), hint=hint) from error
         return cls(told["name"], list(told["columns"]), frame, told["trials"], told["reused"], told["notes"], path)
 
     def __repr__(self) -> str:
@@ -358,13 +359,16 @@ def sweep(
     recipe = build if isinstance(build, Recipe) else FunctionRecipe(build, data)
     if recipe is build and data is not None:
         raise ArgumentError("a run file names its data: leave `data` out")
+    if out is not None:
+        recipe.check_durable()
     names, values = _resolved(recipe, params)
     points = _grid(values, random, seed)
     wanted = symbols if symbols is not None else recipe.symbols(points)
     with ExitStack() as stack:
         folder = None if out is None else stack.enter_context(SweepFolder(Path(out)))
         shared_at = folder.path / DATA_FOLDER if folder else Path(stack.enter_context(_temporary()))
-        shared, digests = _shared(recipe.data, shared_at, wanted)
+        with _saying("reading the data, once", progress):
+            shared, digests = _shared(recipe.data, shared_at, wanted)
         told = _Told(recipe, names, values, points, digests, random, seed)
         notes = [] if folder is None else told.not_reused(folder)
         if folder is not None:
@@ -435,6 +439,18 @@ def _run(
     if lost:
         raise RunError(f"{type(executor).__name__} gave back {len(done)} of {len(points)} points", hint="It lost some.")
     return done
+
+
+@contextmanager
+def _saying(what: str, shown: bool) -> Iterator[None]:
+    """A line on stderr while it lasts."""
+    if not shown:
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
 
 
 class _Bar:

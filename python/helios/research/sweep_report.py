@@ -118,7 +118,11 @@ def _note(sweep: Sweep, metric: str) -> str:
     values = sweep.frame[metric].drop_nulls()
     least, middle, most = (number(metric, value) for value in (values.min(), values.median(), values.max()))
     told = f"lowest {least}, median {middle}, highest {most} of {text.many(len(values), 'point')}"
-    return f"{told}; cells show the median over the other parameters" if len(sweep.params) > 2 else told
+    if len(sweep.params) <= 2:
+        return told
+    pairs = math.comb(len(sweep.params), 2)
+    cut = f"; the first {_MOST_PAIRS} of {pairs} pairs" if pairs > _MOST_PAIRS else ""
+    return f"{told}; cells show the median over the other parameters{cut}"
 
 
 def _points(sweep: Sweep, metric: str) -> str:
