@@ -20,7 +20,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from helios.config import run_file
     from helios.data import bars, lobster, quotes, trades
     from helios.data.itch import itch
     from helios.errors import ArgumentError, ConfigError, DataError, HeliosError, ReplayMismatch, RunError
@@ -55,7 +54,6 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "helios.config": ("run_file",),
     "helios.data": ("bars", "lobster", "quotes", "trades"),
     "helios.data.itch": ("itch",),
     "helios.errors": ("ArgumentError", "ConfigError", "DataError", "HeliosError", "ReplayMismatch", "RunError"),
@@ -132,7 +130,6 @@ __all__ = [
     "pair",
     "quotes",
     "record",
-    "run_file",
     "sweep",
     "target",
     "together",

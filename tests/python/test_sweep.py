@@ -25,6 +25,7 @@ import polars as pl
 import pytest
 import sweep_builds as builds
 from helios.cli import app
+from helios.config import run_file
 from helios.data.shared import share
 from helios.errors import ArgumentError, ConfigError, DataError, RunError
 from helios.research.executors import Processes, Serial
@@ -784,7 +785,7 @@ def test_the_command_sweeps_a_run_file(folder: Path, file: str) -> None:
 
 def test_a_changed_run_file_or_pairs_file_does_not_meet_old_points(folder: Path) -> None:
     def again(**options: Any) -> tuple[int, int, str]:
-        found = sweep(hx.run_file(folder / "run.toml"), {"enter": [1.0, 2.0]}, out=folder / "out", executor=Serial())
+        found = sweep(run_file(folder / "run.toml"), {"enter": [1.0, 2.0]}, out=folder / "out", executor=Serial())
         return found.reused, found.trials, " ".join(found.notes)
 
     file = folder / "run.toml"
@@ -804,7 +805,7 @@ def test_a_changed_run_file_or_pairs_file_does_not_meet_old_points(folder: Path)
 
 
 def test_a_point_that_the_file_states_itself_is_the_same_point(folder: Path) -> None:
-    recipe = hx.run_file(folder / "run.toml")
+    recipe = run_file(folder / "run.toml")
     sweep(recipe, {"enter": [1.5], "window": ["60s"]}, out=folder / "out", executor=Serial())
     assert sweep(recipe, {"strategy.enter": [1.5]}, out=folder / "out", executor=Serial()).reused == 1
 
@@ -824,11 +825,11 @@ def test_a_point_that_the_file_states_itself_is_the_same_point(folder: Path) -> 
 )
 def test_wrong_parameters_of_a_run_file(folder: Path, param: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        sweep(hx.run_file(folder / "run.toml"), parse_params([param]), executor=Serial())
+        sweep(run_file(folder / "run.toml"), parse_params([param]), executor=Serial())
 
 
 def test_names_of_a_run_file_may_be_short_or_whole_but_not_both(folder: Path) -> None:
-    recipe = hx.run_file(folder / "run.toml")
+    recipe = run_file(folder / "run.toml")
     with pytest.raises(ArgumentError, match=r"'strategy.enter' is given twice"):
         sweep(recipe, {"enter": [1.5], "strategy.enter": [2.0]}, executor=Serial())
     with pytest.raises(ArgumentError, match="names its data"):
@@ -854,7 +855,7 @@ def test_the_parameters_of_a_strategy_class(folder: Path) -> None:
     (folder / "class.toml").write_text(
         head + '[strategy]\nkind = "class"\nclass = "mine.py:Mine"\nparams = {lots = 1}\n'
     )
-    recipe = hx.run_file(folder / "class.toml")
+    recipe = run_file(folder / "class.toml")
     found = sweep(recipe, {"lots": [1, 2, 3]}, executor=Serial(), out=folder / "out")
     assert found.frame["turnover"][1] == pytest.approx(2 * found.frame["turnover"][0], rel=0.01)
     failed = sweep(recipe, {"strategy.params.shares": [1]}, executor=Serial()).failed
@@ -864,9 +865,9 @@ def test_the_parameters_of_a_strategy_class(folder: Path) -> None:
 def test_a_run_file_that_cannot_be_swept(folder: Path) -> None:
     (folder / "run.py").write_text("import helios as hx\nrun = 3\n")
     with pytest.raises(ConfigError, match=r"key 'run'.*run\(data="):
-        hx.run_file(folder / "run.py")
+        run_file(folder / "run.py")
     with pytest.raises(ConfigError, match="no such run file"):
-        hx.run_file(folder / "nope.toml")
+        run_file(folder / "nope.toml")
 
 
 def test_the_exit_code_tells_of_failed_points(folder: Path) -> None:
@@ -894,6 +895,14 @@ def test_the_heat_map_has_the_value_of_every_point(serial: Sweep) -> None:
     said = printed(serial)
     assert all(number("net", value) in said for value in serial.frame["net"])
     assert "*" in said
+
+
+def test_a_sparse_sample_is_a_table_in_the_terminal(serial: Sweep) -> None:
+    params = {"enter": list(np.linspace(1, 2, 9)), "exit": list(np.linspace(0.1, 0.9, 9))}
+    said = printed(run(params=params, random=8, seed=1))
+    assert "across" in printed(serial)
+    assert "across" not in said
+    assert "max drawdown" in said
 
 
 def test_one_parameter_is_a_line_and_three_are_medians_of_pairs() -> None:

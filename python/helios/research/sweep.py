@@ -348,7 +348,7 @@ def sweep(
     """Runs the backtest at every combination of `params`, or at `random` of them, drawn with `seed`.
 
     `build(data, **params) -> Backtest` uses the sources it is handed; `data` may also be the default of its parameter
-    `data`. A run file is swept with `build=hx.run_file("run.toml")`. `symbols` limits what is shared to what the points
+    `data`. A run file is swept with `build=helios.config.run_file("run.toml")`. `symbols` limits what is shared to what the points
     read. `executor` is `Processes()` unless given. With `out`, finished points are kept there, those of an earlier
     start are reused, and the results are written as Parquet, CSV and a page whose map opens with `metric`.
 

@@ -95,6 +95,8 @@ def _header(sweep: Sweep) -> str:
     ok = sweep.frame.height - sweep.failed.height
     facts = [f"{text.many(ok, 'point')} of {', '.join(text.name(p) for p in sweep.params)}"]
     facts.append(text.many(sweep.trials, "trial"))
+    if sweep.failed.height:
+        facts.append(f"{text.many(sweep.failed.height, 'point')} failed, listed below")
     line = " · ".join(escape(fact) for fact in facts)
     return f'<header><p class="over">Helios · sweep</p><h1>{escape(text.name(sweep.name))}</h1><p>{line}</p></header>'
 
@@ -271,13 +273,20 @@ def print_sweep(sweep: Sweep, console: Console, metric: str = "net", page_path: 
     """Prints the map or a table of the best points, what failed, and what must be said about the best one."""
     width = min(console.width, WIDTH)
     console.print(Text(f"sweep of {text.name(sweep.name)}", style="bold"), width=width)
-    two = len(sweep.params) == 2 and len(_labels(sweep, sweep.params[1])) <= _TERMINAL_COLUMNS
-    if two and sweep.frame[metric].is_not_null().any():
+    if _fits_a_map(sweep) and sweep.frame[metric].is_not_null().any():
         console.print(_terminal_map(sweep, metric), width=width)
     elif sweep.frame.height > sweep.failed.height:
         console.print(_terminal_table(sweep, metric), width=width)
     for line in _footer(sweep, metric, page_path):
         console.print(line, width=width, soft_wrap=True)
+
+
+def _fits_a_map(sweep: Sweep) -> bool:
+    """Two parameters, not too wide, and a point in half of the cells: a sample may leave most of them empty."""
+    if len(sweep.params) != 2:
+        return False
+    down, across = (len(_labels(sweep, param)) for param in sweep.params)
+    return across <= _TERMINAL_COLUMNS and 2 * sweep.frame.height >= down * across
 
 
 def _terminal_map(sweep: Sweep, metric: str) -> Table:
