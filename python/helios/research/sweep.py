@@ -348,9 +348,9 @@ def sweep(
     """Runs the backtest at every combination of `params`, or at `random` of them, drawn with `seed`.
 
     `build(data, **params) -> Backtest` uses the sources it is handed; `data` may also be the default of its parameter
-    `data`. A run file is swept with `build=helios.config.run_file("run.toml")`. `symbols` limits what is shared to what the points
-    read. `executor` is `Processes()` unless given. With `out`, finished points are kept there, those of an earlier
-    start are reused, and the results are written as Parquet, CSV and a page whose map opens with `metric`.
+    `data`. A run file is swept with `build=helios.config.run_file("run.toml")`. `symbols` limits what is shared to what
+    the points read. `executor` is `Processes()` unless given. With `out`, finished points are kept there, those of an
+    earlier start are reused, and the results are written as Parquet, CSV and a page whose map opens with `metric`.
 
     Raises ArgumentError for parameters that cannot be, DataError for data that cannot be used, and RunError for a
     folder that is in use or cannot be written, or when a worker dies. A point that raises is a row with its `error`.
