@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from helios.execution import Execution, Fees, HalfSpread, Latency, Venue
     from helios.research.backtest import Backtest, Instrument
     from helios.research.describe import describe
+    from helios.research.executors import Processes, Serial
     from helios.research.graph import Graph, graph
     from helios.research.results import Results
+    from helios.research.sweep import Sweep, sweep
     from helios.research.tearsheet import tearsheet
     from helios.risk import Limits
     from helios.signals import (
@@ -94,8 +96,10 @@ _HOMES = {
     "helios.execution": ("Execution", "Fees", "HalfSpread", "Latency", "Venue"),
     "helios.research.backtest": ("Backtest", "Instrument"),
     "helios.research.describe": ("describe",),
+    "helios.research.executors": ("Processes", "Serial"),
     "helios.research.graph": ("Graph", "graph"),
     "helios.research.results": ("Results",),
+    "helios.research.sweep": ("Sweep", "sweep"),
     "helios.research.tearsheet": ("tearsheet",),
     "helios.risk": ("Limits",),
     "helios.signals": (
@@ -175,12 +179,15 @@ __all__ = [
     "Latency",
     "Limits",
     "Pattern",
+    "Processes",
     "Record",
     "ReplayMismatch",
     "Results",
     "RunError",
+    "Serial",
     "Session",
     "Strategy",
+    "Sweep",
     "Target",
     "Universe",
     "Venue",
@@ -228,6 +235,7 @@ __all__ = [
     "rsi",
     "series",
     "session",
+    "sweep",
     "target",
     "tearsheet",
     "time_of_day",

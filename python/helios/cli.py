@@ -320,6 +320,61 @@ def describe(
 
 
 @app.command()
+def sweep(
+    run: Annotated[Path, typer.Argument(help="RUN.toml, or RUN.py with a function run(data=…, …).")],
+    param: Annotated[
+        list[str], typer.Option(help="name=start:stop:step or name=a,b,c; a key of the file. Again for each.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the sweep; an unfinished one goes on. Default: runs/sweep-NAME.")
+    ] = None,
+    random: Annotated[int | None, typer.Option(help="Draw this many points of the grid.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of --random.")] = 0,
+    workers: Annotated[int | None, typer.Option(help="Processes; one a core without it.")] = None,
+    metric: Annotated[str, typer.Option(help="What the map shows and the best is best in.")] = "net",
+    json_: Json = False,
+) -> None:
+    """Run a backtest at every combination of parameters; exit 1 if a point failed."""
+    from helios.config import run_file
+    from helios.research.executors import Processes
+    from helios.research.results import jsonable
+    from helios.research.sweep import sweep as sweep_over
+    from helios.research.sweep_folder import PAGE_FILE
+    from helios.research.sweep_params import parse_params
+    from helios.research.sweep_report import print_sweep
+
+    folder = out or Path("runs") / f"sweep-{run.stem}"
+    found = sweep_over(
+        run_file(run),
+        parse_params(param),
+        out=folder,
+        random=random,
+        seed=seed,
+        executor=Processes(workers),
+        metric=metric,
+        progress=not json_ and sys.stderr.isatty(),
+    )
+    if json_:
+        told = {
+            "name": found.name,
+            "points": found.frame.height,
+            "failed": found.failed.height,
+            "reused": found.reused,
+            "trials": found.trials,
+            "metric": metric,
+            "best": found.best(metric),
+            "bias": found.bias,
+            "notes": found.notes,
+            "folder": str(folder),
+        }
+        _print_json(jsonable(told))
+    else:
+        print_sweep(found, _console(), metric, folder / PAGE_FILE)
+    if found.failed.height:
+        raise typer.Exit(1)
+
+
+@app.command()
 def replay(folder: Annotated[Path, typer.Argument(help="Run folder or journal file.")], json_: Json = False) -> None:
     """Feed a run's journal back and compare every output; exit 1 at the first difference."""
     from helios.research.replay import replay as feed

@@ -25,19 +25,25 @@
     order_notional = 50_000
 
 A key that is not known is an error that names the nearest one.
+
+`run_file` gives the same file as something to sweep over: the keys of RUN.toml are its parameters; in a RUN.py, `run`
+is a function with a parameter `data` (its default is the data) and others, the parameters.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import importlib
 import importlib.util
 import inspect
+import json
 import os
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date as Date
 from datetime import datetime
 from pathlib import Path
@@ -47,6 +53,7 @@ import msgspec
 
 from helios.errors import ArgumentError, ConfigError
 from helios.execution import Execution, Fees, HalfSpread, Latency, Venue
+from helios.research.recipe import FunctionRecipe, Params, Recipe, Value, unknown_parameter
 from helios.risk import Limits
 from helios.signals.parameters import own_constructor, parameter_types, parsed
 
@@ -131,14 +138,26 @@ class RunTable(_Table):
 
 def load_run(path: str | os.PathLike[str]) -> Backtest:
     """The backtest that a RUN.toml or RUN.py describes. ConfigError names file, key and what to do."""
+    file = _checked(path)
+    if file.suffix == ".py":
+        return _load_python(file)
+    with _naming(file):
+        return _build(_table(_read(file), file), file)
+
+
+def run_file(path: str | os.PathLike[str]) -> Recipe:
+    """A RUN.toml or RUN.py as something to sweep over: `sweep(run_file("run.toml"), {"enter": [2.0, 2.5]})`."""
+    file = _checked(path).resolve()
+    return _PythonRun(file) if file.suffix == ".py" else _TomlRun(file)
+
+
+def _checked(path: str | os.PathLike[str]) -> Path:
     file = Path(path)
     if not file.is_file():
         raise ConfigError("there is no such run file", file=str(file))
-    if file.suffix == ".py":
-        return _load_python(file)
-    if file.suffix != ".toml":
+    if file.suffix not in (".py", ".toml"):
         raise ConfigError("a run file ends in .toml or .py", file=str(file))
-    return _load_toml(file)
+    return file
 
 
 def load_builder(spec: str) -> tuple[Callable[..., Any], Any]:
@@ -193,25 +212,30 @@ def _module(name: str) -> Any:
         sys.path.remove(here)
 
 
-def _load_toml(file: Path) -> Backtest:
-    table = _read_toml(file)
-    try:
-        return _build(table, file)
-    except ArgumentError as error:
-        raise ConfigError(str(error), file=str(file)) from None
-
-
-def _read_toml(file: Path) -> RunTable:
+def _read(file: Path) -> dict[str, Any]:
     try:
         raw = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"not a TOML file: {error}", file=str(file)) from None
     _refuse_unknown_keys(raw, RunTable, (), file)
+    return raw
+
+
+def _table(raw: Mapping[str, Any], file: Path) -> RunTable:
     try:
         return msgspec.convert(raw, RunTable)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `$")
         raise ConfigError(message, file=str(file), key=place.strip("`.") or None) from None
+
+
+@contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    """What a run file says wrongly, with its name."""
+    try:
+        yield
+    except ArgumentError as error:
+        raise ConfigError(str(error), file=str(file)) from None
 
 
 def _refuse_unknown_keys(raw: Any, table: type, place: tuple[str, ...], file: Path) -> None:
@@ -237,7 +261,8 @@ def _keys(table: Any) -> dict[str, Any]:
     return {field.name: field.type for field in dataclasses.fields(table)} if dataclasses.is_dataclass(table) else {}
 
 
-def _build(table: RunTable, file: Path) -> Backtest:
+def _build(table: RunTable, file: Path, data: Sequence[Source] | None = None) -> Backtest:
+    """`data` are sources to use in place of those that the file names."""
     from helios.research.backtest import Backtest
 
     v = table.venue
@@ -254,7 +279,7 @@ def _build(table: RunTable, file: Path) -> Backtest:
         day_begins=v.day_begins,
     )
     return Backtest(
-        data=[_source(data, file) for data in table.data],
+        data=data or [_source(each, file) for each in table.data],
         strategy=_strategies(table, file),
         venue=venue,
         limits=table.limits,
@@ -385,7 +410,7 @@ def load_definition(text: str, params: Mapping[str, str]) -> tuple[str, list[Wis
     if file.suffix != ".toml" or not file.is_file():
         run = load_run(file)
         return run.name, _vary(list(flatten(run.strategy)), params, file), run.limits
-    table = _read_toml(file)
+    table = _table(_read(file), file)
     tables = table.strategy if isinstance(table.strategy, list) else [table.strategy]
     met: set[str] = set()
     types = {field.name: field.type for field in msgspec.structs.fields(StrategyTable)}
@@ -475,3 +500,152 @@ def _load_python(file: Path) -> Backtest:
             "a run file defines `run`, a Backtest or a function that returns one", file=str(file), key="run"
         )
     return run
+
+
+# --- Run files to sweep over -----------------------------------------------------------------------------------------
+
+
+class _TomlRun(Recipe):
+    """RUN.toml as it was when it was read. Its parameters are the keys outside [[data]]."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._raw = _read(file)
+        table = _table(self._raw, file)
+        self.name = table.name or file.stem
+
+    @property
+    def _strategy(self) -> dict[str, Any]:
+        """The [strategy] of the file; a name is of one table, so several cannot be swept."""
+        found = self._raw["strategy"]
+        if not isinstance(found, dict):
+            hint = "Sweep over a RUN.py with a function run(data=…, …) instead."
+            raise ConfigError("a run of several [[strategy]] cannot be swept", file=str(self._file), hint=hint)
+        return found
+
+    @property
+    def data(self) -> list[Source]:
+        with _naming(self._file):
+            return [_source(each, self._file) for each in _table(self._raw, self._file).data]
+
+    def parameter(self, name: str) -> str:
+        if name.partition(".")[0] == "data":
+            raise ConfigError("the data are shared by all points and cannot be swept", file=str(self._file), key=name)
+        known = [*_paths(RunTable), *(f"strategy.params.{key}" for key in self._strategy.get("params", {}))]
+        found = [name] if name in known else [path for path in known if path.rpartition(".")[2] == name]
+        if name.startswith("strategy.params.") and "class" in self._strategy:
+            found = [name]  # what the class takes, written in the file or not
+        if len(found) > 1:
+            raise ArgumentError(f"{self._file.name} has several parameters {name!r}: write {' or '.join(found)}")
+        if not found:
+            raise unknown_parameter(name, known, self._file.name)
+        return found[0]
+
+    def check(self, parameter: str, value: Value) -> None:
+        _table(self._with({parameter: value}), self._file)
+
+    def identity(self, params: Params) -> dict[str, Any]:
+        raw = self._with(params)
+        # The data are known by their content, and a name changes nothing.
+        return dict(_flat({key: value for key, value in raw.items() if key not in ("data", "name")}))
+
+    def files(self, params: Params) -> list[Path]:
+        table = _table(self._with(params), self._file).strategy
+        assert not isinstance(table, list), "refused when the parameters were read"
+        named = [table.file, table.cls.partition(":")[0] if table.cls else None]
+        return [self._file.parent / name for name in named if name]
+
+    def symbols(self, points: Sequence[Params]) -> set[str] | None:
+        if "class" in self._strategy:
+            return None
+        found: set[str] = set()
+        for name in {str(params.get("strategy.file", self._strategy.get("file"))) for params in points}:
+            pairs = self._strategy.get("pairs") or _pairs_of(self._file.parent / name)
+            found.update(symbol for a, b, *_ in pairs for symbol in (a, b))
+        return found
+
+    def __call__(self, data: list[Source], params: Params) -> Backtest:
+        with _naming(self._file):
+            return _build(_table(self._with(params), self._file), self._file, data)
+
+    def _with(self, params: Params) -> dict[str, Any]:
+        raw = copy.deepcopy(self._raw)
+        for path, value in params.items():
+            *tables, key = path.split(".")
+            place = raw
+            for table in tables:
+                place = place.setdefault(table, {})
+            place[key] = value
+        return raw
+
+
+class _PythonRun(Recipe):
+    """RUN.py whose `run` is a function `run(data=…, …) -> Backtest`."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.name = file.stem
+        self._inner = self._function()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_file": self._file, "name": self.name}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A run file is no module that a worker could import by name.
+        self.__dict__ |= state
+        self._inner = _loaded.get(self._file) or self._function()
+
+    def _function(self) -> FunctionRecipe:
+        run = getattr(_import(self._file), "run", None)
+        try:
+            if not callable(run):
+                raise ArgumentError("`run` is no function")
+            _loaded[self._file] = recipe = FunctionRecipe(run, None)
+        except ArgumentError as error:
+            hint = "To be swept, a run file defines run(data=<sources>, <parameters>), which returns a Backtest."
+            raise ConfigError(str(error), file=str(self._file), key="run", hint=hint) from None
+        return recipe
+
+    @property
+    def data(self) -> list[Source]:
+        return self._inner.data
+
+    def parameter(self, name: str) -> str:
+        return self._inner.parameter(name)
+
+    def check(self, parameter: str, value: Value) -> None:
+        self._inner.check(parameter, value)
+
+    def identity(self, params: Params) -> dict[str, Any]:
+        return self._inner.identity(params)
+
+    def files(self, params: Params) -> list[Path]:  # noqa: ARG002
+        return [self._file]
+
+    def __call__(self, data: list[Source], params: Params) -> Backtest:
+        return self._inner(data, params)
+
+
+#: Run files that this process has imported already: once is enough for all the points of a worker.
+_loaded: dict[Path, FunctionRecipe] = {}
+
+
+def _paths(table: Any, place: str = "") -> Iterator[str]:
+    """The dotted names of all keys that a sweep may change; the strategy's own are those that the file has."""
+    for key, kind in _keys(table).items():
+        if place + key in ("data", "name", "strategy.params"):
+            continue
+        inner = next((each for each in (kind, *get_args(kind)) if _keys(each)), None)
+        if inner is not None:
+            yield from _paths(inner, f"{place}{key}.")
+        else:
+            yield place + key
+
+
+def _flat(raw: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted names and values; what JSON does not know, like a date, as text."""
+    for key, value in raw.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{place}{key}.")
+        else:
+            yield place + key, value if isinstance(value, str | int | float | None) else json.dumps(value, default=str)

@@ -447,7 +447,7 @@ def test_run_json_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """A crash at any file leaves a folder that is not taken for a finished run."""
     small_run(digest="old").save(tmp_path, report=False)
     order: list[str] = []
-    write = r._write_whole
+    write = r.write_whole
 
     def crash_at_the_last(path: Path, how: Any) -> None:
         order.append(path.name)
@@ -455,7 +455,7 @@ def test_run_json_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             raise KeyboardInterrupt
         write(path, how)
 
-    monkeypatch.setattr(r, "_write_whole", crash_at_the_last)
+    monkeypatch.setattr(r, "write_whole", crash_at_the_last)
     with pytest.raises(KeyboardInterrupt):
         small_run(digest="new").save(tmp_path, overwrite=True, report=False)
     assert order[-1] == "run.json"

@@ -92,11 +92,11 @@ def equity(results: Results) -> Figure:
         _line(ts, _values(frame["gross"]), "gross exposure", MUTED, width=1.2, fill=_GREY_WASH, axis="y3"),
         _line(ts, _values(frame["net"]), "net exposure", ORANGE, width=1.2, axis="y3"),
     ]
-    layout = _layout(640, session_gaps(ts))
+    layout = layout_of(640, session_gaps(ts))
     layout |= {
-        "yaxis": _axis([0.47, 1.0], "net P&L"),
-        "yaxis2": _axis([0.27, 0.42], "drawdown"),
-        "yaxis3": _axis([0.0, 0.22], "exposure"),
+        "yaxis": axis_of([0.47, 1.0], "net P&L"),
+        "yaxis2": axis_of([0.27, 0.42], "drawdown"),
+        "yaxis3": axis_of([0.0, 0.22], "exposure"),
     }
     layout["xaxis"] |= {"anchor": "y3"} | _shown(results)
     return {"data": traces, "layout": layout}
@@ -110,7 +110,7 @@ def net(results: Results) -> Figure:
         _line(ts, path, "net P&L after fees", BLUE, width=1.6),
         _line(ts, drawdown(path, start=0.0), "drawdown", RED, width=1.0, fill=_RED_WASH, axis="y2"),
     ]
-    layout = _layout(300, session_gaps(ts)) | {"yaxis": _axis([0.4, 1.0], ""), "yaxis2": _axis([0.0, 0.3], "")}
+    layout = layout_of(300, session_gaps(ts)) | {"yaxis": axis_of([0.4, 1.0], ""), "yaxis2": axis_of([0.0, 0.3], "")}
     layout["xaxis"] |= {"anchor": "y2"} | _shown(results)
     return {"data": traces, "layout": layout}
 
@@ -119,7 +119,7 @@ def drawdowns(results: Results) -> Figure:
     """How far net P&L is below its highest value so far, which is at least zero."""
     ts = _ns(results.equity["ts"])
     lost = drawdown(results.net_path, start=0.0)
-    layout = _layout(260, session_gaps(ts)) | {"yaxis": _axis([0.0, 1.0], "drawdown")}
+    layout = layout_of(260, session_gaps(ts)) | {"yaxis": axis_of([0.0, 1.0], "drawdown")}
     layout["xaxis"] |= _shown(results)
     return {"data": [_line(ts, lost, "drawdown", RED, width=1.0, fill=_RED_WASH)], "layout": layout}
 
@@ -130,7 +130,7 @@ def trades(results: Results, instrument: str) -> Figure:
     traces = _leg(
         results.marks, results.market_fills.filter(mine), results.trades.filter(mine), instrument, "y", first=True
     )
-    layout = _layout(380, gaps) | {"yaxis": _axis([0.0, 1.0], _text(instrument), tickformat=",.2f")}
+    layout = layout_of(380, gaps) | {"yaxis": axis_of([0.0, 1.0], plain(instrument), tickformat=",.2f")}
     return {"data": traces, "layout": layout | {"hovermode": "closest"}}
 
 
@@ -138,7 +138,7 @@ def signal(results: Results, name: str) -> Figure:
     """What a signal was when it changed, and the input that changed it."""
     traces = _signal_traces(results.signals.filter(pl.col("signal") == name), "y")
     gaps = session_gaps(_ns(results.equity["ts"]))
-    layout = _layout(300, gaps) | {"yaxis": _axis([0.0, 1.0], _text(name)), "hovermode": "closest"}
+    layout = layout_of(300, gaps) | {"yaxis": axis_of([0.0, 1.0], plain(name)), "hovermode": "closest"}
     return {"data": traces, "layout": layout}
 
 
@@ -155,11 +155,11 @@ def growth(sheet: pl.DataFrame, names: tuple[str, str], *, cut: bool = False) ->
         _line(ts, _values(sheet["growth"]), names[0], BLUE, width=1.8),
         _line(ts, _values(sheet["underwater"]), "drawdown", RED, width=1.0, fill=_RED_WASH, axis="y2"),
     ]
-    traces = [trace | {"name": _text(trace["name"]), "hovertemplate": "%{y:.2%}"} for trace in traces]
-    layout = _layout(420, session_gaps(ts) if cut else [])
+    traces = [trace | {"name": plain(trace["name"]), "hovertemplate": "%{y:.2%}"} for trace in traces]
+    layout = layout_of(420, session_gaps(ts) if cut else [])
     layout |= {
-        "yaxis": _axis([0.36, 1.0], "compounded return", tickformat=_PERCENT),
-        "yaxis2": _axis([0.0, 0.28], "drawdown", tickformat=_PERCENT),
+        "yaxis": axis_of([0.36, 1.0], "compounded return", tickformat=_PERCENT),
+        "yaxis2": axis_of([0.0, 0.28], "drawdown", tickformat=_PERCENT),
     }
     layout["xaxis"] |= {"anchor": "y2"} | ({} if cut else _days(ts))
     return {"data": traces, "layout": layout}
@@ -173,10 +173,10 @@ def rolling(sheet: pl.DataFrame, *, cut: bool = False) -> Figure:
         _line(ts, _values(sheet["volatility"]), "annual volatility", ORANGE, width=1.4, axis="y2")
         | {"hovertemplate": "%{y:.2%}"},
     ]
-    layout = _layout(340, session_gaps(ts) if cut else [])
+    layout = layout_of(340, session_gaps(ts) if cut else [])
     layout |= {
-        "yaxis": _axis([0.54, 1.0], "Sharpe ratio"),
-        "yaxis2": _axis([0.0, 0.46], "volatility", tickformat=_PERCENT) | {"rangemode": "tozero"},
+        "yaxis": axis_of([0.54, 1.0], "Sharpe ratio"),
+        "yaxis2": axis_of([0.0, 0.46], "volatility", tickformat=_PERCENT) | {"rangemode": "tozero"},
     }
     layout["xaxis"] |= {"anchor": "y2"} | ({} if cut else _days(ts))
     return {"data": traces, "layout": layout}
@@ -210,21 +210,21 @@ def strategy_bars(results: Results) -> Figure:
         "type": "bar",
         "x": list(range(len(net))),
         "y": net,
-        "customdata": [[_text(s), text.many(n, "fill")] for s, n in frame.select("strategy", "fills").iter_rows()],
+        "customdata": [[plain(s), text.many(n, "fill")] for s, n in frame.select("strategy", "fills").iter_rows()],
         "marker": {"color": [BLUE if x >= 0 else RED for x in net], "line": {"width": 0}},
         "hovertemplate": "<b>%{customdata[0]}</b><br>net %{y:,.2f}<br>%{customdata[1]}<extra></extra>",
         "showlegend": False,
     }
-    layout = _layout(250, [])
+    layout = layout_of(250, [])
     layout |= {
-        "yaxis": _axis([0, 1], "") | {"nticks": 9},
+        "yaxis": axis_of([0, 1], "") | {"nticks": 9},
         "bargap": 0.15 if len(net) <= 120 else 0.0,
         "hovermode": "closest",
     }
     layout["xaxis"] = {"showticklabels": False, "showgrid": False, "zeroline": False, "fixedrange": False}
     layout["margin"] |= {"b": 8, "t": 8}
     if len(net) <= 25:
-        ticks = {"tickvals": bars["x"], "ticktext": [_text(s) for s in frame["strategy"]], "tickangle": -40}
+        ticks = {"tickvals": bars["x"], "ticktext": [plain(s) for s in frame["strategy"]], "tickangle": -40}
         layout["xaxis"] |= {
             "showticklabels": True,
             "tickfont": {"size": 11, "color": MUTED},
@@ -262,7 +262,7 @@ def latency(histogram: dict[str, Any]) -> Figure | None:
         "hovertemplate": "from %{x:,.0f} ns: %{y:,}<extra></extra>",
         "showlegend": False,
     }
-    layout = _layout(240, [])
+    layout = layout_of(240, [])
     layout["xaxis"] = {
         "type": "log",
         "title": {"text": "nanoseconds (log)", "font": {"size": 11, "color": MUTED}},
@@ -274,7 +274,7 @@ def latency(histogram: dict[str, Any]) -> Figure | None:
         "separatethousands": True,
     }
     # Both axes are logarithmic: what one looks for in latency is the tail, a thousand times rarer than the middle.
-    layout |= {"yaxis": _axis([0, 1], "count (log)"), "hovermode": "closest", "shapes": [], "annotations": []}
+    layout |= {"yaxis": axis_of([0, 1], "count (log)"), "hovermode": "closest", "shapes": [], "annotations": []}
     layout["yaxis"] |= {"type": "log", "dtick": 1, "rangemode": "normal"}
     layout["margin"] |= {"b": 44, "t": 44}
     for i, key in enumerate(("p50", "p90", "p99", "p99.9")):
@@ -309,7 +309,7 @@ def _trade_choice(results: Results, strategy: str, gaps: list[dict[str, Any]]) -
     legs = sorted(by_use[:_LEGS])
     signal = _signal_of(results.signals, strategy)
     rows = _rows(len(legs), signal.height > 0)
-    layout = _layout(170 + 200 * len(rows), gaps)
+    layout = layout_of(170 + 200 * len(rows), gaps)
     traces: list[dict[str, Any]] = []
     drawn = 0
     for i, leg in enumerate(legs):
@@ -317,11 +317,11 @@ def _trade_choice(results: Results, strategy: str, gaps: list[dict[str, Any]]) -
         mine = fills.filter(pl.col("instrument") == leg)
         traces += _leg(results.marks, mine, trades.filter(pl.col("instrument") == leg), leg, axis, first=i == 0)
         drawn += sum(min(n, _MARKERS_PER_SIDE) for n in mine.group_by("side").len()["len"])
-        layout["yaxis" if i == 0 else f"yaxis{i + 1}"] = _axis(rows[i], _text(leg), tickformat=",.2f")
+        layout["yaxis" if i == 0 else f"yaxis{i + 1}"] = axis_of(rows[i], plain(leg), tickformat=",.2f")
     if signal.height:
         axis = f"y{len(legs) + 1}"
         traces += _signal_traces(signal, axis)
-        layout[f"yaxis{len(legs) + 1}"] = _axis(rows[-1], "signal")
+        layout[f"yaxis{len(legs) + 1}"] = axis_of(rows[-1], "signal")
     layout["xaxis"] |= {"anchor": f"y{len(rows)}" if len(rows) > 1 else "y"}
     layout["hovermode"] = "closest"
     notes = [f"{text.many(fills.height, 'fill')}, {text.many(trades.height, 'round trip')}"]
@@ -454,7 +454,8 @@ def _line(
     return trace | ({"fill": "tozeroy", "fillcolor": fill} if fill else {})
 
 
-def _layout(height: int, gaps: list[dict[str, Any]]) -> dict[str, Any]:
+def layout_of(height: int, gaps: list[dict[str, Any]]) -> dict[str, Any]:
+    """The frame of a figure with one axis of time, in our style."""
     return {
         "height": height,
         "margin": {"l": 70, "r": 14, "t": 34, "b": 34},
@@ -483,7 +484,8 @@ def _layout(height: int, gaps: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _axis(domain: list[float], title: str, tickformat: str = "") -> dict[str, Any]:
+def axis_of(domain: list[float], title: str, tickformat: str = "") -> dict[str, Any]:
+    """A vertical axis over a part of the figure's height."""
     return {
         "domain": domain,
         "title": {"text": title, "font": {"size": 11, "color": MUTED}, "standoff": 8},
@@ -520,6 +522,6 @@ def _iso(ns: int) -> str:
     return str(np.datetime64(ns // 1_000_000, "ms"))
 
 
-def _text(value: Any) -> str:
+def plain(value: Any) -> str:
     """A name inside a chart: Plotly reads tags in text, so there must be none."""
     return escape(text.name(value), quote=False)

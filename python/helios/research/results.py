@@ -472,7 +472,7 @@ class Results:
         stale = older.exists() and (self.meta.get("digest") is None or _digest_of(older) != self.meta["digest"])
         _claim(path, overwrite, with_journal=stale)
         for name in [*TABLES, "trades"]:
-            _write_whole(path / f"{name}.parquet", self.table(name).write_parquet)
+            write_whole(path / f"{name}.parquet", self.table(name).write_parquet)
         journal = path / JOURNAL_FILE
         if journal.exists():
             with journal.open("rb") as f:
@@ -483,7 +483,7 @@ class Results:
             write_report(self, path / REPORT_FILE)
         meta = {**jsonable(self.meta), "format": FORMAT}
         text = json.dumps(meta, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        _write_whole(path / RUN_FILE, lambda f: f.write_text(text, encoding="utf-8"))
+        write_whole(path / RUN_FILE, lambda f: f.write_text(text, encoding="utf-8"))
         return path
 
     @classmethod
@@ -727,7 +727,7 @@ def _digest_of(run_file: Path) -> Any:
     return None
 
 
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Writes beside, syncs, renames: a reader sees the whole file or none."""
     beside = path.with_name(path.name + ".part")
     try:
