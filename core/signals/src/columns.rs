@@ -10,8 +10,7 @@ use helios_types::{InstrumentId, Nanos};
 use crate::graph::{Graph, Memory, Op, hysteresis};
 use crate::node::{Field, NodeId, Stat};
 use crate::nodes::arithmetic::{binary, select, unary};
-use crate::nodes::moments::Moments;
-use crate::nodes::{Machine, Row};
+use crate::nodes::{Machine, Row, Steps, each};
 
 /// At which rows a node fired.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -204,7 +203,7 @@ impl Graph {
                 Op::Target { .. } | Op::Record { .. } => cell.value,
                 // A window's value is its input's, since both fire together.
                 Op::Window { x } if *bare => sheet.of(x).values[last],
-                _ => column.values[last],
+                _ => column.values.last().copied().unwrap_or(cell.value),
             };
         }
         self.event += ts.len() as u64;
@@ -291,14 +290,9 @@ impl Graph {
             unreachable!("windows have moments")
         };
         if let (Fired::Always, [(_, stat, column)]) = (&x.fired, &mut lent[..]) {
-            // One statistic at every row: a loop for each of them, in which it is not asked again which one it is.
-            match stat {
-                Stat::Mean => each_sample(&mut moments, ts, &x.values, column, |m| m.stat(Stat::Mean)),
-                Stat::Sum => each_sample(&mut moments, ts, &x.values, column, |m| m.stat(Stat::Sum)),
-                Stat::Var => each_sample(&mut moments, ts, &x.values, column, |m| m.stat(Stat::Var)),
-                Stat::Std => each_sample(&mut moments, ts, &x.values, column, |m| m.stat(Stat::Std)),
-                _ => each_sample(&mut moments, ts, &x.values, column, |m| m.stat(Stat::ZScore)),
-            }
+            column.values.resize(ts.len(), f64::NAN);
+            moments.push_all(ts, &x.values, *stat, &mut column.values);
+            column.fired = Fired::Always;
         } else {
             let mut values: Vec<f64> = lent.iter().map(|(node, ..)| self.cells[node.0 as usize].value).collect();
             lent.iter_mut().for_each(|(_, _, column)| column.values.clear());
@@ -332,37 +326,67 @@ impl Graph {
         sheet: &mut Sheet,
     ) {
         let mut lent = sheet.lend(at);
+        let bare = sheet.bare[at];
         let inputs: Vec<&Column> = self.edges[inputs].iter().map(|x| sheet.of(*x)).collect();
-        let cells = &self.cells;
-        let mut values: Vec<f64> = lent.iter().map(|(node, _, _)| cells[node.0 as usize].value).collect();
-        lent.iter_mut().for_each(|(_, _, column)| column.values.clear());
-        let machine: &mut Machine = &mut self.machines[machine];
-        own.scan(ts.len(), cells[at].value, |row| {
-            let new = machine.step(&Across { now: ts[row], row, inputs: &inputs });
-            for ((_, stat, column), value) in lent.iter_mut().zip(&mut values) {
-                if new.is_some() {
-                    *value = machine.read(*stat);
-                }
-                column.values.push(*value);
-            }
-            new
+        let held = |node: &NodeId| self.cells[node.0 as usize].value;
+        let mut values: Vec<f64> = lent.iter().map(|(node, ..)| held(node)).collect();
+        let carried = self.cells[at].value;
+        // One loop for each kind of machine, in which it is not asked again which one it is.
+        each!(&mut self.machines[machine], inner => {
+            each_row(inner, own, (carried, bare), ts, &inputs, (&mut lent, &mut values));
         });
-        if let Fired::At(fired) = &own.fired
-            && fired.iter().all(|fired| *fired)
-        {
-            own.fired = Fired::Always;
-        }
-        lent.iter_mut().for_each(|(_, _, column)| column.fired = own.fired.clone());
         sheet.give_back(lent);
     }
 }
 
+/// Lets a machine see every row, and writes down what it and its statistics say.
 #[inline(always)]
-fn each_sample(moments: &mut Moments, ts: &[Nanos], x: &[f64], own: &mut Column, stat: impl Fn(&Moments) -> f64) {
+fn each_row<M: Steps>(
+    machine: &mut M,
+    own: &mut Column,
+    (mut value, bare): (f64, bool),
+    ts: &[Nanos],
+    inputs: &[&Column],
+    (lent, values): (&mut [(NodeId, Stat, Column)], &mut [f64]),
+) {
+    let mut fired = match std::mem::take(&mut own.fired) {
+        Fired::At(fired) => fired,
+        _ => Vec::new(),
+    };
+    fired.clear();
     own.values.clear();
-    own.values.extend(ts.iter().zip(x).map(|(now, x)| {
-        moments.push(*now, *x);
-        stat(moments)
-    }));
-    own.fired = Fired::Always;
+    lent.iter_mut().for_each(|(_, _, column)| column.values.clear());
+    if let ([(_, stat, column)], true, true) =
+        (&mut *lent, bare, inputs.iter().all(|input| input.fired == Fired::Always))
+    {
+        column.values.resize(ts.len(), f64::NAN);
+        let plain: Vec<&[f64]> = inputs.iter().map(|input| input.values.as_slice()).collect();
+        if machine.run(ts, &plain, *stat, &mut column.values) {
+            (own.fired, column.fired) = (Fired::Always, Fired::Always);
+            own.values.push(inputs[0].values[ts.len() - 1]);
+            return;
+        }
+        column.values.clear();
+    }
+    let mut fires = 0;
+    for (row, now) in ts.iter().enumerate() {
+        let new = machine.step(&Across { now: *now, row, inputs });
+        fired.push(new.is_some());
+        if let Some(new) = new {
+            fires += 1;
+            value = new;
+            for ((_, stat, _), value) in lent.iter().zip(values.iter_mut()) {
+                *value = machine.read(*stat);
+            }
+        }
+        for ((_, _, column), value) in lent.iter_mut().zip(values.iter()) {
+            column.values.push(*value);
+        }
+        // The last value is what the cell keeps.
+        if !bare || row + 1 == ts.len() {
+            own.values.push(value);
+        }
+    }
+    own.fired = if fires == ts.len() { Fired::Always } else { Fired::At(fired) };
+    lent.iter_mut().for_each(|(_, _, column)| column.fired = own.fired.clone());
 }

@@ -157,8 +157,10 @@ pub enum Keeps {
     Moments,
     /// Skewness.
     Skew,
-    /// Least and greatest.
-    Extremes,
+    /// The least.
+    Least,
+    /// The greatest.
+    Greatest,
     /// Quantiles.
     Order,
 }

@@ -196,7 +196,8 @@ pub(crate) fn node((name, inputs, ints, floats): &NodeSpec) -> Result<Node, Sour
             let keeps = match more {
                 "moments" => Keeps::Moments,
                 "skew" => Keeps::Skew,
-                "extremes" => Keeps::Extremes,
+                "least" => Keeps::Least,
+                "greatest" => Keeps::Greatest,
                 "order" => Keeps::Order,
                 _ => return Err(unknown()),
             };

@@ -10,6 +10,7 @@ mod itch_file;
 mod journal_file;
 mod latency;
 mod over;
+mod pages;
 mod recorder;
 mod replay;
 mod source;

@@ -5,6 +5,7 @@ use helios_data::{Markets, Touched};
 use helios_signals::{Fired, Graph, NodeId, Sheet};
 use helios_types::{InstrumentId, Market, Nanos, Update};
 
+use crate::pages::room;
 use crate::source::{BLANK, Source, SourceError};
 
 /// Rows at a time: the columns of a small graph then stay in the nearest caches.
@@ -37,7 +38,7 @@ pub struct Answer {
 /// `ts` never goes back; `columns` are the values of the series 0, 1, 2, ….
 pub fn over_series(graph: &mut Graph, ts: &[i64], columns: &[&[f64]], outputs: &[NodeId]) -> Vec<Vec<f64>> {
     let mut sheet = Sheet::new(graph, outputs);
-    let mut values: Vec<Vec<f64>> = outputs.iter().map(|_| Vec::with_capacity(ts.len())).collect();
+    let mut values: Vec<Vec<f64>> = outputs.iter().map(|_| room(ts.len())).collect();
     let series: Vec<(NodeId, u32)> = graph.series().collect();
     let mut stamps = Vec::with_capacity(CHUNK);
     for (number, chunk) in ts.chunks(CHUNK).enumerate() {

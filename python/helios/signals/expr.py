@@ -431,11 +431,11 @@ class Rolling(_Window):
 
     def min(self) -> Expr:
         """Least sample."""
-        return self._stat("min", "extremes", self.expr.unit)
+        return self._stat("min", "least", self.expr.unit)
 
     def max(self) -> Expr:
         """Greatest sample."""
-        return self._stat("max", "extremes", self.expr.unit)
+        return self._stat("max", "greatest", self.expr.unit)
 
     def quantile(self, q: float) -> Expr:
         """The sample below which the part `q` lies, linear between samples."""

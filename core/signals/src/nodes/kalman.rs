@@ -7,7 +7,7 @@
 use helios_types::Hasher;
 
 use crate::node::Stat;
-use crate::nodes::samples::LARGEST;
+use crate::nodes::samples::is_sound;
 use crate::nodes::{Row, Steps, null_unless_finite};
 
 /// Variance of the state before the first sample.
@@ -51,7 +51,7 @@ impl Kalman {
     }
 
     fn push(&mut self, y: f64, x: f64) {
-        if !(x.abs() <= LARGEST && y.abs() <= LARGEST) {
+        if !(is_sound(x) && is_sound(y)) {
             return;
         }
         self.count += 1;

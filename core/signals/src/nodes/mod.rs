@@ -25,7 +25,7 @@ use cross::Cross;
 use kalman::Kalman;
 use lag::{Elapsed, LagSamples, LagTime};
 use moments::Moments;
-use order::{Extremes, Order};
+use order::{Extreme, Order};
 use pairwise::{PairEwm, PairMoments, Skew};
 use samples::{Keyed, Rolling};
 use switch::{Changes, Cooldown, Debounce, Latch};
@@ -52,15 +52,17 @@ pub(crate) enum Machine {
     Cross(Cross),
     Debounce(Debounce),
     Elapsed(Elapsed),
-    Extremes(Rolling<Extremes>),
+    Greatest(Rolling<Extreme<false>>),
     Kalman(Kalman),
-    KeyedExtremes(Keyed<Rolling<Extremes>>),
+    KeyedGreatest(Keyed<Rolling<Extreme<false>>>),
+    KeyedLeast(Keyed<Rolling<Extreme<true>>>),
     KeyedMoments(Keyed<Moments>),
     KeyedOrder(Keyed<Rolling<Order>>),
     KeyedSkew(Keyed<Rolling<Skew>>),
     LagSamples(LagSamples),
     LagTime(LagTime),
     Latch(Latch),
+    Least(Rolling<Extreme<true>>),
     LocalTime(LocalTime),
     Order(Rolling<Order>),
     PairEwm(PairEwm),
@@ -81,9 +83,11 @@ macro_rules! each {
             Machine::Cross($inner) => $do,
             Machine::Debounce($inner) => $do,
             Machine::Elapsed($inner) => $do,
-            Machine::Extremes($inner) => $do,
+            Machine::Greatest($inner) => $do,
+            Machine::Least($inner) => $do,
             Machine::Kalman($inner) => $do,
-            Machine::KeyedExtremes($inner) => $do,
+            Machine::KeyedGreatest($inner) => $do,
+            Machine::KeyedLeast($inner) => $do,
             Machine::KeyedMoments($inner) => $do,
             Machine::KeyedOrder($inner) => $do,
             Machine::KeyedSkew($inner) => $do,
@@ -102,10 +106,18 @@ macro_rules! each {
     };
 }
 
+pub(crate) use each;
+
 /// What every machine can do.
 pub(crate) trait Steps {
     /// Sees a row; the new value when it fires. NaN is null.
     fn step(&mut self, row: &impl Row) -> Option<f64>;
+    /// Sees many rows at which all inputs fired and writes one statistic after each: the same as [`Steps::step`] and
+    /// [`Steps::read`] of each, without asking again and again what fired. False, and nothing done, where there is no
+    /// such way.
+    fn run(&mut self, _ts: &[Nanos], _inputs: &[&[f64]], _stat: Stat, _values: &mut [f64]) -> bool {
+        false
+    }
     /// A statistic; [`Machine::tells`] said that there is one of this name.
     fn read(&self, stat: Stat) -> f64 {
         unreachable!("{stat:?} was checked when the graph was built")

@@ -2,12 +2,12 @@
 //!
 //! Plain windows are updated sample by sample and computed afresh once per window length, and at once when the spread
 //! collapses (an outlier has left): so rounding neither adds up nor stays behind.
-//! Absent on purpose: values whose square does not fit a float ([`LARGEST`]); they are skipped like nulls.
+//! Absent on purpose: values whose square does not fit a float ([`is_sound`]); they are skipped like nulls.
 
 use helios_types::{Hasher, Nanos};
 
 use crate::node::{Stat, Window};
-use crate::nodes::samples::{LARGEST, Restart, Ring};
+use crate::nodes::samples::{Restart, Ring, is_sound};
 use crate::nodes::{Row, Steps};
 
 /// Samples that one time window holds at most. Beyond it the oldest is dropped early and counted.
@@ -34,6 +34,9 @@ pub(crate) struct Moments {
     spread: f64,
     last: Nanos,
     count: u64,
+    /// What is left of the weights after `passed` nanoseconds; for weights by time.
+    keep: f64,
+    passed: u64,
     /// Samples from which on it is full; 0 for the window's own rule.
     least: u64,
     first: Option<Nanos>,
@@ -64,6 +67,8 @@ impl Moments {
             first: None,
             last: Nanos(0),
             count: 0,
+            keep: 1.0,
+            passed: 0,
             least,
             value: f64::NAN,
             mean: 0.0,
@@ -76,8 +81,7 @@ impl Moments {
 
     #[inline]
     pub(crate) fn push(&mut self, now: Nanos, x: f64) {
-        // A null fails this too.
-        if !(x.abs() <= LARGEST) {
+        if !is_sound(x) {
             return;
         }
         if self.count == 0 {
@@ -106,7 +110,12 @@ impl Moments {
             Window::All => self.join(now, x),
             Window::EwmCount(keep) => self.decay(keep, x),
             Window::EwmTime(halflife) => {
-                self.decay(libm::exp2(-(now.since(self.last) as f64) / halflife as f64), x);
+                let passed = now.since(self.last);
+                // Samples often come in steps of one length, and a power costs more than all the rest.
+                if passed != self.passed {
+                    (self.passed, self.keep) = (passed, libm::exp2(-(passed as f64) / halflife as f64));
+                }
+                self.decay(self.keep, x);
             }
         }
         self.last = now;
@@ -147,9 +156,109 @@ impl Moments {
 
     #[inline(always)]
     fn exchange(&mut self, old: f64, new: f64) {
-        let mean = self.mean;
-        self.mean += (new - old) / self.samples.len() as f64;
-        self.spread += (new - old) * (new - self.mean + old - mean);
+        (self.mean, self.spread) = exchanged((self.mean, self.spread), old, new, self.samples.len() as f64);
+    }
+
+    /// Many samples at once, and a statistic after each: the same as [`Moments::push`] and [`Moments::stat`] of each, but
+    /// what changes with every sample stays in registers.
+    #[inline(always)]
+    pub(crate) fn push_all(&mut self, ts: &[Nanos], xs: &[f64], stat: Stat, values: &mut [f64]) {
+        // A loop for each statistic, in which it is not asked again which one it is.
+        match stat {
+            Stat::Mean => self.push_each(ts, xs, stat, values, |mean, _, _, _| mean),
+            Stat::Sum => self.push_each(ts, xs, stat, values, |mean, spread, x, n| told(Stat::Sum, mean, spread, x, n)),
+            Stat::Var => self.push_each(ts, xs, stat, values, |mean, spread, x, n| told(Stat::Var, mean, spread, x, n)),
+            Stat::Std => self.push_each(ts, xs, stat, values, |mean, spread, x, n| told(Stat::Std, mean, spread, x, n)),
+            _ => self.push_each(ts, xs, stat, values, |mean, spread, x, n| told(stat, mean, spread, x, n)),
+        }
+    }
+
+    #[inline(always)]
+    fn push_each(
+        &mut self,
+        ts: &[Nanos],
+        xs: &[f64],
+        stat: Stat,
+        values: &mut [f64],
+        tell: impl Fn(f64, f64, f64, usize) -> f64,
+    ) {
+        let mut row = 0;
+        while row < xs.len() {
+            let (slides, fades) = match self.window {
+                Window::Count(n) => (self.samples.len() == n as usize, None),
+                Window::EwmCount(keep) => (false, (self.count >= self.least.max(1)).then_some(keep)),
+                _ => (false, None),
+            };
+            let done = match fades {
+                Some(keep) => self.fade(keep, &xs[row..], &mut values[row..], &tell),
+                None if slides => self.slide(&xs[row..], &mut values[row..], &tell),
+                None => 0,
+            };
+            if done > 0 {
+                row += done;
+                self.count += done as u64;
+                (self.last, self.value) = (ts[row - 1], xs[row - 1]);
+            } else {
+                // Not full yet, a null, or a sample after which all is computed afresh.
+                self.push(ts[row], xs[row]);
+                values[row] = self.stat(stat);
+                row += 1;
+            }
+        }
+    }
+
+    /// Slides a full window on for as long as samples are sound and nothing is to be computed afresh; tells how far.
+    #[inline(always)]
+    fn slide(&mut self, xs: &[f64], values: &mut [f64], tell: &impl Fn(f64, f64, f64, usize) -> f64) -> usize {
+        let n = self.samples.len();
+        let mut left = (afresh_after(n) - self.age - 1).min(xs.len());
+        let (mut mean, mut spread, mut peak) = (self.mean, self.spread, self.peak);
+        let mut done = 0;
+        while left > 0 {
+            // A run of samples that leave, and the places of those that join, each in one piece of memory.
+            let (leaving, joining) = self.samples.turnover(left);
+            let begun = done;
+            for (((old, place), x), value) in leaving.zip(joining).zip(&xs[done..]).zip(&mut values[done..]) {
+                let (next_mean, next_spread) = exchanged((mean, spread), old.get(), *x, n as f64);
+                let next_peak = if next_spread > peak { next_spread } else { peak };
+                if !is_sound(*x) | (next_spread < next_peak * COLLAPSE) {
+                    left = 0;
+                    break;
+                }
+                place.set(*x);
+                (mean, spread, peak) = (next_mean, next_spread, next_peak);
+                *value = tell(mean, variance(spread, n), *x, n);
+                done += 1;
+            }
+            self.samples.turn(done - begun);
+            left = left.saturating_sub(done - begun);
+        }
+        (self.mean, self.spread, self.peak) = (mean, spread, peak);
+        self.age += done;
+        done
+    }
+
+    /// Lets an exponential window that is full hear samples for as long as they are sound; tells how many.
+    #[inline(always)]
+    fn fade(
+        &mut self,
+        keep: f64,
+        xs: &[f64],
+        values: &mut [f64],
+        tell: &impl Fn(f64, f64, f64, usize) -> f64,
+    ) -> usize {
+        let (mut mean, mut spread) = (self.mean, self.spread);
+        let mut done = 0;
+        for (x, value) in xs.iter().zip(values) {
+            if !is_sound(*x) {
+                break;
+            }
+            (mean, spread) = decayed((mean, spread), keep, *x);
+            *value = tell(mean, spread, *x, 0);
+            done += 1;
+        }
+        (self.mean, self.spread) = (mean, spread);
+        done
     }
 
     /// Computes mean and spread afresh once per window length, so that rounding cannot add up, and when the spread has
@@ -158,7 +267,7 @@ impl Moments {
     fn refresh(&mut self) {
         self.age += 1;
         self.peak = if self.spread > self.peak { self.spread } else { self.peak };
-        if (self.age >= self.samples.len().max(64)) | (self.spread < self.peak * COLLAPSE) {
+        if (self.age >= afresh_after(self.samples.len())) | (self.spread < self.peak * COLLAPSE) {
             self.compute_afresh();
         }
     }
@@ -174,17 +283,10 @@ impl Moments {
         (self.peak, self.age) = (self.spread, 0);
     }
 
-    /// Exponentially weighted mean and variance (Finch 2009), started at the first sample.
+    /// Exponential weights start at the first sample.
     #[inline(always)]
     fn decay(&mut self, keep: f64, x: f64) {
-        if self.count == 1 {
-            (self.mean, self.spread) = (x, 0.0);
-            return;
-        }
-        let delta = x - self.mean;
-        let alpha = 1.0 - keep;
-        self.mean += alpha * delta;
-        self.spread = keep * (self.spread + alpha * delta * delta);
+        (self.mean, self.spread) = if self.count == 1 { (x, 0.0) } else { decayed((self.mean, self.spread), keep, x) };
     }
 
     #[inline(always)]
@@ -206,40 +308,64 @@ impl Moments {
     }
 
     #[inline(always)]
-    fn variance(&self) -> f64 {
-        let variance = if self.is_exponential() {
-            self.spread
-        } else if self.samples.len() < 2 {
-            return f64::NAN;
-        } else {
-            self.spread / (self.samples.len() - 1) as f64
-        };
-        // Rounding may leave a tiny negative number where the samples are equal.
-        if variance > 0.0 { variance } else { 0.0 }
-    }
-
-    #[inline(always)]
     pub(crate) fn stat(&self, stat: Stat) -> f64 {
         if !self.is_full() {
             return f64::NAN;
         }
-        match stat {
-            Stat::Mean => self.mean,
-            Stat::Sum => self.mean * self.samples.len() as f64,
-            Stat::Var => self.variance(),
-            Stat::Std => self.variance().sqrt(),
-            _ => {
-                let variance = self.variance();
-                let noise = self.mean * NOISE;
-                if variance > noise * noise { (self.value - self.mean) / variance.sqrt() } else { f64::NAN }
-            }
-        }
+        let n = self.samples.len();
+        let variance = if self.is_exponential() { self.spread } else { variance(self.spread, n) };
+        told(stat, self.mean, variance, self.value, n)
     }
 
     /// Exponential windows have no sum: their weights add up to one.
     pub(crate) fn has(&self, stat: Stat) -> bool {
         matches!(stat, Stat::Mean | Stat::Var | Stat::Std | Stat::ZScore)
             || (stat == Stat::Sum && !self.is_exponential())
+    }
+}
+
+/// Updates after which a window of `n` is computed afresh: so many that this costs little, so few that rounding does not
+/// add up.
+#[inline(always)]
+fn afresh_after(n: usize) -> usize {
+    4 * n.max(16)
+}
+
+/// Mean and spread when a sample leaves a window of `n` and another joins.
+#[inline(always)]
+fn exchanged((mean, spread): (f64, f64), old: f64, new: f64, n: f64) -> (f64, f64) {
+    let after = mean + (new - old) / n;
+    (after, spread + (new - old) * (new - after + old - mean))
+}
+
+/// Exponentially weighted mean and variance after one more sample (Finch 2009).
+#[inline(always)]
+fn decayed((mean, variance): (f64, f64), keep: f64, x: f64) -> (f64, f64) {
+    let delta = x - mean;
+    let alpha = 1.0 - keep;
+    (mean + alpha * delta, keep * (variance + alpha * delta * delta))
+}
+
+/// Of a plain window of `n` samples.
+#[inline(always)]
+fn variance(spread: f64, n: usize) -> f64 {
+    // One sample varies by nothing that could be told: 0 / 0. Rounding may leave a tiny negative number where samples are
+    // equal.
+    if n < 2 { f64::NAN } else { (if spread > 0.0 { spread } else { 0.0 }) / (n - 1) as f64 }
+}
+
+/// A statistic of a full window.
+#[inline(always)]
+fn told(stat: Stat, mean: f64, variance: f64, last: f64, n: usize) -> f64 {
+    match stat {
+        Stat::Mean => mean,
+        Stat::Sum => mean * n as f64,
+        Stat::Var => variance,
+        Stat::Std => variance.sqrt(),
+        _ => {
+            let noise = mean * NOISE;
+            if variance > noise * noise { (last - mean) / variance.sqrt() } else { f64::NAN }
+        }
     }
 }
 

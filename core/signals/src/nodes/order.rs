@@ -3,39 +3,34 @@
 use helios_types::Hasher;
 
 use crate::node::Stat;
-use crate::nodes::Row;
-use crate::nodes::samples::{LARGEST, Ring, Summary};
+use crate::nodes::samples::{Ring, Summary, is_sound};
 
-/// The candidates for least and greatest, from the oldest: each is better than all behind it (Lemire 2006).
+/// The candidates for the greatest sample, from the oldest: each is greater than all behind it (Lemire 2006). For the
+/// least, the samples' negatives are kept.
 #[derive(Clone, Debug)]
-pub(crate) struct Extremes {
-    least: Ring<f64>,
-    greatest: Ring<f64>,
+pub(crate) struct Extreme<const LEAST: bool> {
+    candidates: Ring<f64>,
 }
 
-impl Default for Extremes {
+impl<const LEAST: bool> Default for Extreme<LEAST> {
     fn default() -> Self {
-        Self { least: Ring::with_capacity(16), greatest: Ring::with_capacity(16) }
+        Self { candidates: Ring::with_capacity(16) }
     }
 }
 
-/// What all summaries of single numbers share.
-#[inline(always)]
-pub(super) fn number(row: &impl Row) -> Option<f64> {
-    Some(row.value(0))
+impl<const LEAST: bool> Extreme<LEAST> {
+    #[inline(always)]
+    fn turn(x: f64) -> f64 {
+        if LEAST { -x } else { x }
+    }
 }
 
-#[inline(always)]
-pub(super) fn is_sound(x: f64) -> bool {
-    x.abs() <= LARGEST
-}
-
-impl Summary for Extremes {
+impl<const LEAST: bool> Summary for Extreme<LEAST> {
     type Sample = f64;
 
     #[inline(always)]
-    fn sample(row: &impl Row) -> Option<f64> {
-        number(row)
+    fn sample(value: impl Fn(usize) -> f64) -> f64 {
+        value(0)
     }
 
     #[inline(always)]
@@ -43,50 +38,42 @@ impl Summary for Extremes {
         is_sound(x)
     }
 
-    #[inline]
+    #[inline(always)]
     fn enter(&mut self, x: f64, _n: usize) {
-        while self.least.back().is_some_and(|last| last > x) {
-            self.least.pop_back();
+        let x = Self::turn(x);
+        while self.candidates.back().is_some_and(|last| last < x) {
+            self.candidates.pop_back();
         }
-        self.least.push_back(x);
-        while self.greatest.back().is_some_and(|last| last < x) {
-            self.greatest.pop_back();
-        }
-        self.greatest.push_back(x);
+        self.candidates.push_back(x);
     }
 
-    #[inline]
+    #[inline(always)]
     fn leave(&mut self, x: f64, _n: usize) {
         // Equal samples all stay candidates, so one of them leaves with each.
-        if self.least.front() == Some(x) {
-            self.least.pop_front();
-        }
-        if self.greatest.front() == Some(x) {
-            self.greatest.pop_front();
+        if self.candidates.front() == Some(Self::turn(x)) {
+            self.candidates.pop_front();
         }
     }
 
     fn tells(stat: Stat) -> bool {
-        matches!(stat, Stat::Min | Stat::Max)
+        stat == if LEAST { Stat::Min } else { Stat::Max }
     }
 
-    #[inline]
-    fn read(&self, stat: Stat, _n: usize, _last: f64) -> f64 {
-        let candidates = if stat == Stat::Min { &self.least } else { &self.greatest };
-        candidates.front().unwrap_or(f64::NAN)
+    #[inline(always)]
+    fn read(&self, _stat: Stat, _n: usize, _last: f64) -> f64 {
+        self.candidates.front().map_or(f64::NAN, Self::turn)
     }
 
     fn fingerprint(sample: f64, hasher: &mut Hasher) {
         hasher.f64(sample);
     }
 
-    fn digest(&self, hasher: &mut Hasher) {
-        self.least.iter().chain(self.greatest.iter()).for_each(|x| hasher.f64(x));
-    }
+    // The samples, which are in the fingerprint, say it all.
+    fn digest(&self, _hasher: &mut Hasher) {}
 }
 
 /// Samples in one block of [`Order`] at most.
-const BLOCK: usize = 256;
+const BLOCK: usize = 128;
 
 /// The samples in order, in blocks: to find, add and remove one costs a search and a short move.
 #[derive(Clone, Debug, Default)]
@@ -96,7 +83,11 @@ pub(crate) struct Order {
 
 impl Order {
     /// The block in which `x` belongs.
+    #[inline]
     fn block_of(&self, x: f64) -> usize {
+        if self.blocks.len() == 1 {
+            return 0;
+        }
         let at = self.blocks.partition_point(|block| block[block.len() - 1] < x);
         at.min(self.blocks.len() - 1)
     }
@@ -115,8 +106,8 @@ impl Order {
 impl Summary for Order {
     type Sample = f64;
 
-    fn sample(row: &impl Row) -> Option<f64> {
-        number(row)
+    fn sample(value: impl Fn(usize) -> f64) -> f64 {
+        value(0)
     }
 
     fn is_sound(x: f64) -> bool {
@@ -149,6 +140,25 @@ impl Summary for Order {
         if block.is_empty() {
             self.blocks.remove(at);
         }
+    }
+
+    /// Within one block, only what lies between the two has to move.
+    fn exchange(&mut self, old: f64, new: f64, n: usize) {
+        let [block] = self.blocks.as_mut_slice() else {
+            self.leave(old, n - 1);
+            self.enter(new, n);
+            return;
+        };
+        let (from, to) = (block.partition_point(|y| *y < old), block.partition_point(|y| *y < new));
+        debug_assert!(block[from] == old);
+        let to = if to > from {
+            block.copy_within(from + 1..to, from);
+            to - 1
+        } else {
+            block.copy_within(to..from, to + 1);
+            to
+        };
+        block[to] = new;
     }
 
     fn tells(stat: Stat) -> bool {

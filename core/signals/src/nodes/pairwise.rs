@@ -4,8 +4,7 @@ use helios_types::{Hasher, Nanos};
 
 use crate::node::{Stat, Window};
 use crate::nodes::moments::{COLLAPSE, NOISE, sum};
-use crate::nodes::order::{is_sound, number};
-use crate::nodes::samples::{LARGEST, Ring, Rolling, Summary, check};
+use crate::nodes::samples::{Ring, Rolling, Summary, check, is_sound};
 use crate::nodes::{Machine, Row, Steps, null_unless_finite};
 
 /// Sums of powers of the distance from a point that lies among the samples.
@@ -32,8 +31,8 @@ impl Skew {
 impl Summary for Skew {
     type Sample = f64;
 
-    fn sample(row: &impl Row) -> Option<f64> {
-        number(row)
+    fn sample(value: impl Fn(usize) -> f64) -> f64 {
+        value(0)
     }
 
     /// Cubes must fit too.
@@ -93,11 +92,6 @@ impl Summary for Skew {
 /// Two values of one moment.
 type Two = (f64, f64);
 
-#[inline(always)]
-fn two(row: &impl Row) -> Option<Two> {
-    Some((row.value(0), row.value(1)))
-}
-
 /// Means, and sums of products of deviations.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PairMoments {
@@ -113,8 +107,8 @@ impl Summary for PairMoments {
     const INPUTS: usize = 2;
 
     #[inline(always)]
-    fn sample(row: &impl Row) -> Option<Two> {
-        two(row)
+    fn sample(value: impl Fn(usize) -> f64) -> Two {
+        (value(0), value(1))
     }
 
     #[inline(always)]
@@ -245,7 +239,7 @@ pub(crate) fn window(window: Window, least: u32) -> Result<Machine, String> {
 
 impl PairEwm {
     fn push(&mut self, now: Nanos, (x, y): Two) {
-        if !(x.abs() <= LARGEST && y.abs() <= LARGEST) {
+        if !(is_sound(x) && is_sound(y)) {
             return;
         }
         self.count += 1;

@@ -1,15 +1,23 @@
 //! Plain windows over samples: a ring of the samples in the window, and a summary that hears who enters and who leaves.
 
+use std::cell::Cell;
+
 use helios_types::{Hasher, Nanos};
 
 use crate::node::{Keeps, Stat, Window};
 use crate::nodes::moments::{MAX_SAMPLES, Moments};
-use crate::nodes::order::{Extremes, Order};
+use crate::nodes::order::{Extreme, Order};
 use crate::nodes::pairwise::Skew;
 use crate::nodes::{Machine, Row, Steps};
 
 /// Samples beyond this are no samples: their square does not fit a float.
-pub(crate) const LARGEST: f64 = 1e150;
+const LARGEST: f64 = 1e150;
+
+/// Is this a sample? Nulls are none.
+#[inline(always)]
+pub(crate) fn is_sound(x: f64) -> bool {
+    x.abs() <= LARGEST
+}
 
 /// A queue with room for a power of two, which grows when it must.
 #[derive(Clone, Debug)]
@@ -58,6 +66,22 @@ impl<T: Copy + Default> Ring<T> {
         self.len += 1;
     }
 
+    /// The oldest samples, at most `most`, and the places behind the newest, one for each: what [`Ring::turn`] counts as
+    /// having left and joined. They may be the same places, so each is read before it is written.
+    #[inline(always)]
+    pub(crate) fn turnover(&mut self, most: usize) -> (impl Iterator<Item = &Cell<T>>, impl Iterator<Item = &Cell<T>>) {
+        let (first, behind) = (self.slot(0), self.slot(self.len));
+        let run = most.min(self.slots.len() - first).min(self.slots.len() - behind);
+        let slots = Cell::from_mut(self.slots.as_mut_slice()).as_slice_of_cells();
+        (slots[first..first + run].iter(), slots[behind..behind + run].iter())
+    }
+
+    /// So many of the oldest have left, and as many have joined.
+    #[inline(always)]
+    pub(crate) fn turn(&mut self, count: usize) {
+        self.head += count as u64;
+    }
+
     #[cold]
     fn grow(&mut self) {
         let mut slots = Vec::with_capacity(self.slots.len() * 2);
@@ -99,13 +123,19 @@ pub(crate) trait Summary: Clone {
     type Sample: Copy + Default;
     /// Inputs that a sample is made of.
     const INPUTS: usize = 1;
-    /// Takes the sample out of a row; `None` when there is none to take.
-    fn sample(row: &impl Row) -> Option<Self::Sample>;
+    /// Takes the sample out of the inputs' values.
+    fn sample(value: impl Fn(usize) -> f64) -> Self::Sample;
     fn is_sound(sample: Self::Sample) -> bool;
     /// A sample joins; `n` counts it.
     fn enter(&mut self, x: Self::Sample, n: usize);
     /// The oldest sample leaves; `n` samples stay.
     fn leave(&mut self, x: Self::Sample, n: usize);
+    /// The oldest sample leaves a window of `n` and another joins.
+    #[inline(always)]
+    fn exchange(&mut self, old: Self::Sample, new: Self::Sample, n: usize) {
+        self.leave(old, n - 1);
+        self.enter(new, n);
+    }
     /// Every so often, and whenever this says so, everything is computed afresh from the samples themselves.
     fn is_worn(&self) -> bool {
         false
@@ -151,7 +181,7 @@ impl<S: Summary> Rolling<S> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, now: Nanos, x: S::Sample) {
         if !S::is_sound(x) {
             return;
@@ -159,7 +189,13 @@ impl<S: Summary> Rolling<S> {
         self.first.get_or_insert(now);
         self.last = now;
         match self.window {
-            Window::Count(n) if self.samples.len() == n as usize => self.leave(),
+            Window::Count(n) if self.samples.len() == n as usize => {
+                let old = self.samples.front().expect("a full window has a front");
+                self.samples.pop_front();
+                self.samples.push_back(x);
+                self.summary.exchange(old, x, n as usize);
+                return self.refresh();
+            }
             Window::Time(span) => {
                 while self.times.front().is_some_and(|ts| now.0 - ts >= span) {
                     self.leave();
@@ -180,6 +216,11 @@ impl<S: Summary> Rolling<S> {
         }
         self.samples.push_back(x);
         self.summary.enter(x, self.samples.len());
+        self.refresh();
+    }
+
+    #[inline(always)]
+    fn refresh(&mut self) {
         self.age += 1;
         if self.age >= self.samples.len().max(64) || self.summary.is_worn() {
             self.summary.afresh(&self.samples);
@@ -212,17 +253,25 @@ impl<S: Summary> Rolling<S> {
 }
 
 impl<S: Summary> Steps for Rolling<S> {
-    #[inline]
+    #[inline(always)]
     fn step(&mut self, row: &impl Row) -> Option<f64> {
         if !row.any(S::INPUTS) {
             return None;
         }
-        if let Some(x) = S::sample(row) {
-            self.push(row.now(), x);
-        }
+        self.push(row.now(), S::sample(|k| row.value(k)));
         Some(row.value(0))
     }
 
+    #[inline(always)]
+    fn run(&mut self, ts: &[Nanos], inputs: &[&[f64]], stat: Stat, values: &mut [f64]) -> bool {
+        for (row, (now, value)) in ts.iter().zip(values).enumerate() {
+            self.push(*now, S::sample(|k| inputs[k][row]));
+            *value = Steps::read(self, stat);
+        }
+        true
+    }
+
+    #[inline(always)]
     fn read(&self, stat: Stat) -> f64 {
         match self.samples.back() {
             Some(last) if self.is_full() => self.summary.read(stat, self.samples.len(), last),
@@ -313,10 +362,12 @@ pub(crate) fn window(window: Window, keeps: Keeps, least: u32, keyed: bool) -> R
         Keeps::Moments => None,
         Keeps::Skew if keyed => Some(Machine::KeyedSkew(Keyed::new(Rolling::new(window, least, Skew::default())))),
         Keeps::Skew => Some(Machine::Skew(Rolling::new(window, least, Skew::default()))),
-        Keeps::Extremes if keyed => {
-            Some(Machine::KeyedExtremes(Keyed::new(Rolling::new(window, least, Extremes::default()))))
+        Keeps::Least if keyed => Some(Machine::KeyedLeast(Keyed::new(Rolling::new(window, least, Extreme::default())))),
+        Keeps::Least => Some(Machine::Least(Rolling::new(window, least, Extreme::default()))),
+        Keeps::Greatest if keyed => {
+            Some(Machine::KeyedGreatest(Keyed::new(Rolling::new(window, least, Extreme::default()))))
         }
-        Keeps::Extremes => Some(Machine::Extremes(Rolling::new(window, least, Extremes::default()))),
+        Keeps::Greatest => Some(Machine::Greatest(Rolling::new(window, least, Extreme::default()))),
         Keeps::Order if keyed => Some(Machine::KeyedOrder(Keyed::new(Rolling::new(window, least, Order::default())))),
         Keeps::Order => Some(Machine::Order(Rolling::new(window, least, Order::default()))),
     })
