@@ -63,6 +63,15 @@ def main() -> None:
                 else f"nautilus {rate(theirs)}: {ours / theirs:.1f} x"
             )
             rows.append((f"Python strategy on every tick, {mode}", rate(ours), wanted, beside))
+        console.print("graph and columns …")
+        graph = results["graph"] = run_bench("graph", small=small)
+        beside = f"{graph['pairs']} pairs, {graph['pairs_a_quote']:.0f} a quote"
+        rows.append(("quote through books and graph", ns(graph["ns_per_quote"]), "<= 500 ns", beside))
+        columns = results["columns"] = run_bench("columns", small=small)
+        for name, figures in columns.items():
+            if isinstance(figures, dict):
+                beside = f"Polars {ns(figures['polars_ns_per_row'])}: ratio {figures['ratio']:.2f}"
+                rows.append((f"{name}, a row", ns(figures["ns_per_row"]), "<= 1.0 of Polars", beside))
         console.print("import and memory …")
         seconds = results["import_s"] = import_seconds()
         rows.append(("import helios", f"{seconds * 1e3:.0f} ms", "<= 100 ms", ""))

@@ -434,7 +434,7 @@ def check_lookahead(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="itch, book, step or backtest")],
+    name: Annotated[str, typer.Argument(help="itch, book, step, backtest, graph or columns")],
     small: Annotated[bool, typer.Option("--small", help="A tenth of the work or less: for tests.")] = False,
     file: Annotated[Path | None, typer.Option(help="An ITCH file to use for itch and book.")] = None,
     json_: Json = False,
@@ -449,4 +449,7 @@ def bench(
         _print_json(result)
         return
     for key, value in result.items():
-        print(f"{key:>28}  {value:,.3f}" if isinstance(value, float) else f"{key:>28}  {value}")
+        shown = f"{value:,.3f}" if isinstance(value, float) else str(value)
+        if isinstance(value, dict):
+            shown = "  ".join(f"{name} {part:,.2f}" for name, part in value.items())
+        print(f"{key:>28}  {shown}")

@@ -43,7 +43,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<tools::Market>()?;
     for function in [
         wrap_pyfunction!(compiled::compiled_layout, module)?,
-        wrap_pyfunction!(over::check_graph, module)?,
+        wrap_pyfunction!(over::bench_graph, module)?,
         wrap_pyfunction!(over::over_columns, module)?,
         wrap_pyfunction!(over::over_events, module)?,
         wrap_pyfunction!(tools::itch_stats, module)?,

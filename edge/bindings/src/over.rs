@@ -18,12 +18,6 @@ fn graph(nodes: &[NodeSpec], instruments: usize, series: Vec<u32>) -> PyResult<G
     Graph::new(nodes, vec![Quantity::whole(1); instruments], series).map_err(|error| refuse("graph", error.to_string()))
 }
 
-/// Checks a graph as a run would, without running it: raises what a run would raise.
-#[pyfunction]
-pub(crate) fn check_graph(nodes: Vec<NodeSpec>, instruments: usize, series: Vec<u32>) -> PyResult<()> {
-    graph(&nodes, instruments, series).map(drop)
-}
-
 /// A graph of series only, over rows at which all of them are given. `ts` int64 ns, never going back; `columns` float64.
 #[pyfunction]
 pub(crate) fn over_columns(
@@ -44,6 +38,19 @@ pub(crate) fn over_columns(
     let given = given.ok_or_else(|| refuse("over", "a column is no array in one piece"))?;
     let values = py.detach(|| over_series(&mut graph, stamps, &given, &outputs));
     Ok(values.into_iter().map(Floats::new).collect())
+}
+
+/// Seconds for so many quotes of the first `active` instruments through books and a graph, and nothing else.
+#[pyfunction]
+pub(crate) fn bench_graph(
+    py: Python<'_>,
+    nodes: Vec<NodeSpec>,
+    instruments: usize,
+    active: u64,
+    quotes: u64,
+) -> PyResult<f64> {
+    let mut graph = graph(&nodes, instruments, Vec::new())?;
+    Ok(py.detach(|| helios_io::bench_graph(&mut graph, instruments, active, quotes)))
 }
 
 /// Time, instrument and values of the rows, and how many events the market-data rules refused.

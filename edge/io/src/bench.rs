@@ -5,11 +5,13 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use helios_book::{Books, Capacity};
-use helios_data::normalise::update;
+use helios_data::Markets;
+use helios_data::normalise::update as book_update;
 use helios_engine::{State, step};
 use helios_execution::OuchGateway;
 use helios_journal::Writer;
-use helios_types::{Event, Input, InstrumentId, Nanos, Output};
+use helios_signals::Graph;
+use helios_types::{Event, Input, InstrumentId, Market, Nanos, Output, Price, Quantity, Rng, Update};
 use helios_wire::frame::{Frames, Framing};
 use helios_wire::itch::{self, Message};
 
@@ -84,7 +86,7 @@ pub fn bench_book(bytes: &[u8]) -> BookTimes {
         at = (at + 1) % FAR;
         let Ok(message) = itch::decode(frame) else { continue };
         messages += 1;
-        let Some(update) = update(&message) else { continue };
+        let Some(update) = book_update(&message) else { continue };
         let id = InstrumentId(u32::from(message.stock_locate()));
         match books.apply(id, &update) {
             Ok(Some(_)) => {
@@ -126,6 +128,38 @@ pub fn bench_step(bytes: &[u8], mut state: State, symbols: &[String]) -> Latency
     }
     latency
 }
+
+/// Quotes through books and a graph, nothing else: seconds for all of them. Every quote is of one of the first `active`
+/// instruments, each of which walks at random, a cent at a time and 10 us after the one before.
+pub fn bench_graph(graph: &mut Graph, instruments: usize, active: u64, quotes: u64) -> f64 {
+    let mut markets = Markets::new(instruments, Capacity { orders: 16, levels: 16 });
+    let mut rng = Rng::new(7);
+    let mut prices = vec![Price::whole(100); instruments];
+    let quantity = Quantity::whole(100);
+    let events: Vec<Market> = (0..quotes)
+        .map(|at| {
+            let number = rng.below(active) as usize;
+            let step = [-1, 0, 1][rng.below(3) as usize] * CENT;
+            prices[number] = Price(prices[number].0 + step);
+            let (bid, ask) = (prices[number], Price(prices[number].0 + CENT));
+            let update = Update::Quote { bid, ask, bid_quantity: quantity, ask_quantity: quantity };
+            Market { instrument: InstrumentId(number as u32), ts_event: Nanos(1 + at * 10_000), update }
+        })
+        .collect();
+    let (mut intents, mut signals) = (Vec::new(), Vec::new());
+    let begun = Instant::now();
+    for market in &events {
+        if let Ok(touched) = markets.apply(market) {
+            graph.evaluate(market.ts_event, market.instrument, touched, &markets, &mut intents, &mut signals);
+        }
+        intents.clear();
+        signals.clear();
+    }
+    black_box(graph.evaluations());
+    begun.elapsed().as_secs_f64()
+}
+
+const CENT: i64 = 10_000_000;
 
 /// The venue of the step bench: every order fills whole at its limit.
 fn answer(state: &mut State, journal: &mut Writer, out: &[Output]) {

@@ -17,7 +17,7 @@ mod source;
 mod survey;
 
 pub use backtest::{Backtest, Callbacks, NoCallbacks, Progress, Setup};
-pub use bench::{BookTimes, bench_book, bench_decode, bench_step};
+pub use bench::{BookTimes, bench_book, bench_decode, bench_graph, bench_step};
 pub use columns::{ColumnBatch, Columns, Schema};
 pub use helios_data::Touched;
 pub use itch_file::{Batch, Faults, ItchFile};

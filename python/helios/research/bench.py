@@ -254,9 +254,93 @@ def _python_pairs() -> Any:
     return Pairs()
 
 
+def _graph(small: bool, _: Path | None) -> dict[str, Any]:
+    """500 pair strategies over 500 instruments, and quotes that touch ten of them each; books and graph, nothing else.
+
+    A hundred instruments are in ten pairs each, the other four hundred in none: every quote is of one of the hundred.
+    """
+    from helios._core import bench_graph
+    from helios.signals import compile_graph, pair
+
+    symbols = [f"S{number:03}" for number in range(500)]
+    # Within ten rings of ten instruments, each with those one to five places on: 10 x 10 x 5 pairs.
+    rings = [range(first, first + 10) for first in range(0, 100, 10)]
+    legs = {tuple(sorted((ring[i], ring[(i + gap) % 10]))) for ring in rings for i in range(10) for gap in range(1, 6)}
+    # Five places on meet halfway, once from either side; the pairs that are left over join neighbouring rings.
+    extra = ((i, (i + 10) % 100) for i in range(100))
+    while len(legs) < 500:
+        legs.add(tuple(sorted(next(extra))))
+    strategy = [wish for a, b in sorted(legs) for wish in pair(symbols[a], symbols[b], window=1_000)]
+    compiled = compile_graph(strategy, {symbol: number for number, symbol in enumerate(symbols)})
+    quotes = 200_000 if small else 2_000_000
+    touched = [sum(number in leg for leg in legs) for number in range(100)]
+    seconds = [bench_graph(compiled.nodes, 500, 100, quotes) for _ in range(RUNS)]
+    return {
+        "pairs": len(legs),
+        "nodes": len(compiled.nodes),
+        "quotes": quotes,
+        "pairs_a_quote": statistics.mean(touched),
+        "ns_per_quote": statistics.median(seconds) / quotes * 1e9,
+    }
+
+
+def _columns(small: bool, _: Path | None) -> dict[str, Any]:
+    """Windows over columns beside the equal Polars expression, turn about; ns a row and the ratio of the medians."""
+    import numpy as np
+    import polars as pl
+
+    from helios.research.graph import graph
+    from helios.signals import series
+
+    rows = 1_000_000 if small else 10_000_000
+    rng = np.random.default_rng(7)
+    frame = pl.DataFrame(
+        {
+            "ts": pl.Series(np.arange(rows) * 1_000_000).cast(pl.Datetime("ns")),
+            "x": 100 + np.cumsum(rng.normal(0, 0.01, rows)),
+            "y": 100 + np.cumsum(rng.normal(0, 0.01, rows)),
+        }
+    )
+    x, y, c = series("x"), series("y"), pl.col("x")
+    cases = {
+        "rolling mean": (x.rolling(100).mean(), c.rolling_mean(100)),
+        "rolling sum": (x.rolling(100).sum(), c.rolling_sum(100)),
+        "rolling std": (x.rolling(100).std(), c.rolling_std(100)),
+        "rolling zscore": (x.rolling(100).zscore(), (c - c.rolling_mean(100)) / c.rolling_std(100)),
+        "rolling min": (x.rolling(100).min(), c.rolling_min(100)),
+        "rolling max": (x.rolling(100).max(), c.rolling_max(100)),
+        "rolling median": (x.rolling(100).median(), c.rolling_median(100)),
+        "rolling skew": (x.rolling(100).skew(), c.rolling_skew(100)),
+        "rolling cov": (x.rolling(100).cov(y), pl.rolling_cov("x", "y", window_size=100)),
+        "rolling corr": (x.rolling(100).corr(y), pl.rolling_corr("x", "y", window_size=100)),
+        "rolling mean by time": (x.rolling("100ms").mean(), c.rolling_mean_by("ts", "100ms")),
+        "rolling std by time": (x.rolling("100ms").std(), c.rolling_std_by("ts", "100ms")),
+        "ewm mean": (x.ewm(50).mean(), c.ewm_mean(half_life=50, adjust=False)),
+        "ewm std": (x.ewm(50).std(), c.ewm_std(half_life=50, adjust=False)),
+        "ewm mean by time": (x.ewm("50ms").mean(), c.ewm_mean_by("ts", half_life="50ms")),
+    }
+    result: dict[str, Any] = {"rows": rows}
+    for name, (ours, theirs) in cases.items():
+        whole = graph(value=ours)
+        times: tuple[list[float], list[float]] = ([], [])
+        for _turn in range(RUNS):
+            stamps = [time.perf_counter()]
+            whole.over(frame)
+            stamps.append(time.perf_counter())
+            frame.select(theirs)
+            stamps.append(time.perf_counter())
+            for seconds, begun, ended in zip(times, stamps, stamps[1:], strict=False):
+                seconds.append(ended - begun)
+        ns, polars_ns = (statistics.median(seconds) / rows * 1e9 for seconds in times)
+        result[name] = {"ns_per_row": ns, "polars_ns_per_row": polars_ns, "ratio": ns / polars_ns}
+    return result
+
+
 BENCHES: Final[dict[str, Callable[[bool, Path | None], dict[str, Any]]]] = {
     "itch": _itch,
     "book": _book,
     "step": _step,
     "backtest": _backtest,
+    "graph": _graph,
+    "columns": _columns,
 }
