@@ -9,11 +9,11 @@ RUST   := $(shell find core edge -name '*.rs' -o -name Cargo.toml 2>/dev/null | 
 demo: $(VENV)/.built
 	$(BIN)/python examples/01_pairs_on_a_simulated_day.py
 
-test: $(VENV)/.built
+test: $(VENV)/.complete $(VENV)/.built
 	cargo test --workspace --exclude helios-bindings --quiet
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/.built
+lint: $(VENV)/.complete $(VENV)/.built
 	cargo fmt --check
 	cd core && for crate in */; do (cd $$crate && cargo clippy --quiet --all-targets -- -D warnings) || exit 1; done
 	cargo clippy --quiet --package helios-io --package helios-bindings --all-targets -- -D warnings
@@ -22,13 +22,16 @@ lint: $(VENV)/.built
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(VENV)/.built
+format: $(VENV)/.complete $(VENV)/.built
 	cargo fmt
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.built
+bench: $(VENV)/.complete $(VENV)/.built
 	$(BIN)/python benches/run.py
+	$(BIN)/python benches/compiled.py
+	$(BIN)/python benches/pairs_scan.py
+	$(BIN)/python benches/sweep.py
 
 # Longer than CI runs it: make fuzz CASES=1000000
 CASES ?= 200000
@@ -39,13 +42,19 @@ docs: $(VENV)/.installed
 	test -x $(BIN)/zensical || $(BIN)/python -m pip install --quiet -c constraints.txt zensical
 	$(BIN)/zensical build
 
-setup: $(VENV)/.built
+setup: $(VENV)/.complete $(VENV)/.built
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	    msgspec numpy plotly polars rich typer \
-	    hypothesis import-linter maturin mypy pandas pyarrow pytest ruff statsmodels
+	    maturin msgspec numpy plotly polars rich typer
+	touch $@
+
+# What tests, lints and benches need beyond that: the extras, the tools, and other libraries as oracles.
+$(VENV)/.complete: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	    exchange_calendars numba pandas pyarrow statsmodels \
+	    empyrical-reloaded hypothesis import-linter ipykernel mypy nbclient nbformat pytest quantstats ruff scipy
 	touch $@
 
 $(VENV)/.built: $(VENV)/.installed $(RUST)
