@@ -147,7 +147,7 @@ def svg(outputs: Mapping[str, Expr]) -> str:
     height = max(y for _, y in places) + _HEIGHT + _MARGIN
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        'font-family="ui-monospace, monospace" font-size="11">'
+        'style="background:#ffffff" font-family="ui-monospace, monospace" font-size="11">'
     ]
     for number, (_, inputs) in enumerate(nodes):
         x1, y1 = places[number][0], places[number][1] + _HEIGHT // 2

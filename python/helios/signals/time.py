@@ -8,9 +8,11 @@ a replay needs none. Absent: moments at which nothing happens (a timer; see Stra
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from helios.errors import ArgumentError
 from helios.signals.expr import Expr
@@ -18,6 +20,7 @@ from helios.signals.units import NUMBER, SECONDS
 
 #: For which years the offsets of a time zone are worked out.
 _ZONE_YEARS = (1970, 2060)
+_ENDS = ("open", "close")
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,8 +100,17 @@ def _calendar(name: str, start: str | None, end: str | None) -> tuple[int, ...]:
         raise ArgumentError(
             f"session({name!r}): calendars need exchange_calendars: pip install 'helios[research]'"
         ) from None
+    # It warns of its own use of pandas, which is nothing that our users could change.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        schedule = _schedule(xcals, name, start, end)
+    opens, closes = (schedule[which].dt.tz_localize(None).astype("datetime64[ns]").astype("int64") for which in _ENDS)
+    return tuple(int(moment) for pair in zip(opens, closes, strict=True) for moment in pair if pair[0] >= 0)
+
+
+def _schedule(xcals: Any, name: str, start: str | None, end: str | None) -> Any:
     try:
-        schedule = xcals.get_calendar(name, start=start, end=end).schedule
+        return xcals.get_calendar(name, start=start, end=end).schedule
     except xcals.errors.InvalidCalendarName:
         import difflib
 
@@ -106,9 +118,6 @@ def _calendar(name: str, start: str | None, end: str | None) -> tuple[int, ...]:
         raise ArgumentError(f"session({name!r}): no such calendar; near ones: {', '.join(near) or 'none'}") from None
     except ValueError as error:
         raise ArgumentError(f"session({name!r}, start={start!r}, end={end!r}): {error}") from None
-    opens = schedule["open"].to_numpy().astype("datetime64[ns]").astype("int64")
-    closes = schedule["close"].to_numpy().astype("datetime64[ns]").astype("int64")
-    return tuple(int(moment) for pair in zip(opens, closes, strict=True) for moment in pair if moment >= 0)
 
 
 @functools.lru_cache(maxsize=32)
