@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import helios as hx
 import polars as pl
 import pytest
 from helios.data import Universe
@@ -153,3 +154,23 @@ def test_the_index_has_its_members_and_each_change_took_effect_on_its_day() -> N
     assert compared > 80
     # WLTW to WTW and RE to EG, companies that changed their names: the two files date these apart.
     assert different == [date(2022, 1, 10), date(2023, 7, 10)]
+
+
+def test_stays_are_an_expression() -> None:
+    rows = pl.DataFrame(
+        {
+            "symbol": ["KO", "KO", "PEP"],
+            "start": [date(2020, 1, 2), date(2021, 3, 1), date(2019, 1, 1)],
+            "end": [date(2020, 6, 1), None, None],
+        }
+    )
+    universe = Universe(rows)
+    days = [date(2020, 1, 1), date(2020, 1, 2), date(2020, 5, 31), date(2020, 6, 1), date(2021, 3, 1), date(2030, 1, 1)]
+    noon = [datetime(day.year, day.month, day.day, 17, tzinfo=UTC) for day in days]
+    frame = pl.DataFrame({"ts": noon, "x": [1.0] * 6})
+    member = hx.session(hours=universe.stays("KO")).is_open
+    told = hx.graph(x=hx.series("x").only(member)).over(frame)
+    assert told["x"].is_not_null().to_list() == [False, True, True, False, True, True]
+    assert told["x"].is_not_null().to_list() == [("KO" in universe.members(day)) for day in days]
+    with pytest.raises(DataError, match="'MO' was never in"):
+        universe.stays("MO")

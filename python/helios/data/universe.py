@@ -15,8 +15,9 @@ those of the prices. Absent: weights, changes of names, when a change was announ
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -92,6 +93,25 @@ class Universe:
         if found.is_empty():
             raise self._nobody(f"from {low} to {high}")
         return found.to_list()
+
+    def stays(self, symbol: str, *, tz: str = "America/New_York") -> list[tuple[datetime, datetime]]:
+        """When a symbol was in: each stay from the midnight in `tz` that began it to the microsecond before its end.
+
+        `session(hours=universe.stays("KO")).is_open` is an expression that is 1 while KO is a member, and
+        `x.only(…)` of it is null otherwise. Raises DataError for a symbol that never was.
+        """
+        rows = self._rows.filter(pl.col("symbol") == symbol).sort("start")
+        if rows.is_empty():
+            raise DataError(f"{symbol!r} was never in the universe")
+        zone = ZoneInfo(tz)
+        # The core's clock ends in 2262; a stay that has not ended lasts until then.
+        until = datetime(2262, 1, 1, tzinfo=zone)
+
+        def midnight(day: date) -> datetime:
+            return datetime(day.year, day.month, day.day, tzinfo=zone) if day < until.date() else until
+
+        stays = rows.select("start", "end").iter_rows()
+        return [(midnight(start), midnight(end) - timedelta(microseconds=1)) for start, end in stays]
 
     def mask(self, frame: pl.DataFrame, *, ts: str = "ts", symbol: str = "symbol", tz: str | None = None) -> pl.Series:
         """True for each row of `frame` whose symbol was a member on the row's day. Null times and symbols are not.
