@@ -226,8 +226,11 @@ def test_one_line_a_node_and_constants_where_they_are_used() -> None:
 
 def test_many_alike_are_named_in_part() -> None:
     members = [f"S{i}" for i in range(30)]
-    one = hx.cross(members, hx.mid, quorum=0).rank()["S7"]
+    one = hx.cross(members, lambda s: hx.mid(s).lag(2), quorum=0).rank()["S7"]
     told = Explained([one]).node(one)
     assert told.fires_text.startswith("quote of S0, S1, S10, S11, … ")
     assert told.fires_text.endswith(" (30 in all)")
     assert len(told.fires) == 30
+    assert re.fullmatch(r"3 x quote of each of S\d+, .*, … S\d+ \(30 in all\)", str(told.warm_up))
+    pair = Explained([hx.mid("A").lag(1) + hx.mid("B").lag(1) + hx.last("A").lag(4)]).nodes[-1]
+    assert sorted(str(pair.warm_up).split(" and ")) == ["2 x quote of each of A, B", "5 x trade of A"]

@@ -20,7 +20,7 @@ from helios.risk import Limits
 from helios.scales import CASH_SCALE, QUANTITY_SCALE
 from helios.signals import Expr, Record, Strategy, Target, compile_graph
 from helios.signals.compiling import CompiledMethod
-from helios.signals.explain import Cause, Explained, Told
+from helios.signals.explain import Explained, Told, causes_texts
 from helios.signals.graph import sources_of, symbols_of
 from helios.signals.parameters import default_of, own_constructor, parameter_types, type_name
 from helios.signals.strategy import called, outputs_of
@@ -101,7 +101,7 @@ def _node(told: Told) -> dict[str, Any]:
         "floats": list(expr.floats),
         "unit": None if expr.unit is None else str(expr.unit),
         "text": told.label,
-        "fires": _causes(told),
+        "fires": causes_texts(told.fires),
         "warm_up": _warm_up(told),
     }
 
@@ -112,25 +112,16 @@ def _written(ints: Sequence[int]) -> list[int] | dict[str, Any]:
     return {"count": len(ints), "sha256": hashlib.sha256(json.dumps(ints).encode()).hexdigest()}
 
 
-def _causes(told: Told) -> list[str]:
-    return [_cause(cause) for cause in told.fires]
-
-
-def _cause(cause: Cause) -> str:
-    return " of ".join(cause)
-
-
 def _warm_up(told: Told) -> dict[str, Any]:
     warm = told.warm_up
-    samples = [{"samples": n, "of": [_cause(one) for one in causes]} for causes, n in warm.samples.items()]
-    return {"samples": samples, "ns": warm.ns, "text": str(warm)}
+    return {"samples": [{"samples": n, "of": text} for n, text in warm.parts()], "ns": warm.ns, "text": str(warm)}
 
 
 def _acting(value: Expr, signals: Explained) -> dict[str, Any]:
     """An output's value, when it acts, and from when on."""
     told = signals.node(value)
     return {
-        "value": f"#{told.number}", "formula": value.text, "acts_on": _causes(told),
+        "value": f"#{told.number}", "formula": value.text, "acts_on": causes_texts(told.fires),
         "acts": told.fires_text, "warm_up": _warm_up(told),
     }  # fmt: skip
 

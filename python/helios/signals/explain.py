@@ -41,6 +41,10 @@ class WarmUp:
 
     def __or__(self, other: WarmUp) -> WarmUp:
         """Until both are warm."""
+        if self is other or not (other.samples or other.ns):
+            return self
+        if not (self.samples or self.ns):
+            return other
         keys = [*self.samples, *(key for key in other.samples if key not in self.samples)]
         most = {key: max(self.samples.get(key, 0), other.samples.get(key, 0)) for key in keys}
         return WarmUp(most, max(self.ns, other.ns))
@@ -52,9 +56,23 @@ class WarmUp:
             more[causes] = max(more.get(causes, 0) - 1, 0) + samples
         return WarmUp(more, self.ns + ns)
 
+    def parts(self) -> list[tuple[int, str]]:
+        """How many samples of what; those that differ only in whose they are together."""
+        alike: dict[tuple[int, str], list[str]] = {}
+        parts: dict[tuple[int, str], str] = {}
+        for causes, n in self.samples.items():
+            if len(causes) == 1:
+                kind, who = causes[0]
+                alike.setdefault((n, kind), []).append(who)
+                parts.setdefault((n, kind), "")  # keeps its place
+            else:
+                parts[n, causes_text(causes)] = causes_text(causes)
+        for (n, kind), whose in alike.items():
+            parts[n, kind] = f"{kind} of {'each of ' * (len(whose) > 1)}{_listed(sorted(whose))}"
+        return [(n, text) for (n, _), text in parts.items()]
+
     def __str__(self) -> str:
-        parts = [f"{n:,} x {causes_text(causes)}" for causes, n in self.samples.items()]
-        return " and ".join([span_text(self.ns)] * (self.ns > 0) + parts)
+        return " and ".join([span_text(self.ns)] * (self.ns > 0) + [f"{n:,} x {text}" for n, text in self.parts()])
 
 
 @dataclass(frozen=True)
@@ -287,6 +305,8 @@ def _fires(number: int, expr: Expr, inputs: Sequence[Told]) -> tuple[Cause, ...]
         (kind, who), (other, whose) = sorted(one.fires[0] for one in inputs)
         return ((kind, f"{who} with {other} of {whose}"),)
     firing = {"window": inputs[:1], "when": inputs[1:]}.get(op, inputs)
+    if len(firing) == 1:
+        return firing[0].fires
     causes = {cause for one in firing for cause in one.fires}
     return tuple(sorted(causes, key=lambda cause: (cause[0], len(cause[1]) * (cause[1][0] == "#"), cause[1])))
 
@@ -301,12 +321,17 @@ def _event(expr: Expr) -> Cause:
     return (kind, str(expr.symbol))
 
 
-def causes_text(causes: Iterable[Cause]) -> str:
-    """In words: "quote of KO, PEP or trade of KO"."""
+def causes_texts(causes: Iterable[Cause]) -> list[str]:
+    """In words, one for each kind: "quote of KO, PEP", "trade of KO"."""
     kinds: dict[str, list[str]] = {}
     for kind, who in causes:
         kinds.setdefault(kind, []).append(who)
-    return " or ".join(f"{kind} of {_listed(whose)}" for kind, whose in kinds.items())
+    return [f"{kind} of {_listed(whose)}" for kind, whose in kinds.items()]
+
+
+def causes_text(causes: Iterable[Cause]) -> str:
+    """In words: "quote of KO, PEP or trade of KO"."""
+    return " or ".join(causes_texts(causes))
 
 
 def _warm_up(expr: Expr, inputs: Sequence[Told], fires: tuple[Cause, ...]) -> WarmUp:
