@@ -529,6 +529,8 @@ class _TomlRun(Recipe):
             return [_source(each, self._file) for each in _table(self._raw, self._file).data]
 
     def parameter(self, name: str) -> str:
+        if name in ("name", "strategy.name") and name not in self._strategy.get("params", {}):
+            raise ConfigError("a name changes nothing and cannot be swept", file=str(self._file), key=name)
         if name.partition(".")[0] == "data":
             raise ConfigError("the data are shared by all points and cannot be swept", file=str(self._file), key=name)
         known = [*_paths(RunTable), *(f"strategy.params.{key}" for key in self._strategy.get("params", {}))]
@@ -633,7 +635,8 @@ _loaded: dict[Path, FunctionRecipe] = {}
 def _paths(table: Any, place: str = "") -> Iterator[str]:
     """The dotted names of all keys that a sweep may change; the strategy's own are those that the file has."""
     for key, kind in _keys(table).items():
-        if place + key in ("data", "name", "strategy.params"):
+        # A name changes nothing, so its values would all be one point.
+        if place + key in ("data", "name", "strategy.name", "strategy.params"):
             continue
         inner = next((each for each in (kind, *get_args(kind)) if _keys(each)), None)
         if inner is not None:

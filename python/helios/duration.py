@@ -35,3 +35,9 @@ def nanoseconds(length: str | timedelta, what: str = "a length of time") -> int:
     if not 0 < ns < 2**63:
         raise ArgumentError(f"{what} is {length!r}: it must be longer than zero and shorter than 292 years")
     return ns
+
+
+def span_text(ns: int) -> str:
+    """A length of time as people write it: 600000000000 is "10m", 90000000000 "90s"."""
+    unit = next(unit for unit, size in reversed(_UNITS.items()) if ns % size == 0)
+    return f"{ns // _UNITS[unit]}{unit}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import helios as hx
 import pytest
@@ -66,9 +68,12 @@ strategy reversion (class Reversion)
   targets      KO   N9 x 10,000 of money  on change of N8  warm-up 10m
                PEP  N8 x 5,000 of money   on change of N8  warm-up 10m
   records      reversion/z  N8 beside N7  on change of N8  warm-up 10m
+  formulas     N9  -N8
+               N8  hysteresis(N7, enter=3, exit=0.5)
+               N7  (mid('KO').log() - mid('PEP').log()).rolling('10m').zscore()
   calls        on_fill  One of this strategy's orders traded.
 
-signals: each node once, inputs first; computed when one of its inputs fires; null in, null out
+signals: each node once, inputs first; null in, null out; what is divided by zero is null
 """
 
 
@@ -88,18 +93,20 @@ def printed(*arguments: str) -> str:
 def test_the_text_of_a_class(folder: Path) -> None:
     text = printed("rev.py:Reversion", "--param", "enter=3")
     assert text == printed("rev.py:Reversion", "--param", "enter=3")
-    head, _, tail = text.partition("null out\n")
-    nodes = dict(re.findall(r"^  (n\d+)  (.*)$", tail, re.M))
+    head, _, tail = text.partition("zero is null\n")
+    nodes = dict(re.findall(r"^  (#\d+) +(.*?)(?:  .*)?$", tail, re.M))
     # The order of independent nodes is the graph's business; the structure is not.
-    assert {"mid('KO')", "mid('PEP')"} <= set(nodes.values())
     by_text = {value: name for name, value in nodes.items()}
     assert len(by_text) == len(nodes) == 9
     ko, pep = (by_text[f"log({by_text[f'mid({symbol!r})']})"] for symbol in ("KO", "PEP"))
-    window = by_text[f"{by_text[f'{ko} - {pep}']}.rolling(10m)"]
-    z = by_text[f"{window}.zscore()"]
-    side = by_text[f"{z}.hysteresis(enter=3, exit=0.5)"]
+    window = by_text[f"window of {by_text[f'{ko} - {pep}']}: last 10m"]
+    z = by_text[f"zscore of {window}"]
+    side = by_text[f"hysteresis({z}, enter=3, exit=0.5)"]
     want = WHOLE.replace("N9", by_text[f"-{side}"]).replace("N8", side).replace("N7", z)
-    assert re.sub(r"sha256 [0-9a-f]{64}", "sha256 SHA", head + "null out\n") == want
+    assert re.sub(r"sha256 [0-9a-f]{64}", "sha256 SHA", head + "zero is null\n") == want
+    assert re.search(rf"^  {z}  zscore of {window} .* quote of KO, PEP +warm-up 10m$", tail, re.M)
+    assert re.search(rf"^  {side}  hysteresis.* change of {side} +warm-up 10m$", tail, re.M)
+    assert re.search(r"mid\('KO'\) +price +quote of KO$", tail, re.M)
     assert tail.endswith(
         "limits of the account: the strictest of the run's and the strategies'\n  order_notional  50,000\n"
     )
@@ -113,12 +120,12 @@ def test_json_is_the_same_definition(folder: Path) -> None:
     assert group["limits"] == got["limits"] == {"order_notional": 50_000}
     assert [(row["symbol"], row["notional"]) for row in group["targets"]] == [("KO", 10_000), ("PEP", 5_000)]
     assert {row["warm_up"]["ns"] for row in group["targets"]} == {600_000_000_000}
-    fires = {row["op"]: row["fires"] for row in got["nodes"]}
-    assert fires["moment:zscore"] == ["book of KO", "book of PEP"] or fires["moment:zscore"] == [
-        "book of PEP",
-        "book of KO",
-    ]
-    assert fires["hysteresis"] == group["targets"][0]["acts_on"]
+    rows = {row["op"]: row for row in got["nodes"]}
+    assert rows["read:zscore"]["fires"] == ["quote of KO, PEP"]
+    assert rows["window:time:moments"]["ints"] == [600_000_000_000, 0]
+    assert rows["window:time:moments"]["inputs"] == [rows["binary:sub"]["node"]]
+    assert rows["hysteresis"]["floats"] == [2.0, 0.5]
+    assert rows["hysteresis"]["fires"] == group["targets"][0]["acts_on"] == [f"change of {rows['hysteresis']['node']}"]
     assert got["sha256"] in printed("rev.py:Reversion")
 
 
@@ -127,7 +134,7 @@ def test_the_digest_tells_definitions_apart(folder: Path) -> None:
         return str(json.loads(printed("rev.py:Reversion", *(f"--param={p}" for p in params), "--json"))["sha256"])
 
     same = {digest(), digest("enter=2"), digest("enter=2.0"), digest('window="10m"'), digest("window=10m")}
-    others = {digest("enter=2.5"), digest("window=600"), digest('legs=["PEP", "KO"]'), digest("exit=0")}
+    others = {digest("enter=2.0000000001"), digest("window=600"), digest('legs=["PEP", "KO"]'), digest("exit=0")}
     assert len(same) == 1
     assert len(others) == 4
     assert not same & others
@@ -172,24 +179,66 @@ def test_a_run_file_several_strategies_and_its_limits(folder: Path) -> None:
         "  order_rate      5",
     ):
         assert line in text.splitlines(), line
-    assert "warm-up 20 samples" in text
-    assert ".hysteresis(enter=2, exit=0.25)" in text  # of the second, and of the pair too
-    assert text.count("mid('KO')") == 1
+    assert "warm-up 20 x quote of KO, PEP" in text
+    assert re.search(r"hysteresis\(#\d+, enter=2, exit=0.25\)", text)  # of the second, and of the pair too
+    assert len(re.findall(r"^  #\d+ +mid\('KO'\)", text, re.M)) == 1
 
 
 def test_windows_on_windows_and_other_sources() -> None:
     close = hx.close("KO")
-    x = (close.log() - close.log().rolling(5).mean()).rolling(10).std().ewm(4).mean() + hx.last("PEP").ewm("1m").mean()
+    x = (close.log() - close.log().rolling(5).mean()).rolling(10).std().ewm(4).mean() + hx.last("PEP").ewm(
+        "1m"
+    ).zscore()
     a, b = hx.together(hx.close("KO"), hx.close("PEP"))
     definition = describe([hx.target("KO", x, quantity=3), hx.record("both", a - b)])
     loose, records = definition.as_dict()["strategies"]
     (target,) = loose["targets"]
-    assert target["warm_up"] == {"samples": 5 + 9 + 11, "ns": 180_000_000_000}
-    assert sorted(target["acts_on"]) == ["bar of KO", "trade of PEP"]
+    assert target["warm_up"] == {
+        "samples": [{"samples": 5 + 9 + 11, "of": "bar of KO"}],
+        "ns": 180_000_000_000,
+        "text": "3m and 25 x bar of KO",
+    }
+    assert target["acts_on"] == ["bar of KO", "trade of PEP"]
     assert target["quantity"] == 3
     assert [row["acts_on"] for row in records["records"]] == [["bar of KO with bar of PEP"]]
     assert "3 shares" in str(definition)
     assert "records of no strategy" in str(definition)
+
+
+def test_series_calendars_and_sizes_are_part_of_it() -> None:
+    def definition(hour: int) -> dict[str, Any]:
+        hours = [(datetime(2026, 1, day, 14), datetime(2026, 1, day, hour)) for day in range(1, 31)]
+        hours += [(datetime(2026, 2, day, 14), datetime(2026, 2, day, 21)) for day in range(1, 29)]
+        value = hx.series("mood").only(hx.session(hours=hours).is_open)
+        return describe(hx.target("KO", value, notional=1 / 3)).as_dict()
+
+    one, other = definition(20), definition(21)
+    assert one["series"] == ["mood"]
+    assert one["sha256"] != other["sha256"]
+    (calendar,) = [row for row in one["nodes"] if row["op"] == "session"]
+    assert calendar["ints"]["count"] == 2 * 58
+    assert calendar["text"] == "session('hours'): 58 from 2026-01-01 to 2026-02-28"
+    (target,) = one["strategies"][0]["targets"]
+    assert target["acts_on"] == ["value of series('mood')"]
+    assert target["notional"] == round(target["notional"] * 1e9) / 1e9 == pytest.approx(1 / 3, rel=1e-6)
+
+
+def test_a_size_says_when_it_is_warm_and_leaves_out_what_is_not_given() -> None:
+    sizing = hx.VolatilityTarget(annual=0.1, capital=1e6, window=20, periods=252)
+
+    class Sized(hx.Strategy):
+        universe = ("KO",)
+
+        def signals(self) -> Any:
+            return self.hold("KO", hx.close("KO").zscore(5).hysteresis(enter=1, exit=0))
+
+    Sized.sizing = sizing
+    definition = describe(Sized())
+    text = "VolatilityTarget(annual=0.1, capital=1000000.0, window=20, periods=252, price='close', max_leverage=1.0)"
+    assert f"  sizing       {text}" in str(definition).splitlines()
+    (target,) = definition.content["strategies"][0]["targets"]
+    assert target["warm_up"]["text"] == "21 x bar of KO"  # 20 returns
+    assert re.fullmatch(r"change of #\d+, #\d+", *target["acts_on"])
 
 
 def test_a_run_in_python_and_the_default_name(folder: Path) -> None:
@@ -199,7 +248,8 @@ def test_a_run_in_python_and_the_default_name(folder: Path) -> None:
             import helios as hx, polars as pl
             from datetime import datetime
             t = pl.DataFrame({"ts": [datetime(2026, 1, 5)], "symbol": ["KO"], "price": [1.0], "size": [1]})
-            run = hx.Backtest(data=hx.trades(t), strategy=hx.target("KO", hx.last("KO"), quantity=1), name="mine")
+            wish = hx.target("KO", hx.last("KO").sign(), quantity=1)
+            run = hx.Backtest(data=hx.trades(t), strategy=wish, name="mine")
             """
         )
     )

@@ -38,6 +38,9 @@ ROWS = 1_500
         (hx.mid("KO").rolling(100).mean(), "mid('KO').rolling(100).mean()"),
         (hx.mid("KO").rolling("10m").std(), "mid('KO').rolling('10m').std()"),
         (hx.mid("KO").ewm(20).var(), "mid('KO').ewm(20).var()"),
+        (hx.mid("KO").ewm(span=9, min_samples=4).var(), "mid('KO').ewm(span=9, min_samples=4).var()"),
+        (hx.mid("KO").ewm("5m", min_samples=4).var(), "mid('KO').ewm('5m', min_samples=4).var()"),
+        (hx.mid("KO").expanding(min_samples=4).var(), "mid('KO').expanding(min_samples=4).var()"),
         (hx.mid("KO").zscore("10m").hysteresis(enter=2, exit=0.5), "mid('KO').rolling('10m').zscore().hysteresis("),
         (hx.open_("KO") - hx.high("KO") + hx.low("KO"), "((open('KO') - high('KO')) + low('KO'))"),
     ],
@@ -106,6 +109,23 @@ def test_inputs_come_before_the_nodes_that_use_them() -> None:
     assert graph.strategies == [f"A{i}/B{i}" for i in range(5)]
 
 
+def test_units_are_worked_out() -> None:
+    price, size = hx.mid("KO"), hx.bid_size("KO")
+    for expr, unit in (
+        (price * size, "price shares"),
+        (price / price.lag(1) - 1, "no unit"),
+        (price.rolling(9).var().sqrt() / price, "no unit"),
+        (price / price.elapsed(), "price seconds^-1"),
+        (price.log() * size, "shares"),
+        (price + 1, "price"),
+        (price > hx.last("PEP"), "no unit"),
+        (price.rolling(9).beta(size), "price shares^-1"),
+    ):
+        assert str(expr.unit) == unit, expr
+    assert (price.unitless() + size).unit == size.unit
+    assert hx.target("KO", price.unitless(), quantity=1).value.unit is None
+
+
 # ---- what is refused -------------------------------------------------------------------------------------------------
 
 
@@ -136,6 +156,13 @@ def test_inputs_come_before_the_nodes_that_use_them() -> None:
         (lambda: hx.mid("KO") + True, "not a finite number"),
         (lambda: bool(hx.mid("KO")), "no truth value"),
         (lambda: hx.constant("1"), "not a finite number"),  # type: ignore[arg-type]
+        (lambda: hx.mid("KO") + hx.bid_size("KO"), "mixes units: mid('KO') is in price, bid_size('KO') in shares"),
+        (lambda: hx.mid("KO") > hx.mid("KO").elapsed(), "in price, mid('KO').elapsed() in seconds"),
+        (lambda: hx.mid("KO") + hx.mid("KO").sign(), "in price, mid('KO').sign() in no unit"),
+        (lambda: hx.mid("KO") * hx.last_size("PEP"), "mixes instruments: a price of KO and shares of PEP"),
+        (lambda: hx.mid("KO").exp(), "a plain number has an exponential, price has none"),
+        (lambda: hx.target("KO", hx.mid("KO"), quantity=1), "mid('KO') is in price, but must be a plain number"),
+        (lambda: hx.target("KO", hx.mid("KO").rolling(9).var(), quantity=1), "is in price^2, but must be"),
         (lambda: hx.target("KO", hx.mid("KO")), "give either quantity (shares) or notional (money)"),
         (lambda: hx.target("KO", hx.mid("KO"), quantity=1, notional=1), "give either quantity"),
         (lambda: hx.target("KO", hx.mid("KO"), quantity=0), "must be positive"),

@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 import pytest
 from helios.errors import ArgumentError
-from helios.signals.sizing import levels, stepped
 
 T0 = datetime(2026, 1, 5)
 
@@ -86,16 +85,102 @@ def test_realised_volatility_against_numpy_on_random_prices() -> None:
 
 
 @pytest.mark.parametrize(("size", "top"), [(0.01, 1.0), (0.01, 0.2), (0.002, 3.0), (0.05, 1.0)])
-def test_volatility_target_holds_the_step_below_the_formula(size: float, top: float) -> None:
+def test_volatility_target_holds_the_formula(size: float, top: float) -> None:
     sizing = hx.VolatilityTarget(annual=0.05, capital=1e6, window=20, periods=252, max_leverage=top)
     prices = zigzag(60, size)
     run, (held,) = positions(prices, sizing)
-    formula = 0.05 / (size * math.sqrt(252))
-    want = max(level for level in levels(top, 0.2) if level <= formula)
+    want = min(top, 0.05 / (size * math.sqrt(252)))
     assert held * prices[20] == pytest.approx(1e6 * want, rel=1e-6)  # the bar with which the window was full
-    assert want <= formula
-    assert want == top or want * 1.2 > formula
-    assert run.orders.height == 1  # the formula does not move, so nothing is traded again
+    assert run.orders.height == 1
+    assert positions(prices, sizing, weight=-0.5)[1] == pytest.approx([-held / 2], rel=1e-6)
+
+
+def test_volatility_by_the_clock_counts_time_and_not_samples() -> None:
+    """Of 20 days with returns of one per cent, whatever the number of prices in them: sqrt(365.25) of that a year."""
+    sizing = hx.VolatilityTarget(annual=0.05, capital=1e6, window="20d", seconds_per_year=365.25 * 86_400)
+    want = 0.05 / (0.01 * math.sqrt(365.25))
+    got = recorded(zigzag(60, 0.01), lever=sizing.leverage("KO"))["lever"]
+    assert got[1:] == pytest.approx([want] * (len(got) - 1), rel=1e-9)
+    assert len(got) >= 39
+    # With every price twice, half a second apart, there are twice the returns and every other is zero.
+    ts = [T0 + timedelta(days=i, milliseconds=500 * k) for i in range(60) for k in range(2)]
+    price = np.repeat(zigzag(60, 0.01), 2)
+    twice = hx.trades(pl.DataFrame({"ts": ts, "symbol": ["KO"] * 120, "price": price, "size": [1] * 120}))
+    by_trade = hx.VolatilityTarget(
+        annual=0.05, capital=1e6, window="20d", seconds_per_year=365.25 * 86_400, price="last"
+    )
+    run = hx.Backtest(data=twice, strategy=hx.record("lever", by_trade.leverage("KO")), tick=1e-9).run()
+    assert run.signals["value"].to_list()[2:] == pytest.approx([want] * (run.signals.height - 2), rel=1e-9)
+    assert run.signals.height >= 78
+
+
+def wandering(n: int = 400, seed: int = 5) -> Any:
+    return 50 * np.exp(np.cumsum(np.random.default_rng(seed).normal(0, 0.02, n)))
+
+
+@pytest.mark.parametrize("turned", [1.0, -1.0])
+def test_one_decision_is_one_trade_of_the_size_of_that_moment(turned: float) -> None:
+    prices = wandering()
+    side = hx.close("KO").log().zscore(10).hysteresis(enter=1.0, exit=0.2)
+    sizing = hx.VolatilityTarget(annual=0.1, capital=1e6, window=30, periods=252, max_leverage=2)
+    value = sizing.target("KO", side, weight=turned).value
+    got = recorded(prices, side=side, lever=sizing.leverage("KO"), value=value)
+    run = hx.Backtest(
+        data=bars(prices),
+        strategy=[hx.record("side", side), hx.record("lever", sizing.leverage("KO")), hx.record("value", value)],
+        tick=1e-9,
+    ).run()
+    wide = run.signals.pivot("signal", index="ts", values="value").sort("ts")
+    # One firing a change of the side, and one more: the side that stood when the window got full.
+    full = wide.filter(pl.col("lever").is_not_null())["ts"][0]
+    stood = wide.filter(pl.col("ts") < full)["side"].drop_nulls()[-1]
+    assert stood != 0
+    assert wide["value"].count() == len(got["side"]) + wide.filter(ts=full)["side"].is_null().sum()
+    for row in wide.filter(pl.col("value").is_not_null()).iter_rows(named=True):
+        now = stood if row["side"] is None else row["side"]
+        before = 0.0 if row["ts"] < full else min(2.0, row["lever"] or 0.0)
+        assert row["value"] == pytest.approx(turned * now * before, rel=1e-12)
+    orders = positions(prices, sizing, side)[0].orders.height
+    changes = np.diff([0.0, *(0.0 if abs(x) < 1e-12 else x for x in got["value"])])
+    assert orders == np.count_nonzero(changes)
+    assert orders > 20
+
+
+def test_rebalance_reads_the_size_anew_and_brings_the_money_back() -> None:
+    prices = wandering()
+    sizing = hx.VolatilityTarget(annual=0.1, capital=1e6, window=30, periods=252, max_leverage=5, rebalance="10d")
+    got = recorded(prices, lever=sizing.leverage("KO"))["lever"]
+    held = np.cumsum(
+        positions(prices, sizing)[0].fills.select(pl.col("quantity") * pl.when(side="buy").then(1).otherwise(-1))
+    )
+    days = [30] + [i for i in range(31, 400) if (T0 + timedelta(days=i)).toordinal() % 10 == EPOCH % 10]
+    want = [1e6 * got[i - 30] / prices[i] for i in days]
+    assert held == pytest.approx(want, rel=1e-5)
+    assert len(want) == 38
+
+
+EPOCH = datetime(1970, 1, 1).toordinal()
+
+
+def test_a_size_that_is_not_known_any_more_closes_and_does_not_hold_on() -> None:
+    """Prices that stand still have no volatility, and the formula no value: the side's end is still the end."""
+    prices = [*zigzag(20, 0.02), *[100.0] * 40]
+    side = hx.close("KO").diff(40).is_null()  # 1 for forty bars, then 0
+    sizing = hx.VolatilityTarget(annual=0.1, capital=1e6, window=10, periods=252)
+    run, held = positions(prices, sizing, side)
+    assert held == [0.0]
+    assert run.fills.height == 2
+
+
+def test_a_side_that_fires_without_changing_is_one_decision() -> None:
+    prices = wandering()
+    side = (hx.close("KO") - 0).sign()  # 1, with every bar
+    for sizing in (
+        hx.FixedNotional(10_000),
+        hx.VolatilityTarget(annual=0.1, capital=1e6, window=30, periods=252),
+        hx.CappedKelly(fraction=1, cap=0.01, capital=1e6, window=5),
+    ):
+        assert positions(prices, sizing, side)[0].orders.height == 1
 
 
 def test_kelly_in_closed_form() -> None:
@@ -115,8 +200,7 @@ def test_kelly_in_closed_form() -> None:
     assert recorded(prices, kelly=sizing.leverage("KO", -always()))["kelly"] == [0.0] * len(got)
     assert positions(prices, sizing, -always())[0].fills.height == 0
     (held,) = positions(prices, sizing)[1]
-    want = max(level for level in levels(5, 0.2) if level <= 0.25 * m1 / m2)
-    assert held * prices[20] == pytest.approx(1e5 * want, rel=1e-4)
+    assert held * prices[20] == pytest.approx(1e5 * 0.25 * m1 / m2, rel=1e-4)
 
 
 def test_kelly_against_numpy_and_what_it_knows_is_past() -> None:
@@ -148,40 +232,18 @@ def test_kelly_against_numpy_and_what_it_knows_is_past() -> None:
     assert max(want) > 1
 
 
-def test_a_side_that_changes_between_the_prices_does_not_count_returns_twice() -> None:
-    """Another instrument's bar in between is a return of zero: it shrinks both moments alike."""
+def test_a_side_that_fires_between_the_prices_makes_no_returns() -> None:
     rng = np.random.default_rng(8)
     prices = 50 * np.exp(np.cumsum(rng.normal(0.001, 0.01, 200)))
     other = 20 * np.exp(np.cumsum(rng.normal(0, 0.03, 200)))
     sizing = hx.CappedKelly(fraction=1, cap=100, capital=1e5, window="80d")
     plain = recorded(prices, kelly=sizing.leverage("KO", always()))["kelly"]
-    both = hx.close("PEP").hysteresis(enter=0.01, exit=0) + 0.0 * hx.close("PEP")  # fires with each bar of PEP
+    both = always() + 0.0 * hx.close("PEP").sign()  # fires with each bar of PEP
     data = [bars(prices), bars(other, "PEP")]
     run = hx.Backtest(data=data, strategy=hx.record("kelly", sizing.leverage("KO", both)), tick=1e-9).run()
-    got = run.signals.group_by("ts", maintain_order=True).last()["value"].to_list()
-    assert got[-100:] == pytest.approx(plain[-100:], rel=0.03, abs=0.05)
-
-
-def test_steps_follow_up_and_down_with_a_band() -> None:
-    """As if walked by hand: a level is reached at its value and left half a step below it."""
-    rng = np.random.default_rng(1)
-    x = np.exp(np.cumsum(rng.normal(0, 0.05, 2_000)))
-    grid = levels(4.0, 0.25)
-    level, want = 0.0, []
-    on = dict.fromkeys(grid, False)
-    for value in np.round(x, 9):
-        for one in grid:
-            on[one] = value >= one or (on[one] and value > one / 1.125)
-        now = max((one for one in grid if on[one]), default=0.0)
-        if now != level or not want:
-            want.append(now)
-        level = now
-    got = recorded(x, step=stepped(hx.close("KO"), top=4.0, step=0.25))["step"]
-    got = [value for i, value in enumerate(got) if i == 0 or abs(value - got[i - 1]) > 1e-12]
-    assert got == pytest.approx(want, rel=1e-12, abs=1e-12)
-    assert 20 < len(want) < 400
-    assert grid[0] == 4.0
-    assert grid[-1] >= 4.0 / 20
+    # The side is there from the first bar of PEP on, which comes after KO's: one sample later.
+    assert run.signals["value"].to_list()[-118:] == pytest.approx(plain[-118:], rel=1e-9)
+    assert len(plain) >= 119
 
 
 @pytest.mark.parametrize(
@@ -191,15 +253,27 @@ def test_steps_follow_up_and_down_with_a_band() -> None:
         (lambda: hx.FixedNotional(math.nan), "notional is nan"),
         (lambda: hx.FixedQuantity("x"), "FixedQuantity: quantity is 'x'"),  # type: ignore[arg-type]
         (lambda: hx.VolatilityTarget(annual=-1, capital=1, window=5, periods=252), "annual is -1"),
-        (lambda: hx.VolatilityTarget(annual=0.1, capital=1, window=0, periods=252), "rolling window of 0 samples"),
-        (lambda: hx.VolatilityTarget(annual=0.1, capital=1, window=5, periods=252, step=0), "step is 0"),
-        (lambda: hx.VolatilityTarget(annual=0.1, capital=1, window=5, periods=252, step=3), "0.01 (1 %) to 1"),
+        (lambda: hx.VolatilityTarget(annual=0.1, capital=1, window=0, periods=252), "0 samples, but it must be 1"),
+        (lambda: hx.VolatilityTarget(annual=0.1, capital=1, window=5), "give periods and not seconds_per_year"),
+        (lambda: hx.VolatilityTarget(annual=0.1, capital=1, window=5, periods=-1), "periods is -1"),
+        (lambda: hx.VolatilityTarget(annual=0.1, capital=1, window="5d", periods=9), "give seconds_per_year and not"),
+        (
+            lambda: hx.VolatilityTarget(annual=0.1, capital=1, window=5, periods=9, seconds_per_year=9),
+            "give periods and not seconds_per_year",
+        ),
+        (lambda: hx.VolatilityTarget(annual=1, capital=1, window="5d", seconds_per_year=0), "seconds_per_year is 0"),
+        (lambda: hx.VolatilityTarget(annual=1, capital=1, window=True, periods=9), "window is True"),
+        (
+            lambda: hx.VolatilityTarget(annual=1, capital=1, window=5, periods=9, rebalance="soon"),
+            "rebalance is 'soon'",
+        ),
+        (lambda: hx.CappedKelly(capital=1, window=5, rebalance="0d"), "rebalance is '0d'"),
         (lambda: hx.VolatilityTarget(annual=0.1, capital=1, window=5, periods=252, price="bid"), "price is 'bid'"),  # type: ignore[arg-type]
         (lambda: hx.CappedKelly(fraction=2, capital=1, window=5), "bets more than Kelly"),
         (lambda: hx.CappedKelly(cap=True, capital=1, window=5), "cap is True"),
         (lambda: hx.CappedKelly(capital=1, window="5 parsecs"), "parsecs"),
         (lambda: hx.FixedNotional(1).target("KO", 1.0), "the side of 'KO' is 1.0"),  # type: ignore[arg-type]
-        (lambda: hx.FixedNotional(1).target("KO", hx.mid("KO"), weight=0), "the weight of 'KO' is 0"),
+        (lambda: hx.FixedNotional(1).target("KO", hx.mid("KO").sign(), weight=0), "the weight of 'KO' is 0"),
     ],
 )
 def test_bad_input(make: Any, says: str) -> None:

@@ -758,7 +758,7 @@ def test_limits_of_run_and_strategies_the_strictest_of_each_holds() -> None:
         (lambda s: [3], "signals gave 3"),
         (lambda s: None, "signals gave None"),
         (lambda s: s.hold("KO", hx.mid("KO")), "needs a sizing"),
-        (lambda s: hx.target("PEP", hx.mid("KO"), quantity=1), "its universe does not have: KO"),
+        (lambda s: hx.target("PEP", hx.mid("KO").unitless(), quantity=1), "its universe does not have: KO"),
     ],
 )
 def test_signals_that_cannot_be_are_errors(gives: Any, says: str) -> None:
@@ -770,7 +770,7 @@ def test_signals_that_cannot_be_are_errors(gives: Any, says: str) -> None:
 
 
 def test_names_used_twice_are_refused() -> None:
-    loose = hx.target("KO", hx.mid("KO"), quantity=1, strategy="reversion")
+    loose = hx.target("KO", hx.mid("KO").sign(), quantity=1, strategy="reversion")
     for wishes in ([Reversion(), Reversion()], [loose, Reversion()], [Reversion(), loose]):
         with pytest.raises(ArgumentError, match="two strategies are named 'reversion'"):
             hx.Backtest(data=walk(50), strategy=wishes).run()

@@ -1,17 +1,16 @@
 """What a strategy is, without ambiguity: instruments, parameters, signals, sizing, limits, what acts when.
 
-The signals are the nodes that the core gets, in its order, each once. Two definitions with the same `sha256` do the
-same on the same data, callbacks aside: of those only the names are known. Warm-up is an upper bound, from the windows
-along the longest way; a sample of an expression is one of its firings. Absent: the data and the venue of a run.
+The signals are the nodes that the core gets, in its order, each once (helios.signals.explain). Two definitions with the
+same `sha256` do the same on the same data, callbacks aside: of those only the names are known. Absent: the data and the
+venue of a run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from typing import Any, Final
 
@@ -19,19 +18,15 @@ from helios.errors import ArgumentError
 from helios.research.backtest import Wish, declared, flatten, strictest
 from helios.risk import Limits
 from helios.scales import CASH_SCALE, QUANTITY_SCALE
-from helios.signals import Record, Strategy, Target, compile_graph
+from helios.signals import Expr, Record, Strategy, Target, compile_graph
 from helios.signals.compiling import CompiledMethod
-from helios.signals.graph import Node, symbols_of
+from helios.signals.explain import Explained, Told, causes_texts
+from helios.signals.graph import sources_of, symbols_of
 from helios.signals.parameters import default_of, own_constructor, parameter_types, type_name
 from helios.signals.strategy import called, outputs_of
 
-_SIGNS: Final = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
-_FEEDS: Final = {
-    "book": ("mid", "bid", "ask", "bid_size", "ask_size"),
-    "trade": ("last", "last_size"),
-    "bar": ("open", "high", "low", "close", "volume"),
-}
-_FEED: Final = {name: feed for feed, names in _FEEDS.items() for name in names}
+#: Numbers of a node (the hours of a calendar) that are written out; of more, the digest.
+_WRITTEN_MAX: Final = 64
 
 
 @dataclass(frozen=True)
@@ -39,6 +34,8 @@ class Definition:
     """A description as data (`as_dict`) and as text (`str`)."""
 
     content: dict[str, Any]
+    #: The nodes, a line each.
+    signals: tuple[str, ...]
 
     @cached_property
     def sha256(self) -> str:
@@ -60,132 +57,97 @@ def describe(strategy: Wish | Iterable[Any], *, limits: Limits | None = None, na
         raise ArgumentError("there is nothing to describe: give a Strategy, targets or records")
     outputs, strategies = declared(wishes)
     symbols = sorted({*symbols_of(outputs), *(symbol for one in strategies for symbol in one.universe)})
-    graph = compile_graph(outputs, {symbol: number for number, symbol in enumerate(symbols)})
-    signals = _Signals(graph.nodes, symbols)
-    groups = [_of_class(one, signals, graph.strategies, graph.signals) for one in strategies]
-    groups += _of_loose(wishes, groups, signals, graph.strategies, graph.signals)
+    series = dict.fromkeys(source.series for source in sources_of(outputs) if source.series is not None)
+    # For its errors: what cannot be compiled cannot be described.
+    compile_graph(outputs, _numbered(symbols), _numbered(series))
+    signals = Explained(_roots(outputs))
+    groups = [_of_class(one, signals) for one in strategies]
+    groups += _of_loose(wishes, signals)
     everything = any(_reads_all(one) for one in strategies)
     content = {
-        "format": 1,
+        "format": 2,
         "name": name or " and ".join(group["name"] or "records" for group in groups[:3]),
         "instruments": "all of the data" if everything else symbols,
+        "series": list(series),
         "strategies": groups,
-        "nodes": signals.rows(),
+        "nodes": [_node(told) for told in signals.nodes],
         "limits": _limits(strictest(limits or Limits(), strategies)),
     }
-    return Definition(content)
+    return Definition(content, tuple(signals.lines()))
+
+
+def _numbered(names: Iterable[str]) -> dict[str, int]:
+    return {name: number for number, name in enumerate(names)}
+
+
+def _roots(outputs: Iterable[Target | Record]) -> list[Expr]:
+    return [x for one in outputs for x in ((one.value,) if isinstance(one, Target) else (one.value, one.input))]
 
 
 def _reads_all(strategy: Strategy) -> bool:
     return not strategy.universe and not outputs_of(strategy)
 
 
-class _Signals:
-    """The nodes of a graph: their texts, what makes them fire, their warm-up."""
-
-    def __init__(self, nodes: list[Node], symbols: list[str]) -> None:
-        self.nodes, self.symbols = nodes, symbols
-        #: Names of the nodes that are no outputs: n1, n2, …
-        self.names: dict[int, str] = {}
-        for number, (op, *_) in enumerate(nodes):
-            if not _is_output(op):
-                self.names[number] = f"n{len(self.names) + 1}"
-        self.fires: list[list[str]] = []
-        self.warm: list[tuple[int, int]] = []
-        for number in range(len(nodes)):
-            self.fires.append(self._fires(number))
-            self.warm.append(self._warm(number))
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One row a node."""
-        return [
-            {"node": name, "op": self.nodes[number][0], "text": self.text(number), "fires": self.fires[number]}
-            for number, name in self.names.items()
-        ]
-
-    def text(self, number: int) -> str:
-        """A node as people write it, its inputs by their names."""
-        op, inputs, ints, floats = self.nodes[number]
-        kind, _, detail = op.partition(":")
-        x = [self.names[one] for one in inputs]
-        if kind == "source":
-            return f"{detail}({self.symbols[ints[0]]!r}{''.join(f', {value}' for value in ints[1:])})"
-        if kind == "constant":
-            return _number(floats[0])
-        if op == "unary:neg":
-            return f"-{x[0]}"
-        if kind == "binary" and detail in _SIGNS:
-            return f"{x[0]} {_SIGNS[detail]} {x[1]}"
-        if kind == "window":
-            span = _length(ints[0]) if detail.endswith("time") else _number([*ints, *floats][0])
-            return f"{x[0]}.{'ewm' if 'ewm' in detail else 'rolling'}({span})"
-        if kind == "moment":
-            return f"{x[0]}.{detail}()"
-        if kind == "hysteresis":
-            return f"{x[0]}.hysteresis(enter={_number(floats[0])}, exit={_number(floats[1])})"
-        if kind == "together":
-            return f"{x[0]}, when {x[1]} fires at the same moment"
-        return f"{detail or kind}({', '.join([*x, *map(str, ints), *map(_number, floats)])})"
-
-    def _fires(self, number: int) -> list[str]:
-        op, inputs, ints, _ = self.nodes[number]
-        kind, _, detail = op.partition(":")
-        if kind == "source":
-            return [f"{_FEED.get(detail, detail)} of {self.symbols[ints[0]]}"]
-        if kind == "together":
-            return [" with ".join(sorted({cause for one in inputs for cause in self.fires[one]}))]
-        if kind == "hysteresis":
-            return [f"change of {self.names[number]}"]
-        if kind == "record":
-            inputs = inputs[:1]  # what is kept beside does not make it act
-        return list(dict.fromkeys(cause for one in inputs for cause in self.fires[one]))
-
-    def _warm(self, number: int) -> tuple[int, int]:
-        """Samples and nanoseconds, at most."""
-        op, inputs, ints, floats = self.nodes[number]
-        samples = max((self.warm[one][0] for one in inputs), default=0)
-        ns = max((self.warm[one][1] for one in inputs), default=0)
-        if op == "window:count":
-            samples = max(samples - 1, 0) + ints[0]
-        elif op == "window:ewm_count":
-            samples = max(samples - 1, 0) + math.ceil(3 * floats[0])
-        elif op == "window:time":
-            ns += ints[0]
-        elif op == "window:ewm_time":
-            ns += 3 * ints[0]
-        return samples, ns
+def _node(told: Told) -> dict[str, Any]:
+    """All that the core gets of a node, and what is known of it."""
+    expr = told.expr
+    source = {key: value for key, value in (("symbol", expr.symbol), ("series", expr.series)) if value is not None}
+    return {
+        "node": f"#{told.number}",
+        "op": expr.op,
+        "inputs": [f"#{number}" for number in told.inputs],
+        **source,
+        "ints": _written(expr.ints),
+        "floats": list(expr.floats),
+        "unit": None if expr.unit is None else str(expr.unit),
+        "text": told.label,
+        "fires": causes_texts(told.fires),
+        "warm_up": _warm_up(told),
+    }
 
 
-def _is_output(op: str) -> bool:
-    return op == "record" or op.startswith("target:")
+def _written(ints: Sequence[int]) -> list[int] | dict[str, Any]:
+    if len(ints) <= _WRITTEN_MAX:
+        return list(ints)
+    return {"count": len(ints), "sha256": hashlib.sha256(json.dumps(ints).encode()).hexdigest()}
 
 
-def _outputs(signals: _Signals, strategies: list[str], records: list[str]) -> Iterable[tuple[str, str, dict[str, Any]]]:
-    """Kind, strategy or name, and row of every output."""
-    for number, (op, inputs, ints, _) in enumerate(signals.nodes):
-        if not _is_output(op):
-            continue
-        samples, ns = signals.warm[number]
-        row: dict[str, Any] = {"value": signals.names[inputs[0]]}
-        acts = {"acts_on": signals.fires[number], "warm_up": {"samples": samples, "ns": ns}}
-        if op == "record":
-            yield (
-                "records",
-                records[ints[0]],
-                {"name": records[ints[0]], **row, "beside": signals.names[inputs[1]], **acts},
-            )
+def _warm_up(told: Told) -> dict[str, Any]:
+    warm = told.warm_up
+    return {"samples": [{"samples": n, "of": text} for n, text in warm.parts()], "ns": warm.ns, "text": str(warm)}
+
+
+def _acting(value: Expr, signals: Explained) -> dict[str, Any]:
+    """An output's value, when it acts, and from when on."""
+    told = signals.node(value)
+    return {
+        "value": f"#{told.number}", "formula": value.text, "acts_on": causes_texts(told.fires),
+        "acts": told.fires_text, "warm_up": _warm_up(told),
+    }  # fmt: skip
+
+
+def _kept(value: float | None, scale: int) -> float | None:
+    """As the core keeps it."""
+    return None if value is None else round(value * scale) / scale
+
+
+def _outputs(outputs: Iterable[Target | Record], signals: Explained) -> dict[str, list[dict[str, Any]]]:
+    """Rows of the targets and of the records."""
+    rows: dict[str, list[dict[str, Any]]] = {"targets": [], "records": []}
+    for one in outputs:
+        acting = _acting(one.value, signals)
+        if isinstance(one, Target):
+            size = {"quantity": _kept(one.quantity, QUANTITY_SCALE), "notional": _kept(one.notional, CASH_SCALE)}
+            size = {name: value for name, value in size.items() if value is not None}
+            rows["targets"].append({"symbol": one.symbol, **acting, **size, "strategy": one.strategy})
         else:
-            unit = op.partition(":")[2]
-            scale = QUANTITY_SCALE if unit == "quantity" else CASH_SCALE
-            who = strategies[ints[0]]
-            yield (
-                "targets",
-                who,
-                {"symbol": signals.symbols[ints[1]], **row, unit: ints[2] / scale, "strategy": who, **acts},
-            )
+            beside = signals.node(one.input)
+            more = {"beside": f"#{beside.number}", "beside_formula": one.input.text}
+            rows["records"].append({"name": one.name, **acting, **more})
+    return rows
 
 
-def _of_class(one: Strategy, signals: _Signals, strategies: list[str], records: list[str]) -> dict[str, Any]:
+def _of_class(one: Strategy, signals: Explained) -> dict[str, Any]:
     cls = type(one)
     types = parameter_types(cls)
     parameters = {
@@ -193,41 +155,38 @@ def _of_class(one: Strategy, signals: _Signals, strategies: list[str], records: 
         | ({} if own_constructor(cls) or not hasattr(cls, name) else {"default": _plain(default_of(cls, name))})
         for name, value in one.params.items()
     }
-    mine: dict[str, list[dict[str, Any]]] = {"targets": [], "records": []}
-    for kind, who, row in _outputs(signals, strategies, records):
-        if who == one.name or who.startswith(f"{one.name}/"):
-            mine[kind].append(row)
     return {
         "name": one.name,
         "class": cls.__name__,
         "instruments": "all of the data" if _reads_all(one) else sorted({*one.universe, *symbols_of(outputs_of(one))}),
         "parameters": parameters,
-        "sizing": None if one.sizing is None else repr(one.sizing),
+        "sizing": None if one.sizing is None else _sizing(one.sizing),
         "limits": {} if not isinstance(one.limits, Limits) else _limits(one.limits),
-        **mine,
+        **_outputs(outputs_of(one), signals),
         "calls": list(called(one)),
         "compiled": [name for name in called(one) if isinstance(getattr(cls, name), CompiledMethod)],
         "timer": None if one.timer is None else str(one.timer),
     }
 
 
-def _of_loose(
-    wishes: list[Wish], groups: list[dict[str, Any]], signals: _Signals, strategies: list[str], records: list[str]
-) -> list[dict[str, Any]]:
+def _sizing(sizing: Any) -> str:
+    """As it is constructed, without what is not given."""
+    if not is_dataclass(sizing):
+        return repr(sizing)
+    given = {each.name: getattr(sizing, each.name) for each in fields(sizing)}
+    told = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
+    return f"{type(sizing).__name__}({told})"
+
+
+def _of_loose(wishes: Iterable[Wish], signals: Explained) -> list[dict[str, Any]]:
     """Targets and records that were given as they are: a group for each name of a strategy."""
-    loose = {
-        wish.name if isinstance(wish, Record) else wish.strategy for wish in wishes if isinstance(wish, Target | Record)
-    }
-    named = {wish.strategy for wish in wishes if isinstance(wish, Target)}
-    found: dict[str, dict[str, Any]] = {}
-    taken = {row["name"] for group in groups for row in group["records"]}
-    for kind, who, row in _outputs(signals, strategies, records):
-        if who not in loose or (kind == "records" and who in taken) or (kind == "targets" and who not in named):
-            continue
-        key = who if who in named else ""
-        group = found.setdefault(key, {"name": key, "class": None, "targets": [], "records": []})
-        group[kind].append(row)
-    return list(found.values())
+    loose = [wish for wish in wishes if isinstance(wish, Target | Record)]
+    named = {wish.strategy for wish in loose if isinstance(wish, Target)}
+    groups: dict[str, list[Target | Record]] = {}
+    for wish in loose:
+        name = wish.strategy if isinstance(wish, Target) else wish.name if wish.name in named else ""
+        groups.setdefault(name, []).append(wish)
+    return [{"name": name, "class": None, **_outputs(mine, signals)} for name, mine in groups.items()]
 
 
 def _limits(limits: Limits) -> dict[str, float]:
@@ -241,26 +200,17 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, bool | int | float | str | None) else repr(value)
 
 
-def _number(value: float) -> str:
-    return repr(value).removesuffix(".0")
-
-
 def _amount(value: float) -> str:
     return f"{value:,.12g}"
 
 
-def _length(ns: int) -> str:
-    """As people write it: 90000000000 is "90s", 600000000000 "10m"."""
-    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
-        if ns % (size * 1_000_000_000) == 0:
-            return f"{ns // (size * 1_000_000_000)}{unit}"
-    for unit, size in (("ms", 1_000_000), ("us", 1_000)):
-        if ns % size == 0:
-            return f"{ns // size}{unit}"
-    return f"{ns}ns"
-
-
 # Text ---------------------------------------------------------------------------------------------------------------
+
+
+_HEADING: Final = (
+    "signals: each node once, inputs first; null in, null out; what is divided by zero is null",
+    "         what makes it fire (quote: a quote, or a change of a best level), and its warm-up at most",
+)
 
 
 def _text(definition: Definition) -> Iterable[str]:
@@ -268,15 +218,15 @@ def _text(definition: Definition) -> Iterable[str]:
     yield f"definition of {content['name']}"
     yield f"sha256 {definition.sha256}"
     yield f"instruments {_names(content['instruments'])}"
+    if content["series"]:
+        yield f"series {_names(content['series'])}"
     for group in content["strategies"]:
         yield ""
-        yield from _text_of_group(group)
-    if content["nodes"]:
-        width = max(len(row["node"]) for row in content["nodes"])
+        yield from _text_of_group(group, content["nodes"])
+    if definition.signals:
         yield ""
-        yield "signals: each node once, inputs first; computed when one of its inputs fires; null in, null out"
-        for row in content["nodes"]:
-            yield f"  {row['node']:<{width}}  {row['text']}"
+        yield from _HEADING
+        yield from (f"  {line}" for line in definition.signals)
     yield ""
     if content["limits"]:
         yield "limits of the account: the strictest of the run's and the strategies'"
@@ -285,7 +235,7 @@ def _text(definition: Definition) -> Iterable[str]:
         yield "limits of the account: none"
 
 
-def _text_of_group(group: dict[str, Any]) -> Iterable[str]:
+def _text_of_group(group: dict[str, Any], nodes: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     if group["class"] is not None:
         yield f"strategy {group['name']} (class {group['class']})"
         yield f"  instruments  {_names(group['instruments'])}"
@@ -295,9 +245,8 @@ def _text_of_group(group: dict[str, Any]) -> Iterable[str]:
     else:
         yield f"strategy {group['name']}" if group["name"] else "records of no strategy"
     yield from _part("targets", [_target(row, group["name"]) for row in group["targets"]])
-    yield from _part(
-        "records", [(row["name"], f"{row['value']} beside {row['beside']}", *_acts(row)) for row in group["records"]]
-    )
+    yield from _part("records", [_record(row) for row in group["records"]])
+    yield from _part("formulas", _formulas([*group["targets"], *group["records"]], nodes))
     for heading, names in (
         ("calls", [name for name in group.get("calls", ()) if name not in group["compiled"]]),
         ("compiled", group.get("compiled", [])),
@@ -326,10 +275,25 @@ def _target(row: dict[str, Any], group: str) -> tuple[str, ...]:
     return (row["symbol"], f"{row['value']} x {size}", *_acts(row), whose)
 
 
-def _acts(row: dict[str, Any]) -> tuple[str, str]:
-    samples, ns = row["warm_up"]["samples"], row["warm_up"]["ns"]
-    parts = [_length(ns)] * (ns > 0) + [f"{samples:,} samples"] * (samples > 0)
-    return f"on {' or '.join(row['acts_on']) or 'nothing'}", f"warm-up {' and '.join(parts) or 'none'}"
+def _record(row: Mapping[str, Any]) -> tuple[str, ...]:
+    beside = "" if row["beside"] == row["value"] else f" beside {row['beside']}"
+    return (row["name"], row["value"] + beside, *_acts(row))
+
+
+def _acts(row: Mapping[str, Any]) -> tuple[str, str]:
+    return f"on {row['acts']}", f"warm-up {row['warm_up']['text'] or 'none'}"
+
+
+def _formulas(rows: Sequence[Mapping[str, Any]], nodes: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """What the outputs' nodes are, as it was written; those that are made of others of them, as nodes."""
+    found = {row["value"]: row["formula"] for row in rows}
+    found |= {row["beside"]: row["beside_formula"] for row in rows if "beside" in row}
+
+    def told(name: str) -> str:
+        node = nodes[int(name[1:])]
+        return str(node["text"] if node["inputs"] and found.keys() >= set(node["inputs"]) else found[name])
+
+    return [(name, told(name)) for name in found]
 
 
 def _part(heading: str, rows: Sequence[tuple[str, ...]]) -> Iterable[str]:

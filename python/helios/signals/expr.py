@@ -110,7 +110,7 @@ class Expr:
         return _binary("div", "/", other, self)
 
     def __neg__(self) -> Expr:
-        return _unary("neg", self, self.unit, f"-{self.text}")
+        return _unary("neg", self, self.unit, f"(-{self.text})")
 
     def __abs__(self) -> Expr:
         return self.abs()
@@ -183,7 +183,7 @@ class Expr:
         return _binary("or", "|", other, self)
 
     def __invert__(self) -> Expr:
-        return _unary("not", self, NUMBER, f"~{self.text}")
+        return _unary("not", self, NUMBER, f"(~{self.text})")
 
     def is_null(self) -> Expr:
         """1 for a null, 0 for a number; the one function that is never null itself."""
@@ -225,10 +225,8 @@ class Expr:
     def when(self, trigger: Expr) -> Expr:
         """The value as it stands whenever `trigger` fires, and only then."""
         _is_expression(trigger, f"{self!r}.when")
-        return replace(
-            self, op="when", inputs=(self, trigger), symbol=None, series=None, ints=(), floats=(),
-            text=f"{self.text}.when({trigger.text})",
-        )  # fmt: skip
+        text = f"{self.text}.when({trigger.text})"
+        return Expr("when", (self, trigger), text=text, unit=self.unit, instrument=self.instrument)
 
     def changes(self) -> Expr:
         """The value, firing only when it is another than before."""
@@ -265,7 +263,8 @@ class Expr:
     def expanding(self, *, min_samples: int = 1) -> Rolling:
         """All samples since the beginning, at most a million: beyond that the oldest leave."""
         least = _count(min_samples, f"min_samples of {self!r}.expanding", least=1)
-        return Rolling(self, "all", (0, least), text=f"{self.text}.expanding()")
+        told = "" if min_samples == 1 else f"{min_samples=}"
+        return Rolling(self, "all", (0, least), text=f"{self.text}.expanding({told})")
 
     def ewm(
         self,
@@ -282,11 +281,12 @@ class Expr:
         adjust=False). Null until three half-lives of samples, or of time, have passed, or until `min_samples`.
         """
         least = 0 if min_samples is None else _count(min_samples, f"min_samples of {self!r}.ewm", least=1)
+        told = "" if min_samples is None else f", {min_samples=}"
         if sum(given is not None for given in (halflife, span, alpha)) != 1:
             raise ArgumentError(f"{self!r}.ewm: give one of halflife, span and alpha")
         if isinstance(halflife, str | timedelta):
             ns = nanoseconds(halflife, f"the half-life of {self!r}")
-            return Ewm(self, "ewm_time", (ns, least), text=f"{self.text}.ewm({halflife!r})")
+            return Ewm(self, "ewm_time", (ns, least), text=f"{self.text}.ewm({halflife!r}{told})")
         if halflife is not None:
             given = _positive(halflife, f"half-life {halflife!r} of {self!r}: it must be a positive number of samples")
             keep, text = 2.0 ** (-1.0 / given), f"{halflife}"
@@ -299,9 +299,8 @@ class Expr:
         if not 0.0 < keep < 1.0:
             raise ArgumentError(f"{self!r}.ewm({text}): of a sample's weight a part between 0 and 1 must be left")
         if not least:
-            # What is a whole number of samples must not become one more by rounding.
-            least = max(1, math.ceil(3.0 * math.log(0.5) / math.log(keep) - 1e-9))
-        return Ewm(self, "ewm_count", (0, min(least, 2**32 - 1)), (keep,), text=f"{self.text}.ewm({text})")
+            least = ewm_full_from(keep)
+        return Ewm(self, "ewm_count", (0, least), (keep,), text=f"{self.text}.ewm({text}{told})")
 
     def zscore(self, window: Span | Session | None = None, *, halflife: Number | str | timedelta | None = None) -> Expr:
         """(value - mean) / standard deviation, over a rolling window or with exponential weights: give one of them."""
@@ -464,6 +463,12 @@ class Rolling(_Window):
 
 class Ewm(_Window):
     """An exponentially weighted window, by count or by time."""
+
+
+def ewm_full_from(keep: float) -> int:
+    """Samples in three half-lives, where each sample weighs `keep` of the next."""
+    # What is a whole number of samples must not become one more by rounding.
+    return min(max(1, math.ceil(3.0 * math.log(0.5) / math.log(keep) - 1e-9)), 2**32 - 1)
 
 
 def together(a: Expr, b: Expr) -> tuple[Expr, Expr]:

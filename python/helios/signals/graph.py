@@ -30,10 +30,11 @@ class Compiled:
 def symbols_of(outputs: Iterable[Target | Record]) -> list[str]:
     """Every symbol that the outputs read or trade, in order of first use."""
     found: dict[str, None] = {}
+    done: set[int] = set()
     for output in outputs:
         if isinstance(output, Target):
             found.setdefault(output.symbol)
-        for source in sources_of([output]):
+        for source in sources_in(_made_of(output), done):
             if source.symbol is not None:
                 found.setdefault(source.symbol)
     return list(found)
@@ -41,13 +42,19 @@ def symbols_of(outputs: Iterable[Target | Record]) -> list[str]:
 
 def sources_of(outputs: Iterable[Target | Record]) -> Iterator[Expr]:
     """What the outputs read: mid("KO") and its like, and series from outside the market."""
-    for output in outputs:
-        yield from sources_in([output.value] if isinstance(output, Target) else [output.value, output.input])
+    return sources_in(root for output in outputs for root in _made_of(output))
 
 
-def walk(roots: Iterable[Expr]) -> Iterator[Expr]:
-    """Every expression that the roots are made of, each once, inputs before what is made of them."""
-    done: set[int] = set()
+def _made_of(output: Target | Record) -> list[Expr]:
+    return [output.value] if isinstance(output, Target) else [output.value, output.input]
+
+
+def walk(roots: Iterable[Expr], done: set[int] | None = None) -> Iterator[Expr]:
+    """Every expression that the roots are made of, each once, inputs before what is made of them.
+
+    `done` has the ids of those that another walk has been at, which are passed over, and gets those of this one.
+    """
+    done = set() if done is None else done
     for root in roots:
         stack = [root]
         while stack:
@@ -64,9 +71,9 @@ def walk(roots: Iterable[Expr]) -> Iterator[Expr]:
             yield expr
 
 
-def sources_in(roots: Iterable[Expr]) -> Iterator[Expr]:
-    """The sources that expressions are made of, each object once."""
-    return (expr for expr in walk(roots) if expr.symbol is not None or expr.series is not None)
+def sources_in(roots: Iterable[Expr], done: set[int] | None = None) -> Iterator[Expr]:
+    """The sources that expressions are made of, each object once; `done` as in `walk`."""
+    return (expr for expr in walk(roots, done) if expr.symbol is not None or expr.series is not None)
 
 
 class Numbering:
@@ -76,16 +83,15 @@ class Numbering:
         self.nodes: list[Node] = []
         self._ids, self._series = ids, series
         self._numbers: dict[int, int] = {}  # id(expr) -> node
+        self._walked: set[int] = set()
         self._shared: dict[tuple[object, ...], int] = {}
         self._keep: list[Expr] = []  # ids stay unique while the expressions live
 
     def number_of(self, root: Expr) -> int:
         """The node of an expression."""
-        if id(root) not in self._numbers:
-            for expr in walk([root]):
-                if id(expr) not in self._numbers:
-                    self._numbers[id(expr)] = self._add(expr)
-                    self._keep.append(expr)
+        for expr in walk([root], self._walked):
+            self._numbers[id(expr)] = self._add(expr)
+            self._keep.append(expr)
         return self._numbers[id(root)]
 
     def _add(self, expr: Expr) -> int:

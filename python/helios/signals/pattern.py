@@ -10,12 +10,12 @@ Absent: time that passes without an event (see `Pattern.heartbeat`), and conditi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Literal
 
-from helios.duration import nanoseconds
+from helios.duration import nanoseconds, span_text
 from helios.errors import ArgumentError
 from helios.signals.expr import Expr
 
@@ -138,6 +138,25 @@ class Pattern(Expr):
         """Lets time pass whenever `clock` fires, be it true or not: an absence is noticed then and not later."""
         _expression(clock, f"{self.text}.heartbeat()")
         return _pattern(replace(self._spec, heartbeat=clock), f"{self.text}.heartbeat({clock.text})")
+
+    def told(self, names: Sequence[str]) -> str:
+        """The pattern with its inputs by these names, whatever the order in which it was written."""
+        by_id = {id(expr): name for expr, name in zip(self.inputs, names, strict=True)}
+        spec, text = self._spec, ""
+
+        def named(exprs: tuple[Expr, ...]) -> str:
+            return ", ".join(by_id[id(expr)] for expr in exprs)
+
+        for step in spec.steps:
+            within = f", within={span_text(step.within)}" if step.within else ""
+            text += f"{'.then' if text else 'pattern'}({named((step.condition,))}{within})"
+            text += f".times({step.times})" * (step.times > 1)
+            text += f".without({named(step.without)})" * bool(step.without)
+        text += f".absent({named(spec.absent)}, for_={span_text(spec.absent_for)})" * bool(spec.absent)
+        text += f".within({span_text(spec.within)})" * bool(spec.within) + ".overlapping()" * spec.overlapping
+        if spec.max_open != _OPEN_MAX or spec.refuse_new:
+            text += f".max_open({spec.max_open}, when_full={'refuse_new' if spec.refuse_new else 'drop_oldest'!r})"
+        return text + (f".heartbeat({named((spec.heartbeat,))})" if spec.heartbeat is not None else "")
 
     def _goes_on(self, method: str) -> None:
         self._not_silent(method)
