@@ -41,9 +41,9 @@ def test_every_example_is_tested_here() -> None:
 
 
 def test_the_strategy_in_the_readme(tmp_path: Path) -> None:
-    """The Python block as it stands, on a smaller day of the same name, and the two commands below it."""
+    """The Python blocks as they stand, on a smaller day of the same name, and the two commands below the first."""
     told = (ROOT / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```python\n(.*?)^```$", told, re.MULTILINE | re.DOTALL)
+    block, columns = re.findall(r"^```python\n(.*?)^```$", told, re.MULTILINE | re.DOTALL)
     (name,) = re.findall(r"as `(\w+\.py)`", told)
     commands = re.findall(r"^helios ([^#\n]+)", told, re.MULTILINE)
     assert [command.split()[0] for command in commands] == ["backtest", "replay"]
@@ -61,6 +61,9 @@ def test_the_strategy_in_the_readme(tmp_path: Path) -> None:
     again = run(tmp_path, *HELIOS, *commands[1].split())
     assert again.startswith("identical: ")
     assert str(results.meta["digest"]) in again
+    # The second block goes on from the first: the same numbers over columns.
+    shown = run(tmp_path, "-c", f"{block}\n{columns}\nprint(frame['side'].drop_nulls().len())")
+    assert int(shown.splitlines()[-1]) > 0
 
 
 def test_demo(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def named(explained: Explained, text: str) -> str:
         (A.changes(), "changes(<mid('A')>)", "change of <changes>", ""),
         (-SIDE * 2, "<unary:neg> * 2", "change of <hysteresis>", ""),
         (A.rolling(20).mean(), "mean of <window:count:moments>", "quote of A", "20 x quote of A"),
-        (A.rolling(20, min_samples=7).max(), "max of <window:count:extremes>", "quote of A", "7 x quote of A"),
+        (A.rolling(20, min_samples=7).max(), "max of <window:count:greatest>", "quote of A", "7 x quote of A"),
         (A.rolling("10m").quantile(0.9), "quantile 0.9 of <window:time:order>", "quote of A", "10m"),
         (A.rolling(HOURS).sum(), "sum of <window:all:moments>", "quote of A", ""),
         (A.expanding(min_samples=5).std(), "std of <window:all:moments>", "quote of A", "5 x quote of A"),

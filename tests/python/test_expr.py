@@ -32,7 +32,7 @@ ROWS = 1_500
         (1 + hx.mid("KO"), "(1 + mid('KO'))"),
         (2 - hx.bid("KO") * 3, "(2 - (bid('KO') * 3))"),
         (hx.ask("KO") / hx.last("PEP"), "(ask('KO') / last('PEP'))"),
-        (1 / -hx.close("KO"), "(1 / -close('KO'))"),
+        (1 / -hx.close("KO"), "(1 / (-close('KO')))"),
         (abs(hx.volume("KO")), "volume('KO').abs()"),
         (hx.mid("KO").log().exp().sqrt(), "mid('KO').log().exp().sqrt()"),
         (hx.mid("KO").rolling(100).mean(), "mid('KO').rolling(100).mean()"),
