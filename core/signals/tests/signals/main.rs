@@ -1,6 +1,7 @@
 //! Signals against naive recomputation: everything that is computed step by step is computed here from the whole
 //! history, and the two must agree.
 
+mod columns;
 mod graphs;
 mod naive;
 mod patterns;
