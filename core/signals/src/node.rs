@@ -223,7 +223,8 @@ pub enum Stat {
     Weekday,
     /// Member's rank in a cross-section, 1 for the least; equal values share the mean of their ranks.
     Rank(u32),
-    /// Member's value less the mean of all, over their standard deviation (n - 1).
+    /// Member's value less the mean of all, over their standard deviation (n - 1); null while that is zero or no more
+    /// than rounding.
     CrossZScore(u32),
     /// Member's value less the mean of all.
     Demean(u32),
