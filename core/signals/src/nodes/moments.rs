@@ -153,12 +153,14 @@ impl Moments {
     }
 
     /// Computes mean and spread afresh once per window length, so that rounding cannot add up, and when the spread has
-    /// collapsed, so that what an outlier left behind goes with it; amortised one pass.
+    /// collapsed, so that what an outlier left behind goes with it; amortised one pass. One sample has no spread that
+    /// could collapse.
     #[inline(always)]
     fn refresh(&mut self) {
         self.age += 1;
         self.peak = if self.spread > self.peak { self.spread } else { self.peak };
-        if (self.age >= self.samples.len().max(64)) | (self.spread < self.peak * COLLAPSE) {
+        let n = self.samples.len();
+        if (self.age >= n.max(64)) | (self.spread < self.peak * COLLAPSE) | (n == 1) {
             self.compute_afresh();
         }
     }
