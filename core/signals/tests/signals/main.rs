@@ -2,9 +2,12 @@
 //! history, and the two must agree.
 
 mod columns;
+mod depth;
 mod graphs;
+mod machines;
 mod naive;
 mod patterns;
+mod refusals;
 mod targets;
 mod windows;
 
