@@ -93,14 +93,14 @@ fn any_graph() -> impl Strategy<Value = (Vec<Node>, usize)> {
         for dice in dice {
             let node = dice_node(&nodes, dice);
             // What no event can reach is refused when a graph is built; constants are tried alone.
-            if build([&nodes[..], &[node.clone()]].concat(), INSTRUMENTS as usize).is_ok() {
+            if build([&nodes[..], std::slice::from_ref(&node)].concat(), INSTRUMENTS as usize).is_ok() {
                 nodes.push(node);
             }
         }
         let valued = nodes.len();
         for at in 0..valued {
             let record = Node::Record { x: node(at), signal: at as u32, input: node(0) };
-            if build([&nodes[..], &[record.clone()]].concat(), INSTRUMENTS as usize).is_ok() {
+            if build([&nodes[..], std::slice::from_ref(&record)].concat(), INSTRUMENTS as usize).is_ok() {
                 nodes.push(record);
             }
         }

@@ -8,7 +8,7 @@
 use helios_book::Capacity;
 use helios_data::Markets;
 use helios_signals::{BarKind, Binary, Graph, Keeps, Node, NodeId, Past, Stat, Window};
-use helios_types::{Nanos, Quantity};
+use helios_types::Nanos;
 use proptest::prelude::*;
 
 use crate::node;
