@@ -3,6 +3,7 @@
 
 mod columns;
 mod depth;
+mod digests;
 mod graphs;
 mod machines;
 mod naive;
