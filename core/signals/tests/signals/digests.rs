@@ -18,8 +18,11 @@ fn feed(graph: &mut Graph, markets: &Markets, now: &mut u64, (passed, series, x)
     graph.feed(Nanos(*now), series, x, markets, &mut Vec::new(), &mut Vec::new());
 }
 
+/// Values, to the bit, and who fired: of every node after every event.
+type Told = Vec<(u64, bool)>;
+
 /// All values after each event of a future, to the bit; nulls are alike.
-fn future(nodes: &[Node], markets: &Markets, past: &[Event], events: &[Event]) -> Vec<(u64, bool)> {
+fn future(nodes: &[Node], markets: &Markets, past: &[Event], events: &[Event]) -> Told {
     let mut graph = build(nodes);
     let mut now = 0;
     past.iter().for_each(|event| feed(&mut graph, markets, &mut now, *event));
@@ -53,7 +56,7 @@ fn check(machine: Vec<Node>) -> usize {
         &[(3, 0, 0.0), (0, 1, 0.0), (1, 0, 1.0)],
         &[(0, 1, 2.0), (1, 0, 1.0), (1, 0, f64::NAN), (1, 0, 1.0)],
     ];
-    let mut seen: BTreeMap<u128, (Vec<Event>, Vec<Vec<(u64, bool)>>)> = BTreeMap::new();
+    let mut seen: BTreeMap<u128, (Vec<Event>, Vec<Told>)> = BTreeMap::new();
     let mut shared = 0;
     for number in 0..alphabet.len().pow(4) {
         let past: Vec<Event> = (0..4).map(|k| alphabet[number / alphabet.len().pow(k) % alphabet.len()]).collect();
@@ -70,7 +73,7 @@ fn check(machine: Vec<Node>) -> usize {
             continue;
         };
         shared += 1;
-        let ours: Vec<Vec<(u64, bool)>> = led();
+        let ours: Vec<Told> = led();
         assert_eq!(&ours, theirs, "{:?}: {past:?} and {other:?} have one fingerprint", nodes[2]);
     }
     shared
