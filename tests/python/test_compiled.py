@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -387,3 +388,15 @@ def test_the_bench_runs() -> None:
     bench = Path(__file__).resolve().parents[2] / "benches" / "compiled.py"
     done = subprocess.run([sys.executable, bench, "--small"], capture_output=True, text=True, check=True)
     assert done.stdout.count("ns a call") == 6
+
+
+def test_series_from_outside_are_no_instruments() -> None:
+    def on_book(event, books, p, memory, out):  # type: ignore[no-untyped-def]
+        memory[event.instrument] += 1
+
+    data = quotes(*[(s, "KO", 60.0, 900, 60.02, 900) for s in range(20)])
+    times = [T0 + timedelta(seconds=s) for s in range(20)]
+    scores = hx.external(pl.DataFrame({"ts": times, **{f"score{k}": [0.5] * 20 for k in range(5)}}))
+    machine = twin("Alone", on_book=on_book, memory=2, universe=("KO",))
+    hx.Backtest(data=[data, scores], strategy=machine).run()
+    assert list(machine.recall()) == [20.0, 0.0]

@@ -11,6 +11,7 @@ use crate::graph::{Graph, Memory, Op, hysteresis};
 use crate::node::{Field, NodeId, Stat};
 use crate::nodes::arithmetic::{binary, select, unary};
 use crate::nodes::{Machine, Row, Steps, each};
+use crate::plan::Clocked;
 
 /// At which rows a node fired.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -72,6 +73,17 @@ impl Column {
         self.fired = fired;
     }
 
+    /// Fires at some of its rows only; at all others the value stays what it was.
+    fn only(&mut self, rows: &Fired, mut value: f64) {
+        let fired = std::mem::take(&mut self.fired);
+        let fires = |row: usize| fired.at(row) && rows.at(row);
+        for (row, x) in self.values.iter_mut().enumerate() {
+            value = if fires(row) { *x } else { value };
+            *x = value;
+        }
+        self.fired = Fired::At((0..self.values.len()).map(fires).collect());
+    }
+
     /// Asks at each row whether something fires.
     fn scan(&mut self, rows: usize, mut value: f64, mut f: impl FnMut(usize) -> Option<f64>) {
         self.values.clear();
@@ -113,6 +125,8 @@ impl Sheet {
             }
         }
         outputs.iter().for_each(|x| sheet.bare[x.0 as usize] = false);
+        // What looks at a clock does not fire whenever the clock does.
+        graph.clocked.iter().for_each(|clocked| sheet.bare[clocked.node as usize] = false);
         sheet
     }
 
@@ -123,6 +137,11 @@ impl Sheet {
 
     fn of(&self, node: NodeId) -> &Column {
         &self.columns[node.0 as usize]
+    }
+
+    /// Where any of them fired.
+    fn either(&self, nodes: &[NodeId]) -> Fired {
+        nodes.iter().fold(Fired::Never, |fired, node| fired.or(&self.of(*node).fired))
     }
 
     /// The columns of a node's statistics, to be written and given back.
@@ -184,12 +203,19 @@ impl Graph {
         })
     }
 
-    /// Runs rows stamped `ts` through the graph; the columns of the sources have been filled.
+    /// Runs rows stamped `ts` through the graph; the columns of the sources have been filled. A row at which none of
+    /// them fires is one that reaches nothing.
     pub fn columns(&mut self, ts: &[Nanos], sheet: &mut Sheet) {
         let Some(last) = ts.len().checked_sub(1) else { return };
+        let clocked = std::mem::take(&mut self.clocked);
+        let mut next = clocked.iter().peekable();
         for at in 0..self.cells.len() {
-            self.column(at, ts, sheet);
+            match next.next_if(|clocked| clocked.node as usize == at) {
+                Some(clocked) => self.clocked_column(clocked, ts, sheet),
+                None => self.column(at, ts, sheet),
+            }
         }
+        self.clocked = clocked;
         for (cell, (column, bare)) in self.cells.iter_mut().zip(sheet.columns.iter().zip(&sheet.bare)) {
             if matches!(cell.op, Op::Source { .. })
                 && let Some(row) = (0..ts.len()).rev().find(|row| column.fired.at(*row))
@@ -207,6 +233,25 @@ impl Graph {
             };
         }
         self.event += ts.len() as u64;
+    }
+
+    /// Time makes nothing happen: a clock fires at the rows that reach who looks at it, and for each of those only at
+    /// the rows that reach it.
+    fn clocked_column(&mut self, clocked: &Clocked, ts: &[Nanos], sheet: &mut Sheet) {
+        let at = clocked.node as usize;
+        let (reached, carried) = (sheet.either(&clocked.reached_by), self.cells[at].value);
+        let mut theirs: Vec<Fired> = vec![reached.clone(); clocked.clocks.len()];
+        let mut swap = |sheet: &mut Sheet| {
+            for (clock, fired) in clocked.clocks.iter().zip(&mut theirs) {
+                std::mem::swap(&mut sheet.column(*clock).fired, fired);
+            }
+        };
+        swap(sheet);
+        self.column(at, ts, sheet);
+        swap(sheet);
+        if clocked.tells_time {
+            sheet.columns[at].only(&reached, carried);
+        }
     }
 
     fn column(&mut self, at: usize, ts: &[Nanos], sheet: &mut Sheet) {

@@ -11,7 +11,7 @@ use crate::node::{Binary, Field, GraphError, Node, NodeId, Sizing, Stat, Unary};
 use crate::nodes::arithmetic::{binary, select, unary};
 use crate::nodes::moments::Moments;
 use crate::nodes::{Machine, Row, Steps, null_unless_finite};
-use crate::plan::{PLANS, Visit, causes, check, check_aims, constants, plan, plan_of};
+use crate::plan::{Clocked, PLANS, Visit, causes, check, check_aims, clocked, constants, plan, plan_of};
 
 /// A node as it runs: what its memory does not know.
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +133,8 @@ pub struct Graph {
     pub(crate) cells: Vec<Cell>,
     pub(crate) machines: Vec<Machine>,
     pub(crate) edges: Vec<NodeId>,
+    /// In the order of the nodes.
+    pub(crate) clocked: Vec<Clocked>,
     lots: Vec<Quantity>,
     /// Nodes to visit, in order, for each instrument or series and kind of event: `plans[slot * PLANS + plan]`.
     plans: Vec<Vec<Visit>>,
@@ -224,6 +226,7 @@ impl Graph {
             cells: Vec::with_capacity(nodes.len()),
             machines: Vec::new(),
             edges: Vec::new(),
+            clocked: clocked(&nodes, &causes, instruments, &series),
             lots,
             plans,
             event: 0,

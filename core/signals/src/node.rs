@@ -225,7 +225,8 @@ pub enum Stat {
     Weekday,
     /// Member's rank in a cross-section, 1 for the least; equal values share the mean of their ranks.
     Rank(u32),
-    /// Member's value less the mean of all, over their standard deviation (n - 1).
+    /// Member's value less the mean of all, over their standard deviation (n - 1); null while that is zero or no more
+    /// than rounding.
     CrossZScore(u32),
     /// Member's value less the mean of all.
     Demean(u32),
@@ -301,8 +302,8 @@ pub enum Node {
     /// Seconds since `x` fired the time before; null at the first.
     Elapsed { x: NodeId },
     /// Remembers the recent values of `x`; its own value is the last of them. `least`: samples from which on it counts as
-    /// full, 0 for the window's own rule. `by`: begins afresh whenever this node's value changes, and takes no samples
-    /// while it is null.
+    /// full, 0 for the window's own rule. `by`: begins afresh with a sample at which this node's value is another than at
+    /// the sample before, and takes none while it is null.
     Window { x: NodeId, window: Window, keeps: Keeps, least: u32, by: Option<NodeId> },
     /// Remembers pairs: a sample is taken when either fires and both are numbers.
     PairWindow { x: NodeId, y: NodeId, window: Window, least: u32 },

@@ -49,20 +49,24 @@ const PLANNED: [Touched; PLANS] = {
 /// touch what bars touch.
 type Cause = (u32, Touched);
 
+/// What a source makes happen.
+fn cause(node: &Node, instruments: usize, groups: &[u32]) -> Option<Cause> {
+    match *node {
+        Node::Source { instrument, field } => Some((instrument.0, field.fired_by())),
+        Node::Series { series } => Some((instruments as u32 + groups[series as usize], Touched::BAR)),
+        _ => None,
+    }
+}
+
 /// For each node, what makes it fire. What is made of the time alone fires with whatever looks at it.
 pub(crate) fn causes(nodes: &[Node], instruments: usize, groups: &[u32]) -> Result<Vec<BTreeSet<Cause>>, GraphError> {
     let mut causes: Vec<BTreeSet<Cause>> = Vec::with_capacity(nodes.len());
     let mut timed: Vec<bool> = Vec::with_capacity(nodes.len());
     for node in nodes {
         let inputs = node.inputs();
-        let own = match *node {
-            Node::Source { instrument, field } => BTreeSet::from([(instrument.0, field.fired_by())]),
-            Node::Series { series } => BTreeSet::from([(instruments as u32 + groups[series as usize], Touched::BAR)]),
-            _ => {
-                let firing = &inputs[..node.firing()];
-                firing.iter().flat_map(|x| causes[x.0 as usize].iter().copied()).collect()
-            }
-        };
+        let firing = &inputs[..node.firing()];
+        let mut own: BTreeSet<Cause> = firing.iter().flat_map(|x| causes[x.0 as usize].iter().copied()).collect();
+        own.extend(cause(node, instruments, groups));
         let clocked = node.is_clock() || inputs.iter().any(|x| timed[x.0 as usize]);
         timed.push(own.is_empty() && clocked);
         causes.push(own);
@@ -84,6 +88,42 @@ pub(crate) fn causes(nodes: &[Node], instruments: usize, groups: &[u32]) -> Resu
         }
     }
     Ok(causes)
+}
+
+/// A node that fires with the time: a clock, or something that has one among its inputs.
+#[derive(Clone, Debug)]
+pub(crate) struct Clocked {
+    pub(crate) node: u32,
+    /// Its inputs that are made of the time alone.
+    pub(crate) clocks: Vec<NodeId>,
+    /// The sources whose events reach it.
+    pub(crate) reached_by: Vec<NodeId>,
+    /// It is a clock, or a statistic of something that is made of the time alone.
+    pub(crate) tells_time: bool,
+}
+
+/// The nodes that fire with the time, in order.
+pub(crate) fn clocked(nodes: &[Node], causes: &[BTreeSet<Cause>], instruments: usize, groups: &[u32]) -> Vec<Clocked> {
+    let mut found = Vec::new();
+    // Of nodes that no source makes fire: are they made of the time?
+    let mut timed: Vec<Option<bool>> = Vec::with_capacity(nodes.len());
+    for ((node, own), at) in nodes.iter().zip(causes).zip(0u32..) {
+        let inputs = node.inputs();
+        let of = |x: &NodeId| timed[x.0 as usize];
+        let firing = &inputs[..node.firing()];
+        let alone = cause(node, instruments, groups).is_none() && firing.iter().all(|x| of(x).is_some());
+        let looks = node.is_clock() || inputs.iter().any(|x| of(x) == Some(true));
+        let clocks: BTreeSet<NodeId> = firing.iter().copied().filter(|x| of(x) == Some(true)).collect();
+        timed.push(alone.then_some(looks));
+        if node.is_clock() || !clocks.is_empty() {
+            let reaches = |x: &Node| cause(x, instruments, groups).is_some_and(|cause| own.contains(&cause));
+            let reached_by = (0u32..).zip(nodes).filter(|(_, x)| reaches(x)).map(|(x, _)| NodeId(x)).collect();
+            let tells_time = node.is_clock() || matches!(node, Node::Read { .. });
+            let clocks = clocks.into_iter().collect();
+            found.push(Clocked { node: at, clocks, reached_by, tells_time });
+        }
+    }
+    found
 }
 
 /// The nodes' first values: what depends on no event has its value from the start, everything else is null.

@@ -15,7 +15,7 @@ use crate::refuse;
 pub(crate) fn whole<'a, T: pyo3::buffer::Element>(py: Python<'_>, buffer: &'a PyBuffer<T>) -> Option<&'a [T]> {
     let cells = buffer.as_slice(py)?;
     // SAFETY: a `ReadOnlyCell<T>` has the layout of a `T`, and the buffer outlives the slice. Nobody writes meanwhile: the
-    // arrays come from `helios.signals.graph`, which made them or holds them as Polars' immutable columns.
+    // arrays come from `helios.research.graph`, which made them or holds them as Polars' immutable columns.
     Some(unsafe { std::slice::from_raw_parts(cells.as_ptr().cast::<T>(), cells.len()) })
 }
 
@@ -116,11 +116,14 @@ struct Owned {
 impl ArrowArray {
     fn of(values: Vec<f64>) -> Self {
         let (valid, nulls) = validity(&values);
-        let mut owned = Box::new(Owned { values, valid, buffers: [null(); 2] });
-        let valid = if nulls == 0 { null() } else { owned.valid.as_ptr().cast() };
-        owned.buffers = [valid, owned.values.as_ptr().cast()];
-        let length = owned.values.len() as i64;
-        let buffers = owned.buffers.as_mut_ptr();
+        let length = values.len() as i64;
+        let owned = Box::into_raw(Box::new(Owned { values, valid, buffers: [null(); 2] }));
+        // SAFETY: it was made in the line before and nobody else knows of it.
+        let buffers = unsafe {
+            let valid = if nulls == 0 { null() } else { (*owned).valid.as_ptr().cast() };
+            (*owned).buffers = [valid, (*owned).values.as_ptr().cast()];
+            (&raw mut (*owned).buffers).cast()
+        };
         Self {
             length,
             null_count: nulls,
@@ -131,7 +134,7 @@ impl ArrowArray {
             children: null_mut(),
             dictionary: null_mut(),
             release: Some(release_array),
-            private_data: Box::into_raw(owned).cast(),
+            private_data: owned.cast(),
         }
     }
 }

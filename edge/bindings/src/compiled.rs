@@ -10,8 +10,8 @@ use helios_engine::State;
 use helios_execution::CALLER_IDS;
 use helios_io::Touched;
 use helios_types::{
-    Event, Input, InstrumentId, Intent, IntentKind, OrderId, Output, PRICE_SCALE, Price, QUANTITY_SCALE, Quantity,
-    Side, TimeInForce, Update,
+    Event, Input, InstrumentId, Intent, IntentKind, Market, OrderId, Output, PRICE_SCALE, Price, QUANTITY_SCALE,
+    Quantity, Side, TimeInForce, Update,
 };
 use pyo3::prelude::*;
 
@@ -221,8 +221,11 @@ impl Compiled {
         }
         let started = now >= self.from;
         match &input.event {
+            // What is in the place of the instrument is the number of a series, of which there may be more.
+            Event::Market(Market { update: Update::Value(_), .. }) => {}
             Event::Market(market) => {
-                let place = self.places[market.instrument.index()];
+                // An event of no instrument of the run was refused, but is heard of.
+                let place = self.places.get(market.instrument.index()).copied().unwrap_or(u32::MAX);
                 if place != u32::MAX {
                     self.market(place, market.instrument, &market.update, now, started, state)?;
                 }

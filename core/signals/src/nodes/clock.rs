@@ -80,7 +80,7 @@ impl LocalTime {
     pub(crate) fn new(offsets: Offsets) -> Result<Self, String> {
         let sound = offsets.first().is_some_and(|first| first.0 == Nanos(0))
             && offsets.windows(2).all(|w| w[0].0 < w[1].0)
-            && offsets.iter().all(|(_, seconds)| seconds.abs() <= 86_400);
+            && offsets.iter().all(|(_, seconds)| (-86_400..=86_400).contains(seconds));
         if !sound {
             return Err("a time zone needs offsets of at most a day, in order, the first from 1970 on".to_owned());
         }

@@ -3,6 +3,7 @@
 use helios_types::{Hasher, Nanos};
 
 use crate::node::Stat;
+use crate::nodes::moments::NOISE;
 use crate::nodes::{Row, Steps};
 
 /// The members' values; null ones take no part.
@@ -16,8 +17,6 @@ pub(crate) struct Cross {
     standing: Vec<f64>,
     /// Members that are not null, from the least.
     order: Vec<u32>,
-    /// Place of each member in `order`.
-    places: Vec<u32>,
     mean: f64,
     deviation: f64,
 }
@@ -36,7 +35,6 @@ impl Cross {
             stamps: vec![None; members],
             standing: vec![f64::NAN; members],
             order: Vec::with_capacity(members),
-            places: vec![0; members],
             mean: f64::NAN,
             deviation: f64::NAN,
         })
@@ -51,10 +49,8 @@ impl Cross {
         self.order.clear();
         self.order.extend((0u32..).zip(&self.standing).filter(|(_, x)| !x.is_nan()).map(|(member, _)| member));
         let value = |member: u32| self.standing[member as usize];
-        self.order.sort_by(|a, b| value(*a).total_cmp(&value(*b)).then(a.cmp(b)));
-        for (place, member) in (0u32..).zip(&self.order) {
-            self.places[*member as usize] = place;
-        }
+        // No two are equal, and a stable sort would allocate.
+        self.order.sort_unstable_by(|a, b| value(*a).total_cmp(&value(*b)).then(a.cmp(b)));
         let n = self.order.len() as f64;
         self.mean = self.order.iter().map(|member| self.standing[*member as usize]).sum::<f64>() / n;
         let deviation = |member: &u32| self.standing[*member as usize] - self.mean;
@@ -99,7 +95,10 @@ impl Steps for Cross {
         match stat {
             Stat::Rank(member) if !value(member).is_nan() => self.rank(member),
             Stat::Demean(member) => value(member) - self.mean,
-            Stat::CrossZScore(member) if self.deviation > 0.0 => (value(member) - self.mean) / self.deviation,
+            // A deviation of rounding is none.
+            Stat::CrossZScore(member) if self.deviation > self.mean.abs() * NOISE => {
+                (value(member) - self.mean) / self.deviation
+            }
             Stat::Top { member, k } if !value(member).is_nan() => {
                 // Equal values: the member that is named first is let in first.
                 let x = value(member);

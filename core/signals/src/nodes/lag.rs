@@ -68,7 +68,8 @@ impl Steps for LagTime {
         let (now, x) = (row.now().0, row.value(0));
         if !x.is_nan() {
             if self.samples.len() == MAX_SAMPLES {
-                self.samples.pop_front();
+                // Too many to know what stood so long ago: the oldest of those that are known is nearest to it.
+                self.stood = self.samples.pop_front().map_or(f64::NAN, |(_, x)| x);
                 self.truncated += 1;
             }
             self.samples.push_back((now, x));

@@ -262,7 +262,8 @@ impl Moments {
     }
 
     /// Computes mean and spread afresh once per window length, so that rounding cannot add up, and when the spread has
-    /// collapsed, so that what an outlier left behind goes with it; amortised one pass.
+    /// collapsed, so that what an outlier left behind goes with it; amortised one pass. One sample has no spread that
+    /// could collapse.
     #[inline(always)]
     fn refresh(&mut self) {
         self.age += 1;
@@ -328,7 +329,8 @@ impl Moments {
 /// add up.
 #[inline(always)]
 fn afresh_after(n: usize) -> usize {
-    4 * n.max(16)
+    // The mean of one sample is that sample, whatever was there before.
+    if n == 1 { 1 } else { 4 * n.max(16) }
 }
 
 /// Mean and spread when a sample leaves a window of `n` and another joins.

@@ -7,10 +7,14 @@ use crate::nodes::moments::{COLLAPSE, NOISE, sum};
 use crate::nodes::samples::{Ring, Rolling, Summary, check, is_sound};
 use crate::nodes::{Machine, Row, Steps, null_unless_finite};
 
+/// Third powers lose more than squares: what the point that is measured from and what has left may make of a sum.
+const SHIFT: f64 = 0.03;
+
 /// Sums of powers of the distance from a point that lies among the samples.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Skew {
     origin: f64,
+    s0: f64,
     s1: f64,
     s2: f64,
     s3: f64,
@@ -22,6 +26,7 @@ impl Skew {
     #[inline(always)]
     fn add(&mut self, x: f64, times: f64) {
         let d = x - self.origin;
+        self.s0 += times;
         self.s1 += times * d;
         self.s2 += times * d * d;
         self.s3 += times * d * d * d;
@@ -53,15 +58,19 @@ impl Summary for Skew {
     }
 
     fn is_worn(&self) -> bool {
-        self.s2 < self.peak * COLLAPSE
+        // The samples have moved away from the origin by some deviations, or what was far away has left.
+        (self.s1 * self.s1 > (1.0 - SHIFT) * self.s0 * self.s2) | (self.s2 < self.peak * SHIFT)
     }
 
     fn afresh(&mut self, samples: &Ring<f64>) {
-        let origin = sum(samples, |x| x) / samples.len() as f64;
+        let s0 = samples.len() as f64;
+        let origin = sum(samples, |x| x) / s0;
+        // Equal samples get exactly their value.
+        let origin = origin + sum(samples, |x| x - origin) / s0;
         let s1 = sum(samples, |x| x - origin);
         let s2 = sum(samples, |x| (x - origin) * (x - origin));
         let s3 = sum(samples, |x| (x - origin) * (x - origin) * (x - origin));
-        *self = Self { origin, s1, s2, s3, peak: s2 };
+        *self = Self { origin, s0, s1, s2, s3, peak: s2 };
     }
 
     fn tells(stat: Stat) -> bool {
@@ -85,7 +94,7 @@ impl Summary for Skew {
     }
 
     fn digest(&self, hasher: &mut Hasher) {
-        [self.origin, self.s1, self.s2, self.s3, self.peak].into_iter().for_each(|x| hasher.f64(x));
+        [self.origin, self.s0, self.s1, self.s2, self.s3, self.peak].into_iter().for_each(|x| hasher.f64(x));
     }
 }
 

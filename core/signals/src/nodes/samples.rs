@@ -298,7 +298,8 @@ impl<S: Summary> Steps for Rolling<S> {
     }
 }
 
-/// A window that begins afresh whenever its second input changes, and rests while that is null.
+/// A window that begins afresh with a sample at which its second input is another than at the sample before, and rests
+/// while that is null. Between samples nobody looks: not every event that changes a key reaches the window.
 #[derive(Clone, Debug)]
 pub(crate) struct Keyed<W> {
     window: W,
@@ -324,12 +325,16 @@ impl<W: Restart> Keyed<W> {
 
 impl<W: Restart> Steps for Keyed<W> {
     fn step(&mut self, row: &impl Row) -> Option<f64> {
+        if !row.fresh(0) {
+            return None;
+        }
         let key = row.value(1);
-        if key.to_bits() != self.key.to_bits() {
+        let same = key == self.key || (key.is_nan() && self.key.is_nan());
+        if !same {
             self.window.restart();
             self.key = key;
         }
-        if key.is_nan() { row.fresh(0).then_some(f64::NAN) } else { self.window.step(row) }
+        if key.is_nan() { Some(f64::NAN) } else { self.window.step(row) }
     }
 
     fn read(&self, stat: Stat) -> f64 {

@@ -1,9 +1,14 @@
 //! Signals against naive recomputation: everything that is computed step by step is computed here from the whole
 //! history, and the two must agree.
 
+mod columns;
+mod depth;
+mod digests;
 mod graphs;
+mod machines;
 mod naive;
 mod patterns;
+mod refusals;
 mod targets;
 mod windows;
 
