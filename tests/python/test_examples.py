@@ -172,3 +172,23 @@ def test_walk_forward(tmp_path: Path) -> None:
     assert "clean:" in told
     assert "after 6 trials" in re.sub(r"\s+", " ", told)
     assert (tmp_path / "runs/walk_forward_pairs/tearsheet.html").stat().st_size > 50_000
+
+
+def test_order_flow_imbalance_without_the_data(tmp_path: Path) -> None:
+    told = run(tmp_path, EXAMPLES / "06_order_flow_imbalance.py", tmp_path / "nothing.zip")
+    assert told.startswith("skipped: there is no data at")
+
+
+def test_order_flow_imbalance(tmp_path: Path) -> None:
+    file = DATA / "lobster/LOBSTER_SampleFile_GOOG_2012-06-21_10.zip"
+    if not file.is_file():
+        pytest.skip("../shared/data/lobster is not here: the example on order flow did not run")
+    told = run(tmp_path, EXAMPLES / "06_order_flow_imbalance.py", file, "--small")
+    apart = re.search(r"at 23,400 seconds: (\S+) shares apart at most", told)
+    assert apart
+    assert float(apart[1]) <= 1e-9
+    rows = [line.split("|")[1:-1] for line in told.splitlines() if line.startswith("| ")]
+    assert [len(row) for row in rows] == [4] * 6 + [4] * 10
+    readings = re.findall(r"(-?\d\.\d{3}) \((-?[\d.]+)\)", told)
+    assert len(readings) == 2 * (5 * 3 + 9 * 2)
+    assert all(abs(float(value)) < 0.3 and abs(float(t)) < 15 for value, t in readings)
