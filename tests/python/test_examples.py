@@ -112,7 +112,14 @@ def test_minute_bars(tmp_path: Path) -> None:
     # An order that answers a bar fills at the next open of its instrument, never in the bar that it answers.
     assert (results.fills["ts_event"] >= results.orders["ts"].min()).all()
     table = [line for line in told.splitlines() if line.startswith("| ")]
-    assert len(table) == 3
+    scanned = (DATA / "sp500_membership").is_dir()
+    assert len(table) == 3 + scanned
+    if scanned:
+        found = re.search(r"1,172 pairs within a sector: (\d+) at p < 0.05, (\d+) discoveries", told)
+        assert found
+        assert 0 < int(found[2]) < int(found[1]) < 1_172
+        assert table[-1].startswith(f"| the {found[2]} discoveries")
+        assert table[-1].split("|")[6].endswith(f" of {found[2]} ")
     net = float(table[1].split("|")[2].replace(",", ""))
     assert net == pytest.approx(results.headline.net, abs=0.51)
 
