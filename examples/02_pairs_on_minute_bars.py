@@ -113,7 +113,7 @@ def discoveries(console: Console, formation: pl.DataFrame, file: Path) -> list[P
         symbols = pl.concat([found["a"], found["b"]]).value_counts(sort=True)
         console.print(f"the symbol in most of them is {symbols['count'][0]} times there: {symbols.row(0)[0]}\n")
     fields = ("a", "b", "beta", "correlation", "t_statistic", "half_life_s", "deviation")
-    return [Pair(*row, edge=math.nan) for row in found.select(fields).iter_rows()]
+    return [Pair(**row, edge=math.nan) for row in found.select(fields).iter_rows(named=True)]
 
 
 def plan(table: pl.DataFrame, pairs: list[Pair], start: str, sessions: int) -> hx.Backtest:

@@ -29,6 +29,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def main() -> None:
     series = {}
     for variant in VARIANTS[:2] if small else VARIANTS:
         study.rows.clear()
-        done = run_walk_forward(periods, lambda period, variant=variant: trade(study, period, variant))
+        done = run_walk_forward(periods, partial(trade, study, variant))
         series[variant.name] = done.series
         if variant is VARIANTS[0]:
             show_periods(console, study)
@@ -255,7 +256,7 @@ def strategy(
     ]
 
 
-def trade(study: Study, period: Period[date], variant: Variant) -> pl.DataFrame:
+def trade(study: Study, variant: Variant, period: Period[date]) -> pl.DataFrame:
     """One period's daily returns on the money committed; what it was made of goes to `study.rows`."""
     inside = study.days.filter(pl.col("ts").is_between(period.trading_start, period.trading_end, closed="left"))
     calendar = inside["ts"].unique().sort()

@@ -187,7 +187,7 @@ def both_coefficients(rows: pl.DataFrame, feature: str, after: str, lags: int) -
     """Pearson's and Spearman's, each with its t-statistic."""
     known = rows.select(feature, after).drop_nulls()
     ranked = known.select(pl.all().rank())
-    told = [coefficient(*(part[name].to_numpy() for name in (feature, after)), lags) for part in (known, ranked)]
+    told = [coefficient(part[feature].to_numpy(), part[after].to_numpy(), lags) for part in (known, ranked)]
     return " / ".join(f"{value:.3f} ({t:.1f})" for value, t in told)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helios.config import load_run
 from helios.data import lobster, lobster_check, orderbook
 from helios.errors import ArgumentError, DataError
 from hypothesis import assume, given, settings
@@ -469,6 +470,24 @@ def test_what_is_no_change_of_the_book_passes_through(tmp_path: Path) -> None:
     # Order 5 was never added: what it loses is taken from the level's own order.
     assert batch["order"][5] == batch["order"][2] >= 2**62
     assert batch["size"].tolist() == [n * SHARE for n in (7, 20, 10, 8, 0, 4)]
+
+
+@pytest.mark.parametrize("seed", [False, True])
+def test_a_run_file_seeds(tmp_path: Path, seed: bool) -> None:
+    path = day(tmp_path, *session(1, 60))
+    text = f"""
+[[data]]
+kind = "lobster"
+path = "{path.name}"
+seed = {str(seed).lower()}
+[strategy]
+class = "mine.py:Idle"
+"""
+    (tmp_path / "mine.py").write_text("import helios as hx\n\n\nclass Idle(hx.Strategy):\n    pass\n")
+    (tmp_path / "run.toml").write_text(text)
+    results = load_run(tmp_path / "run.toml").run()
+    # Messages alone name orders that were never added.
+    assert (results.quality["count"].sum() > 0) is not seed
 
 
 def test_seeding_needs_an_order_book_file_that_agrees(tmp_path: Path) -> None:
