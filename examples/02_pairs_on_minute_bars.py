@@ -3,7 +3,10 @@
     python examples/02_pairs_on_minute_bars.py [FILES]        (default ../shared/data/us_minute_2018/*.parquet)
 
 FILES are Parquet with ts (New York, the END of the bar), ticker or symbol, open, high, low, close, volume. `--small`
-reads six sessions and trades 20 pairs. It leaves a run folder in runs/minute_bars.
+reads six sessions and trades 20 pairs. It leaves a run folder in runs/minute_bars. Sectors are read from
+../sp500_membership beside the folder of FILES; where they are, all pairs within a sector are scanned as well, and those
+that are still discoveries when false ones are controlled are traded by the same rule (needs statsmodels:
+`pip install helios[research]`).
 
 What keeps it honest:
 
@@ -15,6 +18,7 @@ What keeps it honest:
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from dataclasses import replace
@@ -22,13 +26,14 @@ from pathlib import Path
 
 import helios as hx
 import polars as pl
-from helios.research.pairs import Pair, choose, costs, write_csv
+from helios.research.pairs import Pair, choose, costs, scan, write_csv
 from helios.research.results import REPORT_FILE, Results
 from helios.research.summary import print_summary
 from rich.console import Console
 
 FILES = "../shared/data/us_minute_2018/*.parquet"
 ZONE = "America/New_York"
+SECTORS = "sp500_membership/datahub/data/constituents.csv"  # beside the folder of FILES
 OUT = Path("runs/minute_bars")
 HALF_SPREAD_BP = 1.5  # S&P 500 stocks of 2018 quoted 1 to 4 bp wide, so 0.5 to 2 bp a side; opens are wider
 FEE_PER_SHARE = 0.003  # money, what US venues charge a taker at most
@@ -44,7 +49,7 @@ def main() -> None:
     if not list(Path(files).parent.glob(Path(files).name)):
         print(f"skipped: there is no data at {files}")
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     table = read(files, sessions=6 if small else None)
     days = table["ts"].dt.date().unique().sort()
     first_half, start = days[: len(days) // 2], days[len(days) // 2]
@@ -57,11 +62,12 @@ def main() -> None:
         f"{len(pairs)} pairs, chosen on {first_half[0]} to {first_half[-1]}, traded from {start} on\n"
     )
 
+    discovered = discoveries(console, formation, Path(files).parent.parent / SECTORS)
     backtest = plan(table, pairs, f"{start}T00:00:00+00:00", sessions=1 if small else WINDOW_SESSIONS)
     results = backtest.run(OUT / "run", overwrite=True, progress=True)
     print_summary(results, console, report=OUT / "run" / REPORT_FILE)
     console.print()
-    console.print(markdown(variants(table, pairs, backtest, results, small)), soft_wrap=True)
+    console.print(markdown(variants(table, pairs, discovered, backtest, results, small)))
 
 
 def read(files: str, sessions: int | None) -> pl.DataFrame:
@@ -90,6 +96,26 @@ def choose_pairs(formation: pl.DataFrame, count: int) -> list[Pair]:
     )
 
 
+def discoveries(console: Console, formation: pl.DataFrame, file: Path) -> list[Pair]:
+    """What is left of all pairs within a sector when false discoveries are held at 5 %."""
+    if not file.is_file():
+        console.print(f"no scan: there are no sectors at {file}\n")
+        return []
+    sectors = dict(pl.read_csv(file).select("Symbol", "GICS Sector").iter_rows())
+    scanned = scan(formation, sectors, horizon=30, fdr=0.05, kalman_pairs=0)
+    found = scanned.filter("discovery")
+    passing = scanned.filter(pl.col("p_value") < 0.05).height
+    console.print(
+        f"{scanned.height:,} pairs within a sector: {passing} at p < 0.05, {found.height} discoveries at 5 % "
+        f"(Benjamini-Hochberg)"
+    )
+    if found.height:
+        symbols = pl.concat([found["a"], found["b"]]).value_counts(sort=True)
+        console.print(f"the symbol in most of them is {symbols['count'][0]} times there: {symbols.row(0)[0]}\n")
+    fields = ("a", "b", "beta", "correlation", "t_statistic", "half_life_s", "deviation")
+    return [Pair(**row, edge=math.nan) for row in found.select(fields).iter_rows(named=True)]
+
+
 def plan(table: pl.DataFrame, pairs: list[Pair], start: str, sessions: int) -> hx.Backtest:
     # A spread has one sample per minute, when the bars of both legs are there.
     window = BARS_PER_SESSION * sessions
@@ -110,7 +136,7 @@ def plan(table: pl.DataFrame, pairs: list[Pair], start: str, sessions: int) -> h
 
 
 def variants(
-    table: pl.DataFrame, pairs: list[Pair], base: hx.Backtest, done: Results, small: bool
+    table: pl.DataFrame, pairs: list[Pair], discovered: list[Pair], base: hx.Backtest, done: Results, small: bool
 ) -> list[tuple[str, Results]]:
     """The same pairs under other costs and other windows: does the result hang on one choice?"""
 
@@ -118,6 +144,9 @@ def variants(
         return replace(base, venue=hx.Venue(half_spread=hx.HalfSpread(bp=bp), fees=hx.Fees(taker_per_share=fee)))
 
     runs = {"no costs at all": costing(0.0, 0.0)}
+    if discovered:
+        sessions = 1 if small else WINDOW_SESSIONS
+        runs[f"the {len(discovered)} discoveries"] = plan(table, discovered, str(base.start), sessions)
     if not small:
         runs |= {f"half spread {bp} bp": costing(bp, FEE_PER_SHARE) for bp in (1.0, 2.0)}
         runs |= {f"window {n} sessions": plan(table, pairs, str(base.start), n) for n in (2, 10)}

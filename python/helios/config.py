@@ -81,6 +81,8 @@ class DataTable(_Table):
     span: str | None = None
     label: Literal["end", "start"] = "end"
     sort: bool = False
+    #: LOBSTER: read the order book file too.
+    seed: bool = False
     on_error: Literal["raise", "skip"] = "raise"
 
 
@@ -305,7 +307,7 @@ def _source(table: DataTable, file: Path) -> Source:
     if table.kind == "itch":
         return data.itch(path, date=day, tz=table.tz or "America/New_York")
     if table.kind == "lobster":
-        return data.lobster(path, symbol=table.symbol, date=day, tz=table.tz or "America/New_York")
+        return data.lobster(path, symbol=table.symbol, date=day, tz=table.tz or "America/New_York", seed=table.seed)
     options: dict[str, Any] = {
         "tz": table.tz,
         "ts_unit": table.ts_unit,

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 from helios.research.charts import equity
 from helios.research.results import Results
@@ -17,7 +18,8 @@ from helios.research.results import Results
 HELIOS = ("-c", "from helios.cli import main; main()")
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
-BARS = ROOT.parent / "shared" / "data" / "us_minute_2018"
+DATA = ROOT.parent / "shared" / "data"
+BARS = DATA / "us_minute_2018"
 
 
 def run(folder: Path, *command: str | Path) -> str:
@@ -113,7 +115,14 @@ def test_minute_bars(tmp_path: Path) -> None:
     # An order that answers a bar fills at the next open of its instrument, never in the bar that it answers.
     assert (results.fills["ts_event"] >= results.orders["ts"].min()).all()
     table = [line for line in told.splitlines() if line.startswith("| ")]
-    assert len(table) == 3
+    scanned = (DATA / "sp500_membership").is_dir()
+    assert len(table) == 3 + scanned
+    if scanned:
+        found = re.search(r"1,172 pairs within a sector: (\d+) at p < 0.05, (\d+) discoveries", told)
+        assert found
+        assert 0 < int(found[2]) < int(found[1]) < 1_172
+        assert table[-1].startswith(f"| the {found[2]} discoveries")
+        assert table[-1].split("|")[6].endswith(f" of {found[2]} ")
     net = float(table[1].split("|")[2].replace(",", ""))
     assert net == pytest.approx(results.headline.net, abs=0.51)
 
@@ -140,3 +149,56 @@ def test_run_file(tmp_path: Path) -> None:
     assert told["warnings"] == []
     results = Results.load(tmp_path / "out")
     assert results.orders["ts"].min().isoformat() >= "2026-01-05T14:40:00"  # type: ignore[union-attr]
+
+
+def test_walk_forward_without_the_data(tmp_path: Path) -> None:
+    told = run(tmp_path, EXAMPLES / "05_walk_forward_pairs.py", tmp_path / "nothing")
+    assert told.startswith("skipped: there is no data at")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_walk_forward(tmp_path: Path) -> None:
+    if not (DATA / "sp500_daily_2010_2023").is_dir() or not (DATA / "sp500_membership").is_dir():
+        pytest.skip("../shared/data/sp500_daily_2010_2023 is not here: the walk-forward example did not run")
+    told = run(tmp_path, EXAMPLES / "05_walk_forward_pairs.py", DATA, "--small")
+    rows = [[cell.strip().replace(",", "") for cell in line.split("|")[1:-1]] for line in told.splitlines()]
+    by_period = {row[0]: row[1:] for row in rows if len(row) == 13}
+    assert {"2012-01", "2012-07", "all"} <= by_period.keys()
+    for period in ("2012-01", "2012-07"):
+        members, priced, pairs, traded, gained = map(int, by_period[period][:5])
+        assert members == 497
+        assert 290 < priced < members
+        assert pairs == 40 >= traded >= gained > 0
+    # The parts add up to the net, each rounded; costs cost; and the two periods are the whole.
+    for row in (by_period[period] for period in ("2012-01", "2012-07", "all")):
+        gross, *costs, net = map(float, row[6:11])
+        assert all(cost < 0 for cost in costs)
+        assert gross + sum(costs) == pytest.approx(net, abs=3)
+    whole = float(by_period["2012-01"][10]) + float(by_period["2012-07"][10])
+    assert whole == pytest.approx(float(by_period["all"][10]), abs=2)
+    daily = pl.read_parquet(tmp_path / "runs/walk_forward_pairs/daily.parquet")
+    assert daily.height == 250  # trading days of 2012
+    assert float(daily["return"].sum()) * 40 * 10_000 == pytest.approx(float(by_period["all"][10]), abs=1)
+    assert "clean:" in told
+    assert "after 6 trials" in re.sub(r"\s+", " ", told)
+    assert (tmp_path / "runs/walk_forward_pairs/tearsheet.html").stat().st_size > 50_000
+
+
+def test_order_flow_imbalance_without_the_data(tmp_path: Path) -> None:
+    told = run(tmp_path, EXAMPLES / "06_order_flow_imbalance.py", tmp_path / "nothing.zip")
+    assert told.startswith("skipped: there is no data at")
+
+
+def test_order_flow_imbalance(tmp_path: Path) -> None:
+    file = DATA / "lobster/LOBSTER_SampleFile_GOOG_2012-06-21_10.zip"
+    if not file.is_file():
+        pytest.skip("../shared/data/lobster is not here: the example on order flow did not run")
+    told = run(tmp_path, EXAMPLES / "06_order_flow_imbalance.py", file, "--small")
+    apart = re.search(r"at 23,400 seconds: (\S+) shares apart at most", told)
+    assert apart
+    assert float(apart[1]) <= 1e-9
+    rows = [line.split("|")[1:-1] for line in told.splitlines() if line.startswith("| ")]
+    assert [len(row) for row in rows] == [4] * 6 + [4] * 10
+    readings = re.findall(r"(-?\d\.\d{3}) \((-?[\d.]+)\)", told)
+    assert len(readings) == 2 * (5 * 3 + 9 * 2)
+    assert all(abs(float(value)) < 0.3 and abs(float(t)) < 15 for value, t in readings)

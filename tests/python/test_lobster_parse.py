@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helios.config import load_run
 from helios.data import lobster, lobster_check, orderbook
 from helios.errors import ArgumentError, DataError
 from hypothesis import assume, given, settings
@@ -419,6 +420,92 @@ def altered(folder: Path, row: int, drop: bool) -> Path:
     return path
 
 
+# ---- seeded: the book that the order book file shows ----------------------------------------------------------------
+
+
+def replayed(path: Path, **options: int) -> dict[int, str]:
+    """The view of a plain book after the last event of each moment."""
+    book, views = PlainBook(), {}
+    for batch in lobster(path, seed=True).batches({"KO": 3}, **options):
+        assert {name: column.dtype.name for name, column in batch.items()} == dict.fromkeys(batch, "int64") | {
+            "instrument": "uint32"
+        }
+        assert set(batch["instrument"].tolist()) == {3}
+        names = ("ts", "kind", "order", "side", "price", "size")
+        for ts, kind, order, side, price, size in zip(*(batch[name].tolist() for name in names), strict=True):
+            if kind == 0:
+                book.add(0, order, side, price, size)
+            elif kind == 3:
+                assert (side, price, size) == (-1, 0, 0) or [side, price, size] == book.orders[order]
+                book.remove(0, order)
+            elif kind <= 2:
+                assert [side, price] == book.orders[order][:2]
+                book.reduce(0, order, size)
+            views[ts] = view(book)
+    return views
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**32), st.integers(1, 400))
+def test_the_seeded_book_is_that_of_the_order_book_file(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, size: int
+) -> None:
+    messages, rows = session(seed, 200)
+    path = day(tmp_path_factory.mktemp("seeded"), messages, rows)
+    assert list(replayed(path, size=size).values()) == rows
+    # What was traded is traded still; the first message is in the levels that it begins with.
+    sizes = [int(line.split(",")[3]) * SHARE for line in messages[1:] if line.split(",")[1] == "4"]
+    batches = list(lobster(path, seed=True).batches({"KO": 0}))
+    executed = np.concatenate([batch["size"][batch["kind"] == 1] for batch in batches])
+    assert executed.tolist() == sizes
+
+
+def test_what_is_no_change_of_the_book_passes_through(tmp_path: Path) -> None:
+    row = "1001,10,999,20,9999999999,0,-9999999999,0,9999999999,0,-9999999999,0"
+    messages = ["34200,5,0,7,10005000,-1", "34201,5,0,8,10005000,1", "34202,7,0,0,-1,-1", "34203,2,5,4,1001,-1"]
+    path = day(tmp_path, messages, [row, row, row, row.replace("1001,10", "1001,6")])
+    (batch,) = lobster(path, seed=True).batches({"KO": 0})
+    assert batch["kind"].tolist() == [5, 0, 0, 5, 7, 2]
+    assert batch["side"].tolist() == [0, 0, 1, 1, -1, 1]
+    # Order 5 was never added: what it loses is taken from the level's own order.
+    assert batch["order"][5] == batch["order"][2] >= 2**62
+    assert batch["size"].tolist() == [n * SHARE for n in (7, 20, 10, 8, 0, 4)]
+
+
+@pytest.mark.parametrize("seed", [False, True])
+def test_a_run_file_seeds(tmp_path: Path, seed: bool) -> None:
+    path = day(tmp_path, *session(1, 60))
+    text = f"""
+[[data]]
+kind = "lobster"
+path = "{path.name}"
+seed = {str(seed).lower()}
+[strategy]
+class = "mine.py:Idle"
+"""
+    (tmp_path / "mine.py").write_text("import helios as hx\n\n\nclass Idle(hx.Strategy):\n    pass\n")
+    (tmp_path / "run.toml").write_text(text)
+    results = load_run(tmp_path / "run.toml").run()
+    # Messages alone name orders that were never added.
+    assert (results.quality["count"].sum() > 0) is not seed
+
+
+def test_seeding_needs_an_order_book_file_that_agrees(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no order book file beside it"):
+        lobster(message_file(tmp_path, MESSAGES, f"{STEM}_message_10.csv"), seed=True)
+    messages, rows = session(3, 50)
+    rows[20] = rows[20].replace(rows[20].split(",")[1], "77", 1)
+    source = lobster(day(tmp_path, messages, rows), seed=True)
+    seen = []
+    with pytest.raises(DataError, match="the level differs, ask level 1") as refused:
+        for batch in source.batches({"KO": 0}):
+            seen += batch["ts"].tolist()
+    assert refused.value.row == 20
+    assert max(seen) == MIDNIGHT_NS + (34200 + 19) * 1_000_000_000 + 500_000_000
+    with pytest.raises(DataError, match="ends after 49 rows"):
+        list(lobster(day(tmp_path, messages, rows[:20] + session(3, 50)[1][20:49]), seed=True).batches({"KO": 0}))
+
+
 needs_goog = pytest.mark.skipif(not GOOG.exists(), reason="../shared/data/lobster is not there")
 
 
@@ -450,3 +537,16 @@ def test_the_check_of_a_real_day_fails_when_one_event_is_altered(tmp_path: Path,
         assert result["first_difference"] is not None
         assert result["first_difference"]["row"] == row
         assert result["agree"] < result["checked"]
+
+
+@needs_goog
+def test_the_seeded_book_of_a_real_day_has_the_best_levels_of_the_order_book_file() -> None:
+    import helios as hx
+
+    columns = (hx.ask("GOOG"), hx.ask_size("GOOG"), hx.bid("GOOG"), hx.bid_size("GOOG"))
+    graph = hx.graph({str(number): column for number, column in enumerate(columns)})
+    best = graph.over(lobster(GOOG, seed=True)).drop("ts").drop_nulls().to_numpy()
+    key = orderbook(GOOG)[:, :4]
+    key = key[np.append(True, (key[1:] != key[:-1]).any(axis=1))]
+    assert len(key) == 45_569
+    assert (best == key / [1e9, 1e8, 1e9, 1e8]).all()

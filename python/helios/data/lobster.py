@@ -8,8 +8,10 @@ Kinds of events: type 1 -> 0 add, 2 -> 2 reduce, 3 -> 3 delete, 4 -> 1 execute, 
 6 -> 6 cross, 7 -> 7 halted (also while only quoting) or 8 trading. `side` is that of the resting order, for kind 5 that
 of the aggressor (the opposite), and -1 from kind 6 on.
 
-What the files do not show: the orders that rested before the first message, and whatever happens beyond the levels of
-the order book file. Some cancels and executions therefore name orders that were never added.
+What the message file does not show: the orders that rested before the first message, and whatever happens beyond the
+levels of the order book file. Cancels and executions name orders that were never added, and orders that left the levels
+were perhaps cancelled there: a book made of messages alone soon has orders that are no more, and is crossed for most of
+the day. `lobster(…, seed=True)` adds what the order book file tells, and its book equals that file after every event.
 """
 
 from __future__ import annotations
@@ -48,20 +50,36 @@ _NAME = re.compile(
 _MESSAGE_COLUMNS = ["time", "type", "order", "size", "price", "direction"]
 # Index: LOBSTER's type. The kind of type 7 depends on its price.
 _KINDS = np.array([-1, 0, 2, 3, 1, 5, 6, 7], dtype=np.int64)
-_ADD, _DELETE, _LAST_BOOK_KIND, _HIDDEN, _CROSS, _HALTED, _TRADING = 0, 3, 3, 5, 6, 7, 8
+_ADD, _EXECUTE, _REDUCE, _DELETE, _LAST_BOOK_KIND, _HIDDEN, _CROSS, _HALTED, _TRADING = 0, 1, 2, 3, 3, 5, 6, 7, 8
 
 
 def lobster(
-    source: str | Path, symbol: str | None = None, date: str | dt.date | None = None, tz: str = "America/New_York"
+    source: str | Path,
+    symbol: str | None = None,
+    date: str | dt.date | None = None,
+    tz: str = "America/New_York",
+    *,
+    seed: bool = False,
 ) -> ColumnSource:
     """The order events of a LOBSTER zip or message file (`.csv`, `.csv.gz`), schema "orders".
 
     `symbol` and `date` are read from the file name; with a zip of several days or stocks they choose, and with a
     message file of another name both must be given. Times of day are local in `tz`.
 
-    Raises DataError at the first row that is not as documented, after all rows before it were yielded.
+    `seed`: for anything that looks at a book. Reads the order book file too, and says what the messages leave out: the
+    levels that stood at the first message (which is in them), levels that come into view when another empties (orders
+    with numbers from 2**62 on, first in their queues, from which orders that were never added are taken), and orders
+    that leave the view (deleted, with side -1, no price and no size). All have the time of the event that shows them.
+    Several times slower.
+
+    Raises DataError at the first row that is not as documented, after all rows before it were yielded; with `seed` also
+    where the two files contradict one another.
     """
-    return _Lobster(_find(Path(source), symbol, date), tz)
+    file = _find(Path(source), symbol, date)
+    if not seed:
+        return _Lobster(file, tz)
+    _key_of(file)
+    return _Seeded(file, tz)
 
 
 def orderbook(
@@ -232,6 +250,33 @@ class _Lobster(ColumnSource):
             events["instrument"] = np.full(rows, instrument, dtype=np.uint32)
             for start in range(0, rows, size):
                 yield {name: np.ascontiguousarray(column[start : start + size]) for name, column in events.items()}
+
+
+class _Seeded(_Lobster):
+    """The same, with what the order book file tells put in between."""
+
+    def _read(self, instrument: int, size: int) -> Iterator[Batch]:
+        told: list[tuple[int, ...]] = []
+        try:
+            for row in _seeded(self._file, self._midnight_ns):
+                told.append(row)
+                if len(told) == size:
+                    yield _seeded_batch(told, instrument)
+                    told = []
+        except DataError:
+            if told:
+                yield _seeded_batch(told, instrument)
+            raise
+        if told:
+            yield _seeded_batch(told, instrument)
+
+
+def _seeded_batch(rows: list[tuple[int, ...]], instrument: int) -> Batch:
+    ts, kind, order, side, price, size = np.array(rows, dtype=np.int64).T
+    batch = {"ts": ts, "kind": kind, "order": order, "side": side, "price": price, "size": size}
+    batch["new_order"] = np.zeros(len(rows), dtype=np.int64)
+    contiguous: Batch = {name: np.ascontiguousarray(column) for name, column in batch.items()}
+    return contiguous | {"instrument": np.full(len(rows), instrument, dtype=np.uint32)}
 
 
 def _midnight_ns(day: dt.date, tz: str) -> int:
@@ -411,16 +456,9 @@ def lobster_check(
     not set right: it shows for as long as it lasts. Not found: a missing event whose level the next event moves out of
     view, since nothing in the files tells of it.
     """
-    message = _find(Path(source), symbol, date)
-    events = (row for batch in _events(message, 0) for row in _event_rows(batch))
-    keys = (row for block in _key_blocks(_key_of(message)) for row in _key_rows(block))
     result: CheckResult = {"checked": 0, "agree": 0, "skipped": 0, "first_difference": None}
     replay: _Replay | None = None
-    row = 0
-    for event in events:
-        key = next(keys, None)
-        if key is None:
-            raise _row_count_error(message, f"ends after {row} rows, there are more messages")
+    for row, (_, event, key) in enumerate(_with_keys(_find(Path(source), symbol, date), 0)):
         if replay is None:
             replay = _Replay(book, len(key[0]))
             replay.seed(key)
@@ -430,10 +468,48 @@ def lobster_check(
             result["checked"] += 1
             result["agree"] += difference is None
             result["first_difference"] = result["first_difference"] or difference
-        row += 1
+    return result
+
+
+def _with_keys(message: _File, midnight_ns: int) -> Iterator[tuple[int, _Event, _Key]]:
+    """Time, event and the book after it, from both files."""
+    keys = (row for block in _key_blocks(_key_of(message)) for row in _key_rows(block))
+    row = 0
+    for batch in _events(message, midnight_ns):
+        for ts, event in zip(batch["ts"].tolist(), _event_rows(batch), strict=True):
+            key = next(keys, None)
+            if key is None:
+                raise _row_count_error(message, f"ends after {row} rows, there are more messages")
+            yield ts, event, key
+            row += 1
     if next(keys, None) is not None:
         raise _row_count_error(message, f"goes on after {row} rows, where the messages end")
-    return result
+
+
+def _seeded(message: _File, midnight_ns: int) -> Iterator[tuple[int, ...]]:
+    """Time, kind, order, side, price and size of all that happens to the book of the order book file."""
+    from helios._core import Book as Levels
+
+    told = _Told(Levels())
+    replay: _Replay | None = None
+    for row, (ts, event, key) in enumerate(_with_keys(message, midnight_ns)):
+        kind, _, side, price, size = event
+        if replay is None:
+            replay = _Replay(told, len(key[0]))
+            replay.seed(key)
+        elif (difference := replay.step(row, event, key)) is not None:
+            where = f", {difference['side']} level {difference['level']}" if difference["level"] else ""
+            hint = "The two files contradict one another: `helios lobster check` shows how far they agree."
+            raise DataError(f"{difference['problem']}{where}", source=message.name, row=row, hint=hint)
+        elif kind <= _LAST_BOOK_KIND:
+            # What it did to the book comes first: its order may be the one that stands for those never added.
+            done, order, *_ = told.changes[0]
+            told.changes[0] = (kind if kind == _EXECUTE else done, order, side, price, size)
+        if kind > _LAST_BOOK_KIND:
+            told.changes.insert(0, event)
+        for change in told.changes:
+            yield ts, *change
+        told.changes.clear()
 
 
 def _row_count_error(message: _File, problem: str) -> DataError:
@@ -457,6 +533,27 @@ def _key_rows(block: Integers) -> Iterator[_Key]:
     for start in range(0, len(block), 4_096):
         for row in block[start : start + 4_096].tolist():
             yield list(zip(row[2::4], row[3::4], strict=True)), list(zip(row[0::4], row[1::4], strict=True))
+
+
+class _Told:
+    """A book that notes what is done to it, as order events."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self.changes: list[_Event] = []
+        self.depth, self.clear = book.depth, book.clear
+
+    def add(self, instrument: int, order: int, side: int, price: int, quantity: int) -> None:
+        self._book.add(instrument, order, side, price, quantity)
+        self.changes.append((_ADD, order, side, price, quantity))
+
+    def reduce(self, instrument: int, order: int, quantity: int) -> None:
+        self._book.reduce(instrument, order, quantity)
+        self.changes.append((_REDUCE, order, -1, 0, quantity))
+
+    def remove(self, instrument: int, order: int) -> None:
+        self._book.remove(instrument, order)
+        self.changes.append((_DELETE, order, -1, 0, 0))
 
 
 @dataclass
