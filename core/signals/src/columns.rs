@@ -213,6 +213,8 @@ impl Graph {
     fn column(&mut self, at: usize, ts: &[Nanos], sheet: &mut Sheet) {
         let (op, carried, rows) = (self.cells[at].op, self.cells[at].value, ts.len());
         let mut own = std::mem::take(&mut sheet.columns[at]);
+        // What looks at the time among other things fires with those other things.
+        let guard = self.guards[at].iter().map(|x| sheet.of(*x).fired.clone()).reduce(|a, b| a.or(&b));
         match op {
             Op::Source { .. } | Op::Series { .. } => {
                 assert!(own.values.len() == rows, "the columns of the sources are filled by the caller");
@@ -233,11 +235,12 @@ impl Graph {
             }
             Op::Binary { op, x, y } => {
                 let (x, y) = (sheet.of(x), sheet.of(y));
-                own.fill(x.fired.or(&y.fired), rows, carried, |row| binary(op, x.values[row], y.values[row]));
+                let fired = guard.unwrap_or_else(|| x.fired.or(&y.fired));
+                own.fill(fired, rows, carried, |row| binary(op, x.values[row], y.values[row]));
             }
             Op::Where { condition, x, y } => {
                 let (c, x, y) = (sheet.of(condition), sheet.of(x), sheet.of(y));
-                let fired = c.fired.or(&x.fired).or(&y.fired);
+                let fired = guard.unwrap_or_else(|| c.fired.or(&x.fired).or(&y.fired));
                 own.fill(fired, rows, carried, |row| select(c.values[row], x.values[row], y.values[row]));
             }
             Op::When { x, trigger } => {
@@ -248,7 +251,7 @@ impl Graph {
             Op::Window { x } => self.moments(&mut own, at, x, ts, sheet),
             Op::Machine { machine, from, inputs } => {
                 let inputs = from as usize..(from + inputs) as usize;
-                self.machine(&mut own, at, machine as usize, inputs, ts, sheet);
+                self.machine(&mut own, at, machine as usize, inputs, &guard.unwrap_or(Fired::Always), ts, sheet);
             }
             // A statistic was written together with what it is a statistic of.
             Op::Moment { .. } | Op::Read { .. } | Op::Target { .. } | Op::Record { .. } => {}
@@ -322,12 +325,14 @@ impl Graph {
     }
 
     /// Everything else that remembers, and its statistics.
+    #[allow(clippy::too_many_arguments)]
     fn machine(
         &mut self,
         own: &mut Column,
         at: usize,
         machine: usize,
         inputs: std::ops::Range<usize>,
+        guard: &Fired,
         ts: &[Nanos],
         sheet: &mut Sheet,
     ) {
@@ -338,7 +343,7 @@ impl Graph {
         lent.iter_mut().for_each(|(_, _, column)| column.values.clear());
         let machine: &mut Machine = &mut self.machines[machine];
         own.scan(ts.len(), cells[at].value, |row| {
-            let new = machine.step(&Across { now: ts[row], row, inputs: &inputs });
+            let new = if guard.at(row) { machine.step(&Across { now: ts[row], row, inputs: &inputs }) } else { None };
             for ((_, stat, column), value) in lent.iter_mut().zip(&mut values) {
                 if new.is_some() {
                     *value = machine.read(*stat);

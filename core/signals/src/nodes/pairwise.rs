@@ -15,6 +15,9 @@ pub(crate) struct Skew {
     s1: f64,
     s2: f64,
     s3: f64,
+    /// Samples.
+    n: f64,
+    /// Largest sum of squares since everything was last computed afresh.
     peak: f64,
 }
 
@@ -46,15 +49,18 @@ impl Summary for Skew {
             *self = Self { origin: x, ..Self::default() };
         }
         self.add(x, 1.0);
+        self.n = n as f64;
         self.peak = if self.s2 > self.peak { self.s2 } else { self.peak };
     }
 
-    fn leave(&mut self, x: f64, _n: usize) {
+    fn leave(&mut self, x: f64, n: usize) {
         self.add(x, -1.0);
+        self.n = n as f64;
     }
 
+    /// Around their mean: an outlier that has left may have taken the origin far from all that stay.
     fn is_worn(&self) -> bool {
-        self.s2 < self.peak * COLLAPSE
+        self.s2 - self.s1 * self.s1 / self.n < self.peak * COLLAPSE
     }
 
     fn afresh(&mut self, samples: &Ring<f64>) {
@@ -62,7 +68,7 @@ impl Summary for Skew {
         let s1 = sum(samples, |x| x - origin);
         let s2 = sum(samples, |x| (x - origin) * (x - origin));
         let s3 = sum(samples, |x| (x - origin) * (x - origin) * (x - origin));
-        *self = Self { origin, s1, s2, s3, peak: s2 };
+        *self = Self { origin, s1, s2, s3, n: samples.len() as f64, peak: s2 };
     }
 
     fn tells(stat: Stat) -> bool {

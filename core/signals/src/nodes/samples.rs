@@ -275,12 +275,15 @@ impl<W: Restart> Keyed<W> {
 
 impl<W: Restart> Steps for Keyed<W> {
     fn step(&mut self, row: &impl Row) -> Option<f64> {
+        if !row.fresh(0) {
+            return None;
+        }
         let key = row.value(1);
         if key.to_bits() != self.key.to_bits() {
             self.window.restart();
             self.key = key;
         }
-        if key.is_nan() { row.fresh(0).then_some(f64::NAN) } else { self.window.step(row) }
+        if key.is_nan() { Some(f64::NAN) } else { self.window.step(row) }
     }
 
     fn read(&self, stat: Stat) -> f64 {
