@@ -1,4 +1,4 @@
-"""One evaluator, three doors: random graphs over random data have the same values by columns, by ticks and in a backtest."""
+"""One evaluator, three doors: random graphs over random data are equal by columns, by ticks and in a backtest."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def market(shape: str, seed: int, rows: int) -> Market:
         frame = series(rng, rows)
         return Market(frame, [hx.external(frame)], [hx.series("p"), hx.series("q")])
     made: list[tuple[pl.DataFrame, Any, list[Expr]]] = []
-    if shape.startswith("quotes") or shape.startswith("both") or shape == "all":
+    if shape.startswith(("quotes", "both")) or shape == "all":
         frame = quotes(rng, rows, names)
         made.append((frame, hx.quotes(frame), [x for name in names for x in top(name)]))
     if shape == "trades" or shape.startswith("both") or shape == "all":
@@ -228,8 +228,10 @@ def timed(x: Expr, y: Expr, n: int) -> Expr:
     clock = hx.time_of_day("America/New_York").unitless()
     return pick(
         [
-            x.only(HOURS.is_open), x + HOURS.since_open.unitless(), HOURS.to_close.when(x), x * clock, hx.weekday("Asia/Tokyo").when(y),
-            hx.where(HOURS.is_open, x, y), HOURS.number.fill_null(x), (clock > 52_210) & (x > 0), x - HOURS.number.when(y).lag(1),
+            x.only(HOURS.is_open), x + HOURS.since_open.unitless(), HOURS.to_close.when(x), x * clock,
+            hx.weekday("Asia/Tokyo").when(y),
+            hx.where(HOURS.is_open, x, y), HOURS.number.fill_null(x), (clock > 52_210) & (x > 0),
+            x - HOURS.number.when(y).lag(1),
             hx.where(clock > 52_210, x, y).rolling(3).mean(),
         ],
         n,
@@ -253,7 +255,7 @@ OPERATORS: list[Callable[[Expr, Expr, Expr, int], Expr]] = [
     lambda x, y, z, n: pick([weighted(x, n).cov(y), weighted(x, n).corr(y), weighted(x, n).residual(y)], n // 25),
     lambda x, y, z, n: pick([pairs(x, y, n).cov(y), pairs(x, y, n).corr(y), pairs(x, y, n).beta(y)], n // 25),
     lambda x, y, z, n: pick([pairs(x, y, n).alpha(y), pairs(x, y, n).residual(y), x.rolling(9).half_life()], n // 25),
-    lambda x, y, z, n: pick([x.hysteresis(enter=1, exit=0), (x - y).rolling(3).zscore().hysteresis(enter=0.9, exit=0.2)], n),
+    lambda x, y, z, n: pick([x.hysteresis(enter=1, exit=0), (x - y).zscore(3).hysteresis(enter=0.9, exit=0.2)], n),
     lambda x, y, z, n: pick([condition(x, n).cooldown(SPANS[n % 5]), condition(x, n).debounce(SPANS[n % 5])], n // 5),
     lambda x, y, z, n: condition(x, n).latch(condition(y, n // 16)),
     patterns,
@@ -261,10 +263,10 @@ OPERATORS: list[Callable[[Expr, Expr, Expr, int], Expr]] = [
     crossed,
     lambda x, y, z, n: timed(x, y, n),
     lambda x, y, z, n: pick([hx.kalman(x, y, min_samples=n % 4).beta, hx.kalman(x, y, min_samples=2).zscore], n),
-    lambda x, y, z, n: pick([bars_of(x, n).close, bars_of(x, n).open, bars_of(x, n).high, bars_of(x, n).volume], n // 25),
-    lambda x, y, z, n: pick([bars_of(x, n).low, bars_of(x, n).vwap, bars_of(x, n).count], n // 25),
+    lambda x, y, z, n: pick([bars_of(x, n).open, bars_of(x, n).high, bars_of(x, n).low, bars_of(x, n).close], n // 25),
+    lambda x, y, z, n: pick([bars_of(x, n).volume, bars_of(x, n).vwap, bars_of(x, n).count], n // 25),
     lambda x, y, z, n: pick([hx.rsi(x, 3), hx.macd(x, 2, 5, 3).histogram, hx.twap(x, 5), hx.twap(x, "20s")], n),
-    lambda x, y, z, n: pick([hx.bollinger(x, 5).percent, hx.realised_volatility(x, 4), hx.realised_volatility(x, "3s")], n),
+    lambda x, y, z, n: pick([hx.bollinger(x, 5).percent, *(hx.realised_volatility(x, w) for w in (4, "3s"))], n),
 ]  # fmt: skip
 
 

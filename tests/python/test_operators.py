@@ -114,8 +114,8 @@ FUNCTIONS: dict[str, tuple[Expr, Callable[[Floats, Floats], Floats]]] = {
     "exp": (A.exp(), lambda a, b: np.exp(a)),
     "exp overflows": ((A * 1000).exp(), lambda a, b: np.exp(a * 1000)),
     "sqrt": (A.sqrt(), lambda a, b: np.sqrt(a)),
-    "minimum": (hx.minimum(A, B), lambda a, b: np.minimum(a, b)),
-    "maximum": (hx.maximum(A, B), lambda a, b: np.maximum(a, b)),
+    "minimum": (hx.minimum(A, B), np.minimum),
+    "maximum": (hx.maximum(A, B), np.maximum),
     "clip": (A.clip(-1, B), lambda a, b: np.minimum(np.maximum(a, -1), b)),
     "clip low": (A.clip(low=0.5), lambda a, b: np.maximum(a, 0.5)),
     "gt": (A > B, lambda a, b: truth(a > b, a, b)),
@@ -209,7 +209,7 @@ def session() -> hx.Session:
 
 
 def number(ts: int) -> int | None:
-    """The first session that is open: a moment at which one closes and the next opens belongs to the one that closes."""
+    """The first session that is open: the moment at which one closes and the next opens belongs to the first."""
     return next((at for at, (a, b) in enumerate(HOURS) if a <= ts <= b), None)
 
 
@@ -237,8 +237,8 @@ def inside(past: list[Sample], ts: int, kind: Any, least: int | None) -> list[li
 
 
 KINDS: list[tuple[Any, int | None]] = [
-    (1, None), (2, None), (30, None), (30, 3), ("20s", None), ("20s", 4), ("3s", 1), ("300s", None), ("all", 1), ("all", 9),
-    ("session", None), ("session", 5),
+    (1, None), (2, None), (30, None), (30, 3), ("20s", None), ("20s", 4), ("3s", 1), ("300s", None),
+    ("all", 1), ("all", 9), ("session", None), ("session", 5),
 ]  # fmt: skip
 
 

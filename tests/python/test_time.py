@@ -1,4 +1,4 @@
-"""The time as an input: sessions against exchange_calendars, clocks against zoneinfo; and time that makes nothing happen."""
+"""The time as an input: sessions against exchange_calendars, clocks against zoneinfo; time makes nothing happen."""
 
 from __future__ import annotations
 
@@ -101,7 +101,8 @@ def two_sources() -> list[object]:
     quotes = pl.DataFrame(
         {
             "ts": [START + timedelta(seconds=i) for i in range(10)],
-            "symbol": "A", "bid": 10.0 + np.arange(10) // 3, "ask": 12.0 + np.arange(10) // 3, "bid_size": 1, "ask_size": 1,
+            "symbol": "A", "bid_size": 1, "ask_size": 1,
+            "bid": 10.0 + np.arange(10) // 3, "ask": 12.0 + np.arange(10) // 3,
         }
     )  # fmt: skip
     trades = pl.DataFrame(
