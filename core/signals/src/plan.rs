@@ -51,13 +51,16 @@ const PLANNED: [Touched; PLANS] = {
 /// touch what bars touch.
 type Cause = (u32, Touched);
 
+/// For each node that looks at the time among other things, those other things; for all others nothing.
+pub(crate) type Guards = Vec<Vec<NodeId>>;
+
 /// For each node, what makes it fire. What is made of the time alone fires with whatever looks at it.
 /// Beside it, for each node that looks at the time among other things, those other things: it fires with them.
 pub(crate) fn causes(
     nodes: &[Node],
     instruments: usize,
     groups: &[u32],
-) -> Result<(Vec<BTreeSet<Cause>>, Vec<Vec<NodeId>>), GraphError> {
+) -> Result<(Vec<BTreeSet<Cause>>, Guards), GraphError> {
     let mut causes: Vec<BTreeSet<Cause>> = Vec::with_capacity(nodes.len());
     let mut timed: Vec<bool> = Vec::with_capacity(nodes.len());
     for node in nodes {
