@@ -202,9 +202,9 @@ pl.DataFrame(rows, infer_schema_length=None).with_columns(
 
 # %% [markdown]
 # The relation decides, not the rule. What a group shares moves about 0.8 % a session here. With a quarter of that in
-# lasting news of its own hardly a pair is still told from chance (276 looks have their price), and what passes earns a
-# fraction; with more there is nothing left to trade. Each row is one draw of forty sessions: such a Sharpe ratio has a standard error of 2.5 (√(252 / 40)), more where it is high, so
-# neighbours in this table are not told apart.
+# lasting news of its own hardly a pair is still told from chance (276 looks have their price), and what passes earns
+# a fraction; with more there is nothing left to trade. Each row is one draw of forty sessions: such a Sharpe ratio
+# has a standard error of 2.5 (√(252 / 40)), more where it is high, so neighbours in this table are not told apart.
 #
 # The last market in which any pair was found:
 

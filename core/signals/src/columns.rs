@@ -11,7 +11,6 @@ use crate::graph::{Graph, Memory, Op, hysteresis};
 use crate::node::{Field, NodeId, Stat};
 use crate::nodes::arithmetic::{binary, select, unary};
 use crate::nodes::{Machine, Row, Steps, each};
-use crate::plan::Clocked;
 
 /// At which rows a node fired.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -73,17 +72,6 @@ impl Column {
         self.fired = fired;
     }
 
-    /// Fires at some of its rows only; at all others the value stays what it was.
-    fn only(&mut self, rows: &Fired, mut value: f64) {
-        let fired = std::mem::take(&mut self.fired);
-        let fires = |row: usize| fired.at(row) && rows.at(row);
-        for (row, x) in self.values.iter_mut().enumerate() {
-            value = if fires(row) { *x } else { value };
-            *x = value;
-        }
-        self.fired = Fired::At((0..self.values.len()).map(fires).collect());
-    }
-
     /// Asks at each row whether something fires.
     fn scan(&mut self, rows: usize, mut value: f64, mut f: impl FnMut(usize) -> Option<f64>) {
         self.values.clear();
@@ -126,7 +114,6 @@ impl Sheet {
         }
         outputs.iter().for_each(|x| sheet.bare[x.0 as usize] = false);
         // What looks at a clock does not fire whenever the clock does.
-        graph.clocked.iter().for_each(|clocked| sheet.bare[clocked.node as usize] = false);
         sheet
     }
 
@@ -137,11 +124,6 @@ impl Sheet {
 
     fn of(&self, node: NodeId) -> &Column {
         &self.columns[node.0 as usize]
-    }
-
-    /// Where any of them fired.
-    fn either(&self, nodes: &[NodeId]) -> Fired {
-        nodes.iter().fold(Fired::Never, |fired, node| fired.or(&self.of(*node).fired))
     }
 
     /// The columns of a node's statistics, to be written and given back.
@@ -207,15 +189,9 @@ impl Graph {
     /// them fires is one that reaches nothing.
     pub fn columns(&mut self, ts: &[Nanos], sheet: &mut Sheet) {
         let Some(last) = ts.len().checked_sub(1) else { return };
-        let clocked = std::mem::take(&mut self.clocked);
-        let mut next = clocked.iter().peekable();
         for at in 0..self.cells.len() {
-            match next.next_if(|clocked| clocked.node as usize == at) {
-                Some(clocked) => self.clocked_column(clocked, ts, sheet),
-                None => self.column(at, ts, sheet),
-            }
+            self.column(at, ts, sheet);
         }
-        self.clocked = clocked;
         for (cell, (column, bare)) in self.cells.iter_mut().zip(sheet.columns.iter().zip(&sheet.bare)) {
             if matches!(cell.op, Op::Source { .. })
                 && let Some(row) = (0..ts.len()).rev().find(|row| column.fired.at(*row))
@@ -235,28 +211,11 @@ impl Graph {
         self.event += ts.len() as u64;
     }
 
-    /// Time makes nothing happen: a clock fires at the rows that reach who looks at it, and for each of those only at
-    /// the rows that reach it.
-    fn clocked_column(&mut self, clocked: &Clocked, ts: &[Nanos], sheet: &mut Sheet) {
-        let at = clocked.node as usize;
-        let (reached, carried) = (sheet.either(&clocked.reached_by), self.cells[at].value);
-        let mut theirs: Vec<Fired> = vec![reached.clone(); clocked.clocks.len()];
-        let mut swap = |sheet: &mut Sheet| {
-            for (clock, fired) in clocked.clocks.iter().zip(&mut theirs) {
-                std::mem::swap(&mut sheet.column(*clock).fired, fired);
-            }
-        };
-        swap(sheet);
-        self.column(at, ts, sheet);
-        swap(sheet);
-        if clocked.tells_time {
-            sheet.columns[at].only(&reached, carried);
-        }
-    }
-
     fn column(&mut self, at: usize, ts: &[Nanos], sheet: &mut Sheet) {
         let (op, carried, rows) = (self.cells[at].op, self.cells[at].value, ts.len());
         let mut own = std::mem::take(&mut sheet.columns[at]);
+        // What looks at the time among other things fires with those other things.
+        let guard = self.guards[at].iter().map(|x| sheet.of(*x).fired.clone()).reduce(|a, b| a.or(&b));
         match op {
             Op::Source { .. } | Op::Series { .. } => {
                 assert!(own.values.len() == rows, "the columns of the sources are filled by the caller");
@@ -277,11 +236,12 @@ impl Graph {
             }
             Op::Binary { op, x, y } => {
                 let (x, y) = (sheet.of(x), sheet.of(y));
-                own.fill(x.fired.or(&y.fired), rows, carried, |row| binary(op, x.values[row], y.values[row]));
+                let fired = guard.unwrap_or_else(|| x.fired.or(&y.fired));
+                own.fill(fired, rows, carried, |row| binary(op, x.values[row], y.values[row]));
             }
             Op::Where { condition, x, y } => {
                 let (c, x, y) = (sheet.of(condition), sheet.of(x), sheet.of(y));
-                let fired = c.fired.or(&x.fired).or(&y.fired);
+                let fired = guard.unwrap_or_else(|| c.fired.or(&x.fired).or(&y.fired));
                 own.fill(fired, rows, carried, |row| select(c.values[row], x.values[row], y.values[row]));
             }
             Op::When { x, trigger } => {
@@ -292,7 +252,7 @@ impl Graph {
             Op::Window { x } => self.moments(&mut own, at, x, ts, sheet),
             Op::Machine { machine, from, inputs } => {
                 let inputs = from as usize..(from + inputs) as usize;
-                self.machine(&mut own, at, machine as usize, inputs, ts, sheet);
+                self.machine(&mut own, at, machine as usize, inputs, &guard.unwrap_or(Fired::Always), ts, sheet);
             }
             // A statistic was written together with what it is a statistic of.
             Op::Moment { .. } | Op::Read { .. } | Op::Target { .. } | Op::Record { .. } => {}
@@ -361,12 +321,14 @@ impl Graph {
     }
 
     /// Everything else that remembers, and its statistics.
+    #[allow(clippy::too_many_arguments)]
     fn machine(
         &mut self,
         own: &mut Column,
         at: usize,
         machine: usize,
         inputs: std::ops::Range<usize>,
+        guard: &Fired,
         ts: &[Nanos],
         sheet: &mut Sheet,
     ) {
@@ -378,7 +340,7 @@ impl Graph {
         let carried = self.cells[at].value;
         // One loop for each kind of machine, in which it is not asked again which one it is.
         each!(&mut self.machines[machine], inner => {
-            each_row(inner, own, (carried, bare), ts, &inputs, (&mut lent, &mut values));
+            each_row(inner, own, (carried, bare), guard, ts, &inputs, (&mut lent, &mut values));
         });
         sheet.give_back(lent);
     }
@@ -390,6 +352,7 @@ fn each_row<M: Steps>(
     machine: &mut M,
     own: &mut Column,
     (mut value, bare): (f64, bool),
+    guard: &Fired,
     ts: &[Nanos],
     inputs: &[&Column],
     (lent, values): (&mut [(NodeId, Stat, Column)], &mut [f64]),
@@ -402,7 +365,7 @@ fn each_row<M: Steps>(
     own.values.clear();
     lent.iter_mut().for_each(|(_, _, column)| column.values.clear());
     if let ([(_, stat, column)], true, true) =
-        (&mut *lent, bare, inputs.iter().all(|input| input.fired == Fired::Always))
+        (&mut *lent, bare, inputs.iter().all(|input| input.fired == Fired::Always) && *guard == Fired::Always)
     {
         column.values.resize(ts.len(), f64::NAN);
         let plain: Vec<&[f64]> = inputs.iter().map(|input| input.values.as_slice()).collect();
@@ -415,7 +378,7 @@ fn each_row<M: Steps>(
     }
     let mut fires = 0;
     for (row, now) in ts.iter().enumerate() {
-        let new = machine.step(&Across { now: *now, row, inputs });
+        let new = if guard.at(row) { machine.step(&Across { now: *now, row, inputs }) } else { None };
         fired.push(new.is_some());
         if let Some(new) = new {
             fires += 1;

@@ -11,7 +11,7 @@ use crate::node::{Binary, Field, GraphError, Node, NodeId, Sizing, Stat, Unary};
 use crate::nodes::arithmetic::{binary, select, unary};
 use crate::nodes::moments::Moments;
 use crate::nodes::{Machine, Row, Steps, null_unless_finite};
-use crate::plan::{Clocked, PLANS, Visit, causes, check, check_aims, clocked, constants, plan, plan_of};
+use crate::plan::{PLANS, Visit, causes, check, check_aims, constants, plan, plan_of};
 
 /// A node as it runs: what its memory does not know.
 #[derive(Clone, Copy, Debug)]
@@ -133,11 +133,12 @@ pub struct Graph {
     pub(crate) cells: Vec<Cell>,
     pub(crate) machines: Vec<Machine>,
     pub(crate) edges: Vec<NodeId>,
-    /// In the order of the nodes.
-    pub(crate) clocked: Vec<Clocked>,
     lots: Vec<Quantity>,
     /// Nodes to visit, in order, for each instrument or series and kind of event: `plans[slot * PLANS + plan]`.
     plans: Vec<Vec<Visit>>,
+    /// For a node that looks at the time among other things: those other things. It fires with them; the time alone makes
+    /// nothing happen. Empty for all others.
+    pub(crate) guards: Vec<Vec<NodeId>>,
     pub(crate) event: u64,
     given: Given,
     /// Targets that wait for a mark.
@@ -219,16 +220,16 @@ impl Graph {
             check(&nodes, at, instruments, series.len()).map_err(|message| fault(at, message))?;
         }
         check_aims(&nodes)?;
-        let causes = causes(&nodes, instruments, &series)?;
+        let (causes, guards) = causes(&nodes, instruments, &series)?;
         let values = constants(&nodes, &causes)?;
-        let plans = plan(&nodes, &causes, instruments + groups);
+        let plans = plan(&nodes, &causes, &guards, instruments + groups);
         let mut graph = Self {
             cells: Vec::with_capacity(nodes.len()),
             machines: Vec::new(),
             edges: Vec::new(),
-            clocked: clocked(&nodes, &causes, instruments, &series),
             lots,
             plans,
+            guards,
             event: 0,
             given: Given { values: vec![f64::NAN; series.len()], came: vec![false; series.len()], groups: series },
             waiting: 0,
@@ -381,6 +382,12 @@ impl Graph {
         self.given.came[first..=at].fill(false);
     }
 
+    /// Is this series the last of its group? With its value the group's event is complete.
+    pub fn completes(&self, series: u32) -> bool {
+        let group = |at: usize| self.given.groups.get(at);
+        group(series as usize) != group(series as usize + 1)
+    }
+
     #[inline(always)]
     fn walk(
         &mut self,
@@ -401,7 +408,9 @@ impl Graph {
                 stops = &behind[self.pointless(fires, hysteresis)..];
                 continue;
             }
-            let fires = self.visit(stop.node as usize, arrival, intents, signals);
+            let at = stop.node as usize;
+            let moved = !stop.guarded || self.guards[at].iter().any(|x| self.fired(*x));
+            let fires = moved && self.visit(at, arrival, intents, signals);
             stops = &rest[self.pointless(fires, stop)..];
         }
         self.plans[number] = plan;

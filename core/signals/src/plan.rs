@@ -16,6 +16,8 @@ pub(crate) struct Visit {
     pub(crate) skip: u32,
     /// The next three stops are a window of this function of two nodes, a statistic of it and a hysteresis of that.
     pub(crate) run: bool,
+    /// It looks at the time, and fires only with what else it looks at.
+    pub(crate) guarded: bool,
 }
 
 /// The kinds of event that are planned for: every mixture of best level, trade and book, and bars.
@@ -58,8 +60,16 @@ fn cause(node: &Node, instruments: usize, groups: &[u32]) -> Option<Cause> {
     }
 }
 
+/// For each node that looks at the time among other things, those other things; for all others nothing.
+pub(crate) type Guards = Vec<Vec<NodeId>>;
+
 /// For each node, what makes it fire. What is made of the time alone fires with whatever looks at it.
-pub(crate) fn causes(nodes: &[Node], instruments: usize, groups: &[u32]) -> Result<Vec<BTreeSet<Cause>>, GraphError> {
+/// Beside it, for each node that looks at the time among other things, those other things: it fires with them.
+pub(crate) fn causes(
+    nodes: &[Node],
+    instruments: usize,
+    groups: &[u32],
+) -> Result<(Vec<BTreeSet<Cause>>, Guards), GraphError> {
     let mut causes: Vec<BTreeSet<Cause>> = Vec::with_capacity(nodes.len());
     let mut timed: Vec<bool> = Vec::with_capacity(nodes.len());
     for node in nodes {
@@ -68,7 +78,15 @@ pub(crate) fn causes(nodes: &[Node], instruments: usize, groups: &[u32]) -> Resu
         let mut own: BTreeSet<Cause> = firing.iter().flat_map(|x| causes[x.0 as usize].iter().copied()).collect();
         own.extend(cause(node, instruments, groups));
         let clocked = node.is_clock() || inputs.iter().any(|x| timed[x.0 as usize]);
-        timed.push(own.is_empty() && clocked);
+        let is_timed = own.is_empty() && clocked;
+        let is_function =
+            matches!(node, Node::Read { .. } | Node::Unary { .. } | Node::Binary { .. } | Node::Where { .. });
+        if is_timed && !node.is_clock() && !is_function && !matches!(node, Node::Target { .. } | Node::Record { .. }) {
+            let message = "it remembers the time alone, and time makes nothing happen that could be remembered: look \
+                           at it .when(something fires)";
+            return Err(GraphError { node: causes.len() as u32, message: message.to_owned() });
+        }
+        timed.push(is_timed);
         causes.push(own);
     }
     for at in (0..nodes.len()).rev() {
@@ -87,43 +105,14 @@ pub(crate) fn causes(nodes: &[Node], instruments: usize, groups: &[u32]) -> Resu
             }
         }
     }
-    Ok(causes)
-}
-
-/// A node that fires with the time: a clock, or something that has one among its inputs.
-#[derive(Clone, Debug)]
-pub(crate) struct Clocked {
-    pub(crate) node: u32,
-    /// Its inputs that are made of the time alone.
-    pub(crate) clocks: Vec<NodeId>,
-    /// The sources whose events reach it.
-    pub(crate) reached_by: Vec<NodeId>,
-    /// It is a clock, or a statistic of something that is made of the time alone.
-    pub(crate) tells_time: bool,
-}
-
-/// The nodes that fire with the time, in order.
-pub(crate) fn clocked(nodes: &[Node], causes: &[BTreeSet<Cause>], instruments: usize, groups: &[u32]) -> Vec<Clocked> {
-    let mut found = Vec::new();
-    // Of nodes that no source makes fire: are they made of the time?
-    let mut timed: Vec<Option<bool>> = Vec::with_capacity(nodes.len());
-    for ((node, own), at) in nodes.iter().zip(causes).zip(0u32..) {
+    let others = |(node, is_timed): (&Node, &bool)| {
         let inputs = node.inputs();
-        let of = |x: &NodeId| timed[x.0 as usize];
         let firing = &inputs[..node.firing()];
-        let alone = cause(node, instruments, groups).is_none() && firing.iter().all(|x| of(x).is_some());
-        let looks = node.is_clock() || inputs.iter().any(|x| of(x) == Some(true));
-        let clocks: BTreeSet<NodeId> = firing.iter().copied().filter(|x| of(x) == Some(true)).collect();
-        timed.push(alone.then_some(looks));
-        if node.is_clock() || !clocks.is_empty() {
-            let reaches = |x: &Node| cause(x, instruments, groups).is_some_and(|cause| own.contains(&cause));
-            let reached_by = (0u32..).zip(nodes).filter(|(_, x)| reaches(x)).map(|(x, _)| NodeId(x)).collect();
-            let tells_time = node.is_clock() || matches!(node, Node::Read { .. });
-            let clocks = clocks.into_iter().collect();
-            found.push(Clocked { node: at, clocks, reached_by, tells_time });
-        }
-    }
-    found
+        let mixed = !is_timed && firing.iter().any(|x| timed[x.0 as usize]);
+        firing.iter().copied().filter(|x| mixed && !timed[x.0 as usize]).collect()
+    };
+    let guards = nodes.iter().zip(&timed).map(others).collect();
+    Ok((causes, guards))
 }
 
 /// The nodes' first values: what depends on no event has its value from the start, everything else is null.
@@ -152,7 +141,12 @@ pub(crate) fn constants(nodes: &[Node], causes: &[BTreeSet<Cause>]) -> Result<Ve
 }
 
 /// For each instrument or series and kind of event, the nodes that can change, in topological order.
-pub(crate) fn plan(nodes: &[Node], causes: &[BTreeSet<Cause>], slots: usize) -> Vec<Vec<Visit>> {
+pub(crate) fn plan(
+    nodes: &[Node],
+    causes: &[BTreeSet<Cause>],
+    guards: &[Vec<NodeId>],
+    slots: usize,
+) -> Vec<Vec<Visit>> {
     let mut plans: Vec<Vec<u32>> = vec![Vec::new(); slots * PLANS];
     for ((node, causes), at) in nodes.iter().zip(causes).zip(0u32..) {
         let mut causes = causes.clone();
@@ -178,12 +172,18 @@ pub(crate) fn plan(nodes: &[Node], causes: &[BTreeSet<Cause>], slots: usize) -> 
         })
         .collect();
     let mut places = vec![None; nodes.len()];
-    plans.into_iter().map(|plan| with_skips(nodes, &inputs, &plan, &mut places)).collect()
+    plans.into_iter().map(|plan| with_skips(nodes, &inputs, guards, &plan, &mut places)).collect()
 }
 
 /// Adds to each stop how many of the next ones hang on it alone: when a hysteresis keeps its state, which is nearly always,
 /// the targets below it need not even be looked at. `places` is scratch, all `None` before and after.
-fn with_skips(nodes: &[Node], inputs: &[Vec<NodeId>], plan: &[u32], places: &mut [Option<usize>]) -> Vec<Visit> {
+fn with_skips(
+    nodes: &[Node],
+    inputs: &[Vec<NodeId>],
+    guards: &[Vec<NodeId>],
+    plan: &[u32],
+    places: &mut [Option<usize>],
+) -> Vec<Visit> {
     for (place, node) in plan.iter().enumerate() {
         places[*node as usize] = Some(place);
     }
@@ -203,7 +203,8 @@ fn with_skips(nodes: &[Node], inputs: &[Vec<NodeId>], plan: &[u32], places: &mut
         .map(|(place, node)| {
             let hanging = first[place + 1..].iter().take_while(|first| **first >= place.max(1)).count();
             let skip = u32::try_from(hanging).expect("a graph has fewer than 2^32 nodes");
-            Visit { node: *node, skip, run: is_run(nodes, &plan[place..]) }
+            let guarded = !guards[*node as usize].is_empty();
+            Visit { node: *node, skip, run: !guarded && is_run(nodes, &plan[place..]), guarded }
         })
         .collect();
     for node in plan {

@@ -74,10 +74,15 @@ pub fn over_source(
     let mut market = BLANK;
     while source.next(&mut market)? {
         let (ts, touched) = walk.hear(&market);
+        // The values of one row of a table are one event.
+        let is_part = matches!(market.update, Update::Value(_)) && !graph.completes(market.instrument.0);
+        if by_node && is_part {
+            continue;
+        }
         if by_node {
             walk.gather(graph, ts, market.instrument, touched);
         } else {
-            walk.event(graph, ts, &market, touched);
+            walk.event(graph, ts, &market, touched, is_part);
         }
     }
     walk.flush(graph);
@@ -134,7 +139,7 @@ impl<'a> Walk<'a> {
         (self.now, touched)
     }
 
-    fn event(&mut self, graph: &mut Graph, ts: Nanos, market: &Market, touched: Touched) {
+    fn event(&mut self, graph: &mut Graph, ts: Nanos, market: &Market, touched: Touched, is_part: bool) {
         // The graph of a question has neither targets nor records.
         let (mut intents, mut signals) = (Vec::new(), Vec::new());
         let before = graph.evaluations();
@@ -142,6 +147,9 @@ impl<'a> Walk<'a> {
             graph.feed(ts, market.instrument.0, value, &self.markets, &mut intents, &mut signals);
         } else {
             graph.evaluate(ts, market.instrument, touched, &self.markets, &mut intents, &mut signals);
+        }
+        if is_part {
+            return;
         }
         let reached = graph.evaluations() > before;
         if self.rows == Rows::Events || (reached && self.outputs.iter().any(|output| graph.fired(*output))) {

@@ -103,11 +103,10 @@ def _checked(frame: pl.DataFrame, ts: str, name: str) -> ExternalSource:
 def stamps(frame: pl.DataFrame, ts: str, name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """The times of a frame in ns since 1970 UTC; DataError for a null and for one that goes back, with its row."""
     column = frame[ts]
-    if isinstance(column.dtype, pl.Datetime) and not column.null_count() and column.is_sorted():
-        read = column.dt.cast_time_unit("ns").to_physical().to_numpy()
-        # What lies outside of 1970 to 2262 is found, and named, below.
-        if not len(read) or (read[0] >= 0 and column[-1].year < 2262):
-            return np.ascontiguousarray(read)
+    sound = isinstance(column.dtype, pl.Datetime) and not column.null_count() and column.is_sorted()
+    # What lies outside of 1970 to 2262 is found, and named, below.
+    if sound and (not len(column) or (column[0].year >= 1970 and column[-1].year < 2262)):
+        return np.ascontiguousarray(column.dt.cast_time_unit("ns").to_physical().to_numpy())
     clock = clock_for(column.head(1_000), tz=None, ts_unit=None, source=name, column=ts)
     read, bad = clock.read(column)
     if bad.any():

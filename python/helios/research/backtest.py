@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -115,14 +116,17 @@ class Backtest:
 
 
 @contextmanager
-def core_errors() -> Iterator[None]:
-    """The core's errors as ours."""
+def core_errors(texts: Sequence[str] = ()) -> Iterator[None]:
+    """The core's errors as ours; `texts` are the expressions of a graph's nodes, which it knows by number only."""
     from helios._core import CoreError
 
     try:
         yield
     except CoreError as error:
         source, message = error.args
+        node = re.search(r"\bnode (\d+): (.*)", message, re.DOTALL)
+        if node and int(node[1]) < len(texts):
+            raise ArgumentError(f"{texts[int(node[1])]}: {node[2]}") from None
         if source == "run":
             raise ArgumentError(message) from None
         raise RunError(f"{source}: {message}") from None
@@ -146,6 +150,7 @@ class Plan:
     stop_ns: int | None
     sample_ns: int
     marks_ns: int
+    texts: list[str]
 
     @classmethod
     def of(cls, backtest: Backtest) -> Plan:
@@ -211,6 +216,7 @@ class Plan:
             stop_ns=stop,
             sample_ns=nanoseconds(backtest.sample, "sample"),
             marks_ns=0 if backtest.marks is None else nanoseconds(backtest.marks, "marks"),
+            texts=graph.texts,
         )
 
     def run(self, journal: Path | None, *, progress: bool) -> Results:
@@ -218,7 +224,7 @@ class Plan:
         from helios import _core
         from helios.research.results import Names, Results
 
-        with core_errors():
+        with core_errors(self.texts):
             session = _core.Session(
                 self.engine,
                 self.venue,
@@ -470,6 +476,8 @@ def _universe(outputs: list[Target | Record], strategies: list[Strategy], known:
                 f"strategy {strategy.name!r}: universe is a list of symbols, like [{strategy.universe!r}]"
             )
         symbols |= set(strategy.universe) if strategy.universe or declares(strategy) else known
+    # Outputs that read series only go with whatever the market data has.
+    symbols = symbols or known
     if not symbols:
         raise ArgumentError("the run has no instruments: neither the data nor the strategy names one")
     return sorted(symbols)

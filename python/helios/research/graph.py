@@ -9,6 +9,7 @@ What comes out of `over` is what a backtest would have seen after each event, bi
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from helios.errors import ArgumentError, DataError
 from helios.research.feeds import Source, core_source, refuse_unfed, refuse_unknown, series_of
 from helios.signals import Expr, Record, record
 from helios.signals.explain import explain, svg
-from helios.signals.graph import Numbering, near, sources_in
+from helios.signals.graph import Numbering, near, sources_in, walk
 
 #: Columns that tell what a frame is, in this order.
 _SCHEMAS = ((("bid", "ask"), quotes), (("close",), bars), (("price",), trades))
@@ -72,6 +73,8 @@ class Graph:
         sources, one row whenever an expression fires, which `every_event` decides otherwise. A null is a value that is
         not there yet. Raises DataError for rows that cannot be used, ArgumentError for what cannot be.
         """
+        if isinstance(max_orders, bool) or not isinstance(max_orders, int) or not 0 < max_orders < 2**32:
+            raise ArgumentError(f"over: max_orders={max_orders!r} must be a positive whole number")
         roots = list(self.outputs.values())
         wanted = list(sources_in(roots))
         frame = _frame(data)
@@ -94,9 +97,9 @@ class Graph:
             if name not in frame.columns:
                 raise DataError(f"series({name!r}): there is no such column{near(name, frame.columns)}", column=name)
         numbers = {name: number for number, name in enumerate(names)}
-        nodes, outputs = self._compiled({}, numbers)
+        nodes, outputs, texts = self._compiled({}, numbers)
         columns = [floats(frame, name, "frame") for name in names]
-        with _naming():
+        with _naming(texts):
             values = _core().over_columns(nodes, stamps(frame, ts, "frame"), columns, outputs)
         return pl.DataFrame([frame[ts], *self._columns(values)])
 
@@ -105,9 +108,9 @@ class Graph:
     ) -> pl.DataFrame:
         ids = {name: number for number, name in enumerate(symbols)}
         series, groups = series_of(sources)
-        nodes, outputs = self._compiled(ids, series)
+        nodes, outputs, texts = self._compiled(ids, series)
         told = [core_source(source, ids, series) for source in sources]
-        with _naming():
+        with _naming(texts):
             stamped, instrument, values, _ = _core().over_events(
                 nodes, list(symbols), groups, told, outputs, every_event, max_orders
             )
@@ -122,10 +125,17 @@ class Graph:
     def _columns(self, values: Sequence[Any]) -> list[pl.Series]:
         return [pl.Series(column).alias(name) for name, column in zip(self.outputs, values, strict=True)]
 
-    def _compiled(self, ids: Mapping[str, int], series: Mapping[str, int]) -> tuple[list[Any], list[int]]:
+    def _compiled(self, ids: Mapping[str, int], series: Mapping[str, int]) -> tuple[list[Any], list[int], list[str]]:
         numbering = Numbering(ids, series)
         outputs = [numbering.number_of(expr) for expr in self.outputs.values()]
-        return numbering.nodes, outputs
+        for expr in self.outputs.values():
+            read = {x.op.partition(":")[0] for x in walk([expr])}
+            if read & {"session", "local_time"} and not read & {"source", "series"}:
+                raise ArgumentError(
+                    f"{expr!r}: it depends on the time alone, and time makes nothing happen: look at it "
+                    ".when(something fires)"
+                )
+        return numbering.nodes, outputs, numbering.texts
 
     def _sources(self, data: object, symbol: str, ts: str, wanted: Sequence[Expr]) -> list[Source]:
         if isinstance(data, ItchSource | ColumnSource):
@@ -145,16 +155,22 @@ class Graph:
         readers = [read for columns, read in _SCHEMAS if all(column in data.columns for column in columns)]
         if not readers:
             raise DataError(f"these columns are neither quotes, bars nor trades: {', '.join(data.columns)}")
+        read = readers[0]
+        if read is bars:
+            # A graph does not look at a bar's length, which a frame of one bar does not tell.
+            read = functools.partial(bars, span="1s")
         if symbol in data.columns:
-            return [readers[0](data, symbol=symbol, ts=ts)]
+            return [read(data, symbol=symbol, ts=ts)]
         only = {str(expr.symbol) for expr in wanted}
         if len(only) != 1:
             raise DataError(f"there is no column {symbol!r}, and the expressions read {', '.join(sorted(only))}")
-        return [readers[0](data, symbol=None, symbol_is=only.pop(), ts=ts)]
+        return [read(data, symbol=None, symbol_is=only.pop(), ts=ts)]
 
 
 def graph(outputs: Mapping[str, Expr] | Expr | None = None, /, **named: Expr) -> Graph:
     """Expressions under names: `graph(z=z, mean=m)`, `graph({"KO/PEP": z})`, or one alone, which is called "value"."""
+    if not isinstance(outputs, Expr | Mapping | None):
+        raise ArgumentError(f"graph: {outputs!r} is neither an expression nor a mapping of names to expressions")
     given: dict[str, Any] = {"value": outputs} if isinstance(outputs, Expr) else dict(outputs or {})
     twice = given.keys() & named.keys()
     if twice:
@@ -165,6 +181,8 @@ def graph(outputs: Mapping[str, Expr] | Expr | None = None, /, **named: Expr) ->
     for name, expr in given.items():
         if not isinstance(expr, Expr):
             raise ArgumentError(f"graph: {name} is {expr!r}, which is no expression")
+        if not isinstance(name, str) or not name:
+            raise ArgumentError(f"graph: {name!r} is no name for {expr!r}, a name is a text")
         if name in ("ts", "symbol"):
             raise ArgumentError(f"graph: {name!r} is the name of a column that every answer has; choose another")
     return Graph(given)
@@ -188,7 +206,7 @@ def _core() -> Any:
     return core
 
 
-def _naming() -> Any:
+def _naming(texts: Sequence[str]) -> Any:
     from helios.research.backtest import core_errors
 
-    return core_errors()
+    return core_errors(texts)

@@ -55,7 +55,7 @@ def cross(
     not yet listed) take no part; a member keeps its last value until it has another.
     """
     if build is not None:
-        if isinstance(members, str | Mapping):
+        if isinstance(members, str | Mapping) or not isinstance(members, Iterable):
             raise ArgumentError(f"cross({members!r}, …): give a list of symbols beside the function")
         members = {symbol: build(symbol) for symbol in members}
     if not isinstance(members, Mapping):

@@ -144,6 +144,9 @@ class Expr:
         numbers = isinstance(low, int | float) and isinstance(high, int | float)
         if numbers and not low <= high:  # type: ignore[operator]
             raise ArgumentError(f"{self!r}.clip({low}, {high}): low must not be above high")
+        for bound in (low, high):
+            if bound is not None:
+                _wrap(bound, f"{self!r}.clip")
         clipped = self if low is None else maximum(self, low)
         clipped = clipped if high is None else minimum(clipped, high)
         return replace(clipped, text=f"{self.text}.clip({low!r}, {high!r})")
@@ -191,7 +194,7 @@ class Expr:
 
     def fill_null(self, value: Expr | Number) -> Expr:
         """The value, or this one where it is null."""
-        filled = _binary("coalesce", "??", self, value)
+        filled = _binary("coalesce", "??", self, _wrap(value, f"{self!r}.fill_null"))
         return replace(filled, text=f"{self.text}.fill_null({value!r})")
 
     def only(self, condition: Expr) -> Expr:
@@ -314,7 +317,8 @@ class Expr:
 
     def hysteresis(self, *, enter: float, exit: float) -> Expr:
         """-1, 0 or +1: becomes +1 at `enter` and stays until `exit`; -1 likewise below. Fires only when it changes."""
-        if not (math.isfinite(enter) and math.isfinite(exit) and enter > exit >= 0):
+        numbers = all(isinstance(x, int | float) and math.isfinite(x) for x in (enter, exit))
+        if not numbers or not enter > exit >= 0:
             raise ArgumentError(f"hysteresis of {self!r}: enter={enter} exit={exit}, but enter > exit >= 0 is needed")
         text = f"{self.text}.hysteresis(enter={enter:g}, exit={exit:g})"
         return self._as("hysteresis", floats=(float(enter), float(exit)), unit=NUMBER, text=text)
@@ -489,7 +493,11 @@ def together(a: Expr, b: Expr) -> tuple[Expr, Expr]:
 
 def constant(value: Number) -> Expr:
     """A number as an expression."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    try:
+        sound = not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:
+        sound = False
+    if not sound:
         raise ArgumentError(f"{value!r} is not a finite number")
     return Expr("constant", floats=(float(value),), text=f"{value:g}")
 
@@ -503,13 +511,13 @@ def where(condition: Expr, x: Expr | Number, y: Expr | Number) -> Expr:
 
 def minimum(x: Expr | Number, y: Expr | Number) -> Expr:
     """The smaller of two."""
-    made = _binary("min", "min", x, y)
+    made = _binary("min", "min", _wrap(x, "minimum"), _wrap(y, "minimum"))
     return replace(made, text=f"minimum({made.inputs[0].text}, {made.inputs[1].text})")
 
 
 def maximum(x: Expr | Number, y: Expr | Number) -> Expr:
     """The larger of two."""
-    made = _binary("max", "max", x, y)
+    made = _binary("max", "max", _wrap(x, "maximum"), _wrap(y, "maximum"))
     return replace(made, text=f"maximum({made.inputs[0].text}, {made.inputs[1].text})")
 
 

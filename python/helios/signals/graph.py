@@ -22,6 +22,8 @@ class Compiled:
     nodes: list[Node] = field(default_factory=list)
     strategies: list[str] = field(default_factory=list)
     signals: list[str] = field(default_factory=list)
+    #: Each node's expression as it was written, for what is wrong with it.
+    texts: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return f"Compiled({len(self.nodes)} nodes, {len(self.strategies)} strategies, {len(self.signals)} signals)"
@@ -81,6 +83,7 @@ class Numbering:
 
     def __init__(self, ids: Mapping[str, int], series: Mapping[str, int]) -> None:
         self.nodes: list[Node] = []
+        self.texts: list[str] = []
         self._ids, self._series = ids, series
         self._numbers: dict[int, int] = {}  # id(expr) -> node
         self._walked: set[int] = set()
@@ -107,6 +110,7 @@ class Numbering:
         if number is None:
             number = self._shared[key] = len(self.nodes)
             self.nodes.append((expr.op, inputs, ints, floats))
+            self.texts.append(expr.text)
         return number
 
 
@@ -119,7 +123,7 @@ def compile_graph(
     name that is not one of them, naming the expression.
     """
     numbering = Numbering(ids, series or {})
-    compiled = Compiled(numbering.nodes)
+    compiled = Compiled(numbering.nodes, texts=numbering.texts)
     strategies: dict[str, int] = {}
     aimed: set[tuple[int, int]] = set()
     for output in outputs:
@@ -141,11 +145,13 @@ def compile_graph(
             aimed.add((strategy, instrument))
             value = numbering.number_of(output.value)
             compiled.nodes.append((kind, [value], [strategy, instrument, unit], []))
+            compiled.texts.append(f"target({output.symbol!r}, {output.value!r})")
         else:
             if output.name in compiled.signals:
                 raise ArgumentError(f"two records are named {output.name!r}: names tell their values apart")
             value, beside = numbering.number_of(output.value), numbering.number_of(output.input)
             compiled.nodes.append(("record", [value, beside], [len(compiled.signals)], []))
+            compiled.texts.append(f"record({output.name!r}, {output.value!r})")
             compiled.signals.append(output.name)
     compiled.strategies = list(strategies)
     return compiled

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from helios.duration import nanoseconds
 from helios.errors import ArgumentError
-from helios.signals.expr import Expr, Number, Span, constant, maximum
+from helios.signals.expr import SAMPLES_MAX, Expr, Number, Span, constant, maximum
 from helios.signals.sources import ask, ask_size, bid, bid_size, close, high, last, last_size, low, volume
 from helios.signals.units import NUMBER, SHARES
 
@@ -32,6 +32,7 @@ def vwap(symbol: str, window: Span | Session, *, bars: bool = False) -> Expr:
 
 def twap(price: Expr, window: Span | Session) -> Expr:
     """Time-weighted average: each value weighs by how long it stood, that is until the next one came."""
+    _price(price, "twap")
     stood = price.elapsed()
     made = (price.lag(1) * stood).rolling(window).sum() / stood.rolling(window).sum()
     return _named(made, f"twap({price.text}, {window!r})")
@@ -39,10 +40,11 @@ def twap(price: Expr, window: Span | Session) -> Expr:
 
 def realised_volatility(price: Expr, window: Span | Session, *, per_year: Number | None = None) -> Expr:
     """Square root of the sum of squared log returns in a window; times that of `per_year` windows, where given."""
+    _price(price, "realised_volatility")
     change = price.log().diff(1)
     made = (change * change).rolling(window).sum()
     if per_year is not None:
-        if isinstance(per_year, bool) or not per_year > 0:
+        if isinstance(per_year, bool) or not isinstance(per_year, int | float) or not 0 < per_year < float("inf"):
             raise ArgumentError(f"realised_volatility of {price!r}: per_year={per_year!r} must be a positive number")
         made = made * float(per_year)
     told = "" if per_year is None else f", per_year={per_year}"
@@ -63,6 +65,7 @@ def order_flow_imbalance(symbol: str, window: Span | Session) -> Expr:
 
 def rsi(price: Expr, n: int = 14) -> Expr:
     """Relative strength index (Wilder 1978), 0 to 100: 100 * up / (up + down), Wilder averages of rises and falls."""
+    _samples(n, f"rsi({_price(price, 'rsi')!r})", "n")
     change = price.diff(1)
     up = change.clip(low=0).ewm(alpha=1 / n, min_samples=n).mean()
     down = (-change).clip(low=0).ewm(alpha=1 / n, min_samples=n).mean()
@@ -80,7 +83,10 @@ class Macd:
 
 def macd(price: Expr, fast: int = 12, slow: int = 26, signal: int = 9) -> Macd:
     """`line = ewm(fast) - ewm(slow)`, `signal = ewm(signal) of line`, `histogram = line - signal`; spans in samples."""
-    if not 0 < fast < slow:
+    _price(price, "macd")
+    for name, spans in (("fast", fast), ("slow", slow), ("signal", signal)):
+        _samples(spans, f"macd of {price!r}", name)
+    if not fast < slow:
         raise ArgumentError(f"macd of {price!r}: fast={fast} must be below slow={slow}")
     line = price.ewm(span=fast, min_samples=slow).mean() - price.ewm(span=slow, min_samples=slow).mean()
     average = line.ewm(span=signal, min_samples=signal).mean()
@@ -92,6 +98,7 @@ def macd(price: Expr, fast: int = 12, slow: int = 26, signal: int = 9) -> Macd:
 
 def atr(symbol: str, n: int = 14) -> Expr:
     """Average true range of bars (Wilder 1978): Wilder average of max(high - low, |high - close'|, |low - close'|)."""
+    _samples(n, f"atr({symbol!r})", "n")
     before = close(symbol).lag(1)
     h, low_ = high(symbol), low(symbol)
     true_range = maximum(h - low_, maximum((h - before).abs(), (low_ - before).abs()))
@@ -110,7 +117,9 @@ class Bollinger:
 
 def bollinger(price: Expr, window: Span | Session = 20, deviations: Number = 2) -> Bollinger:
     """Mean plus and minus so many standard deviations (n - 1) of a window (Bollinger 2001)."""
-    rolling = price.rolling(window)
+    rolling = _price(price, "bollinger").rolling(window)
+    if not isinstance(deviations, int | float):
+        raise ArgumentError(f"bollinger({price!r}): deviations={deviations!r} must be a number")
     middle, width = rolling.mean(), deviations * rolling.std()
     text = f"bollinger({price.text}, {window!r}, {deviations})"
     lower, upper = middle - width, middle + width
@@ -141,6 +150,8 @@ def kalman(y: Expr, x: Expr, *, drift: float = 1e-5, noise: float = 1e-3, min_sa
     than `min_samples`.
     A sample is taken whenever `y` or `x` fires: for bars of two instruments, use `together`.
     """
+    for expr in (y, x):
+        _price(expr, "kalman")
     for name, value, least in (("drift", drift, 0.0), ("noise", noise, 5e-324)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < float("inf"):
             raise ArgumentError(f"kalman({y!r}, {x!r}): {name}={value!r} must be a {'positive ' * (least > 0)}number")
@@ -190,7 +201,7 @@ def resample(
     Bars by time end at multiples of `every` since 1970 UTC and fire with the first trade after that; spans without a
     trade have no bar. The others fire with the trade that fills them, which is never split.
     """
-    price = last(symbol) if isinstance(symbol, str) else symbol
+    price = last(symbol) if isinstance(symbol, str) else _price(symbol, "resample")
     size = last_size(symbol) if isinstance(symbol, str) else constant(1.0)
     given = {"every": every, "ticks": ticks, "volume": volume, "dollars": dollars}
     named = {name: value for name, value in given.items() if value is not None}
@@ -218,6 +229,18 @@ def resample(
         return Expr(f"read:{stat}", (node,), text=f"{text}.{stat}", unit=of)
 
     return Bars(*(read(stat) for stat in ("open", "high", "low", "close", "volume", "vwap", "count")))
+
+
+def _price(price: object, of: str) -> Expr:
+    if not isinstance(price, Expr):
+        raise ArgumentError(f"{of}: {price!r} is no expression; mid('KO') is one")
+    return price
+
+
+def _samples(n: object, of: str, name: str) -> None:
+    """A span of one sample would forget all but the last."""
+    if isinstance(n, bool) or not isinstance(n, int) or not 2 <= n <= SAMPLES_MAX:
+        raise ArgumentError(f"{of}: {name}={n!r} samples, but it must be 2 to {SAMPLES_MAX}")
 
 
 def _named(made: Expr, text: str) -> Expr:

@@ -199,8 +199,10 @@ def occurrences(condition: Expr, *, within: str | timedelta, heartbeat: Expr | N
 
 def partition(symbols: Iterable[str], build: Callable[[str], Expr]) -> dict[str, Expr]:
     """One expression an instrument, `build(symbol)` for each, by symbol: machines that know nothing of one another."""
-    if isinstance(symbols, str):
+    if isinstance(symbols, str) or not isinstance(symbols, Iterable):
         raise ArgumentError(f"partition({symbols!r}): give a list of symbols, like [{symbols!r}]")
+    if not callable(build):
+        raise ArgumentError(f"partition: {build!r} is no function of a symbol, like lambda symbol: last(symbol) > 60")
     made: dict[str, Expr] = {}
     for symbol in symbols:
         if not isinstance(symbol, str) or not symbol:

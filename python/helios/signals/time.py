@@ -73,6 +73,8 @@ def session(
     if (calendar is None) == (hours is None):
         raise ArgumentError("session: give either a calendar, like 'XNYS', or hours")
     if hours is not None:
+        if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in hours):
+            raise ArgumentError("session(hours=…): give pairs of moments, [(opens, closes), …]")
         flat = [_ns(moment) for pair in hours for moment in pair]
         if not flat:
             raise ArgumentError("session(hours=[]): there must be at least one")
@@ -82,7 +84,13 @@ def session(
             raise ArgumentError("session(hours=…): they must come in order and not overlap")
         return Session("hours", tuple(flat))
     assert calendar is not None
-    return Session(calendar, _calendar(calendar, start, end))
+    return Session(calendar, _calendar(_text(calendar, "a calendar", "XNYS"), start, end))
+
+
+def _text(name: object, what: str, example: str) -> str:
+    if not isinstance(name, str):
+        raise ArgumentError(f"{name!r} is no name of {what}: write for example {example!r}")
+    return name
 
 
 def _ns(moment: datetime) -> int:
@@ -151,11 +159,21 @@ def _offsets(zone: str) -> tuple[int, ...]:
 
 def time_of_day(zone: str = "UTC") -> Expr:
     """Seconds since midnight on a clock of this zone ("America/New_York")."""
-    clock = Expr("local_time", ints=_offsets(zone), text=f"clock({zone!r})", unit=SECONDS)
+    clock = Expr(
+        "local_time",
+        ints=_offsets(_text(zone, "a time zone", "America/New_York")),
+        text=f"clock({zone!r})",
+        unit=SECONDS,
+    )
     return Expr("read:time_of_day", (clock,), text=f"time_of_day({zone!r})", unit=SECONDS)
 
 
 def weekday(zone: str = "UTC") -> Expr:
     """Monday 0 to Sunday 6, in this zone."""
-    clock = Expr("local_time", ints=_offsets(zone), text=f"clock({zone!r})", unit=SECONDS)
+    clock = Expr(
+        "local_time",
+        ints=_offsets(_text(zone, "a time zone", "America/New_York")),
+        text=f"clock({zone!r})",
+        unit=SECONDS,
+    )
     return Expr("read:weekday", (clock,), text=f"weekday({zone!r})", unit=NUMBER)

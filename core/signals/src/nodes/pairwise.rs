@@ -18,6 +18,7 @@ pub(crate) struct Skew {
     s1: f64,
     s2: f64,
     s3: f64,
+    /// Largest sum of squares since everything was last computed afresh.
     peak: f64,
 }
 
