@@ -152,7 +152,9 @@ class Floats:
 
 Nodes = Sequence[tuple[str, list[int], list[int], list[float]]]
 
-def over_columns(nodes: Nodes, ts: Any, columns: Sequence[Any], outputs: Sequence[int]) -> list[Floats]: ...
+def over_columns(
+    nodes: Nodes, ts: Any, columns: Sequence[Any], nullable: Sequence[bool], outputs: Sequence[int]
+) -> tuple[list[Floats], int | None]: ...
 def over_events(
     nodes: Nodes,
     symbols: Sequence[str],

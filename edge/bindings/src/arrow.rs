@@ -5,6 +5,7 @@
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::{null, null_mut};
 
+use helios_io::Nullable;
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
@@ -22,12 +23,12 @@ pub(crate) fn whole<'a, T: pyo3::buffer::Element>(py: Python<'_>, buffer: &'a Py
 /// A column of floats that Arrow's consumers take over without a copy; NaN is null.
 #[pyclass(module = "helios._core")]
 pub(crate) struct Floats {
-    values: Option<Vec<f64>>,
+    told: Option<Nullable>,
 }
 
 impl Floats {
-    pub(crate) const fn new(values: Vec<f64>) -> Self {
-        Self { values: Some(values) }
+    pub(crate) const fn new(told: Nullable) -> Self {
+        Self { told: Some(told) }
     }
 }
 
@@ -41,9 +42,9 @@ impl Floats {
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
         let _ = requested_schema; // a wish that the interface allows to leave unheard
-        let values = self.values.take().ok_or_else(|| refuse("over", "this column was given away already"))?;
+        let told = self.told.take().ok_or_else(|| refuse("over", "this column was given away already"))?;
         let schema = PyCapsule::new_with_value(py, ArrowSchema::of_floats(), c"arrow_schema")?;
-        let array = PyCapsule::new_with_value(py, ArrowArray::of(values), c"arrow_array")?;
+        let array = PyCapsule::new_with_value(py, ArrowArray::of(told), c"arrow_array")?;
         Ok((schema, array))
     }
 }
@@ -108,20 +109,18 @@ unsafe impl Send for ArrowArray {}
 
 /// What an array's pointers lead to.
 struct Owned {
-    values: Vec<f64>,
-    valid: Vec<u8>,
+    told: Nullable,
     buffers: [*const c_void; 2],
 }
 
 impl ArrowArray {
-    fn of(values: Vec<f64>) -> Self {
-        let (valid, nulls) = validity(&values);
-        let length = values.len() as i64;
-        let owned = Box::into_raw(Box::new(Owned { values, valid, buffers: [null(); 2] }));
+    fn of(told: Nullable) -> Self {
+        let (length, nulls) = (told.values.len() as i64, told.nulls as i64);
+        let owned = Box::into_raw(Box::new(Owned { told, buffers: [null(); 2] }));
         // SAFETY: it was made in the line before and nobody else knows of it.
         let buffers = unsafe {
-            let valid = if nulls == 0 { null() } else { (*owned).valid.as_ptr().cast() };
-            (*owned).buffers = [valid, (*owned).values.as_ptr().cast()];
+            let valid = if nulls == 0 { null() } else { (*owned).told.valid.as_ptr().cast() };
+            (*owned).buffers = [valid, (*owned).told.values.as_ptr().cast()];
             (&raw mut (*owned).buffers).cast()
         };
         Self {
@@ -137,20 +136,6 @@ impl ArrowArray {
             private_data: owned.cast(),
         }
     }
-}
-
-/// A bit for each value that is not null, and the number of nulls.
-fn validity(values: &[f64]) -> (Vec<u8>, i64) {
-    let mut nulls = 0;
-    let bits = values
-        .chunks(8)
-        .map(|eight| {
-            let byte = eight.iter().enumerate().fold(0u8, |byte, (bit, x)| byte | u8::from(!x.is_nan()) << bit);
-            nulls += eight.len() as i64 - i64::from(byte.count_ones());
-            byte
-        })
-        .collect();
-    (bits, nulls)
 }
 
 unsafe extern "C" fn release_array(array: *mut ArrowArray) {

@@ -1,7 +1,7 @@
 //! Graphs over columns: `graph.over(frame)`.
 
 use helios_book::Capacity;
-use helios_io::{Rows, SourceError, over_series, over_source};
+use helios_io::{Nullable, Rows, SourceError, over_series, over_source};
 use helios_signals::{Graph, NodeId};
 use helios_types::Quantity;
 use pyo3::buffer::PyBuffer;
@@ -18,26 +18,30 @@ fn graph(nodes: &[NodeSpec], instruments: usize, series: Vec<u32>) -> PyResult<G
     Graph::new(nodes, vec![Quantity::whole(1); instruments], series).map_err(|error| refuse("graph", error.to_string()))
 }
 
-/// A graph of series only, over rows at which all of them are given. `ts` int64 ns, never going back; `columns` float64.
+/// A graph of series only, over rows at which all of them are given: `ts` int64 ns, `columns` float64, NaN for null where
+/// `nullable`. The columns, or the first row that cannot be used: time goes back there, or a value is no number.
 #[pyfunction]
 pub(crate) fn over_columns(
     py: Python<'_>,
     nodes: Vec<NodeSpec>,
     ts: PyBuffer<i64>,
     columns: Vec<PyBuffer<f64>>,
+    nullable: Vec<bool>,
     outputs: Vec<u32>,
-) -> PyResult<Vec<Floats>> {
+) -> PyResult<(Vec<Floats>, Option<usize>)> {
     let mut graph = graph(&nodes, 0, vec![0; columns.len()])?;
     let outputs: Vec<NodeId> = outputs.into_iter().map(NodeId).collect();
     let rows = ts.item_count();
-    if columns.iter().any(|column| column.item_count() != rows) {
+    if columns.iter().any(|column| column.item_count() != rows) || nullable.len() != columns.len() {
         return Err(refuse("over", "the columns have different lengths"));
     }
     let stamps = whole(py, &ts).ok_or_else(|| refuse("over", "ts is no array in one piece"))?;
     let given: Option<Vec<&[f64]>> = columns.iter().map(|column| whole(py, column)).collect();
     let given = given.ok_or_else(|| refuse("over", "a column is no array in one piece"))?;
-    let values = py.detach(|| over_series(&mut graph, stamps, &given, &outputs));
-    Ok(values.into_iter().map(Floats::new).collect())
+    Ok(match py.detach(|| over_series(&mut graph, stamps, &given, &nullable, &outputs)) {
+        Ok(told) => (told.into_iter().map(Floats::new).collect(), None),
+        Err(row) => (Vec::new(), Some(row)),
+    })
 }
 
 /// Seconds for so many quotes of the first `active` instruments through books and a graph, and nothing else.
@@ -77,7 +81,7 @@ pub(crate) fn over_events<'py>(
     let capacity = Capacity { orders: max_orders, levels: max_orders };
     let answer = py.detach(|| over_source(&mut graph, &mut merged, symbols.len(), &outputs, rows, capacity));
     let answer = answer.map_err(|error| python_error(&raised, error))?;
-    let values = answer.values.into_iter().map(Floats::new).collect();
+    let values = answer.values.into_iter().map(|values| Floats::new(Nullable::of(values))).collect();
     let ts: Vec<u8> = answer.ts.iter().flat_map(|ts| ts.to_le_bytes()).collect();
     let instrument: Vec<u8> = answer.instrument.iter().flat_map(|id| id.to_le_bytes()).collect();
     Ok((PyBytes::new(py, &ts), PyBytes::new(py, &instrument), values, answer.refused))

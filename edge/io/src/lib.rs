@@ -23,7 +23,7 @@ pub use helios_data::Touched;
 pub use itch_file::{Batch, Faults, ItchFile};
 pub use journal_file::JournalFile;
 pub use latency::Latency;
-pub use over::{Answer, Rows, over_series, over_source};
+pub use over::{Answer, Nullable, Rows, over_series, over_source};
 pub use recorder::{Recorder, Tables};
 pub use replay::{Replayed, config_of, replay};
 pub use source::{ItchSource, Merge, Source, SourceError};

@@ -33,31 +33,89 @@ pub struct Answer {
     pub refused: u64,
 }
 
+/// One output: its values, NaN for null, and beside them a bit for each that is none, as Arrow has it.
+#[derive(Clone, Debug)]
+pub struct Nullable {
+    /// NaN for null.
+    pub values: Vec<f64>,
+    /// The lowest bit first.
+    pub valid: Vec<u8>,
+    /// How many are null.
+    pub nulls: usize,
+}
+
+impl Nullable {
+    fn with_room(rows: usize) -> Self {
+        Self { values: room(rows), valid: Vec::with_capacity(rows.div_ceil(8)), nulls: 0 }
+    }
+
+    /// What lies in memory already as an output.
+    pub fn of(values: Vec<f64>) -> Self {
+        let mut output = Self { valid: Vec::with_capacity(values.len().div_ceil(8)), values, nulls: 0 };
+        output.mark(0);
+        output
+    }
+
+    /// Adds rows; all but the last time their number is a multiple of eight.
+    fn extend(&mut self, rows: &[f64]) {
+        let from = self.values.len();
+        self.values.extend_from_slice(rows);
+        self.mark(from);
+    }
+
+    /// Marks what is null from a row on that begins a byte.
+    fn mark(&mut self, from: usize) {
+        debug_assert!(from.is_multiple_of(8));
+        for eight in self.values[from..].chunks(8) {
+            let byte = eight.iter().rev().fold(0u8, |byte, x| byte << 1 | u8::from(!x.is_nan()));
+            self.nulls += eight.len() - byte.count_ones() as usize;
+            self.valid.push(byte);
+        }
+    }
+}
+
 /// Series from outside the market, all given at the same moments: node by node, many rows at a time.
 ///
-/// `ts` never goes back; `columns` are the values of the series 0, 1, 2, ….
-pub fn over_series(graph: &mut Graph, ts: &[i64], columns: &[&[f64]], outputs: &[NodeId]) -> Vec<Vec<f64>> {
+/// `columns` are the values of the series 0, 1, 2, …, NaN for null where `nullable` says so. `Err` is the first row at
+/// which time goes back or a value is no number.
+pub fn over_series(
+    graph: &mut Graph,
+    ts: &[i64],
+    columns: &[&[f64]],
+    nullable: &[bool],
+    outputs: &[NodeId],
+) -> Result<Vec<Nullable>, usize> {
+    const { assert!(CHUNK.is_multiple_of(8)) };
     let mut sheet = Sheet::new(graph, outputs);
-    let mut values: Vec<Vec<f64>> = outputs.iter().map(|_| room(ts.len())).collect();
+    let mut answers: Vec<Nullable> = outputs.iter().map(|_| Nullable::with_room(ts.len())).collect();
     let series: Vec<(NodeId, u32)> = graph.series().collect();
-    let mut stamps = Vec::with_capacity(CHUNK);
+    let mut stamps: Vec<Nanos> = Vec::with_capacity(CHUNK);
     for (number, chunk) in ts.chunks(CHUNK).enumerate() {
         let rows = number * CHUNK..number * CHUNK + chunk.len();
+        let before = stamps.last().map_or(0, |last| last.0 as i64);
+        if before > chunk[0] || !chunk.is_sorted() {
+            return Err(rows.start
+                + (0..chunk.len()).find(|k| chunk[*k] < if *k == 0 { before } else { chunk[k - 1] }).unwrap_or(0));
+        }
         stamps.clear();
         stamps.extend(chunk.iter().map(|ts| Nanos(*ts as u64)));
         for (node, number) in &series {
+            let given = &columns[*number as usize][rows.clone()];
+            let sound = |x: &f64| x.is_finite() || (nullable[*number as usize] && x.is_nan());
+            if !given.iter().fold(true, |all, x| all & sound(x)) {
+                return Err(rows.start + given.iter().position(|x| !sound(x)).unwrap_or(0));
+            }
             let column = sheet.column(*node);
             column.values.clear();
-            let given = &columns[*number as usize][rows.clone()];
-            column.values.extend(given.iter().map(|x| if x.is_finite() { *x } else { f64::NAN }));
+            column.values.extend_from_slice(given);
             column.fired = Fired::Always;
         }
         graph.columns(&stamps, &mut sheet);
-        for (output, values) in outputs.iter().zip(&mut values) {
-            values.extend_from_slice(&sheet.column(*output).values);
+        for (output, answer) in outputs.iter().zip(&mut answers) {
+            answer.extend(&sheet.column(*output).values);
         }
     }
-    values
+    Ok(answers)
 }
 
 /// Market events from any source: one event at a time, or, when the graph looks at one instrument only, node by node.

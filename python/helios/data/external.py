@@ -100,13 +100,29 @@ def _checked(frame: pl.DataFrame, ts: str, name: str) -> ExternalSource:
     return made
 
 
+def plain_stamps(column: pl.Series) -> np.ndarray[tuple[int], np.dtype[np.int64]] | None:
+    """Times that need no reading, in ns since 1970 UTC; whether they go back is for the caller to see. Else None."""
+    if not isinstance(column.dtype, pl.Datetime) or column.null_count():
+        return None
+    # What lies outside of 1970 to 2262 is found, and named, elsewhere; if times are in order, it lies at the ends.
+    if len(column) and not (column[0].year >= 1970 and column[-1].year < 2262):
+        return None
+    return np.ascontiguousarray(column.dt.cast_time_unit("ns").to_physical().to_numpy())
+
+
+def plain_floats(series: pl.Series) -> np.ndarray[tuple[int], np.dtype[np.float64]] | None:
+    """Numbers that are there, as they lie in memory; whether they are finite is for the caller to see. Else None."""
+    if series.dtype != pl.Float64 or series.null_count():
+        return None
+    return np.ascontiguousarray(series.to_numpy())
+
+
 def stamps(frame: pl.DataFrame, ts: str, name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """The times of a frame in ns since 1970 UTC; DataError for a null and for one that goes back, with its row."""
     column = frame[ts]
-    sound = isinstance(column.dtype, pl.Datetime) and not column.null_count() and column.is_sorted()
-    # What lies outside of 1970 to 2262 is found, and named, below.
-    if sound and (not len(column) or (column[0].year >= 1970 and column[-1].year < 2262)):
-        return np.ascontiguousarray(column.dt.cast_time_unit("ns").to_physical().to_numpy())
+    plain = plain_stamps(column)
+    if plain is not None and column.is_sorted():
+        return plain
     clock = clock_for(column.head(1_000), tz=None, ts_unit=None, source=name, column=ts)
     read, bad = clock.read(column)
     if bad.any():

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from helios.data import ColumnSource, ItchSource, bars, quotes, trades
-from helios.data.external import ExternalSource, floats, stamps
+from helios.data.external import ExternalSource, floats, plain_floats, plain_stamps, stamps
 from helios.errors import ArgumentError, DataError
 from helios.research.feeds import Source, core_source, refuse_unfed, refuse_unknown, series_of
 from helios.signals import Expr, Record, record
@@ -98,9 +98,23 @@ class Graph:
                 raise DataError(f"series({name!r}): there is no such column{near(name, frame.columns)}", column=name)
         numbers = {name: number for number, name in enumerate(names)}
         nodes, outputs, texts = self._compiled({}, numbers)
-        columns = [floats(frame, name, "frame") for name in names]
+        # The core looks at every value while it has it at hand; here only what is plain is taken as it is.
+        times = plain_stamps(frame[ts])
+        times = stamps(frame, ts, "frame") if times is None else times
+        plain = [plain_floats(frame[name]) for name in names]
+        columns = [
+            floats(frame, name, "frame") if column is None else column
+            for name, column in zip(names, plain, strict=True)
+        ]
+        nullable = [column is None for column in plain]
         with _naming(texts):
-            values = _core().over_columns(nodes, stamps(frame, ts, "frame"), columns, outputs)
+            values, bad = _core().over_columns(nodes, times, columns, nullable, outputs)
+        if bad is not None:
+            # These name the row, and what is wrong with it.
+            stamps(frame, ts, "frame")
+            for name in names:
+                floats(frame, name, "frame")
+            raise DataError("this row cannot be used", row=bad)
         return pl.DataFrame([frame[ts], *self._columns(values)])
 
     def _over_sources(

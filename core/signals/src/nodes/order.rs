@@ -27,6 +27,7 @@ impl<const LEAST: bool> Extreme<LEAST> {
 
 impl<const LEAST: bool> Summary for Extreme<LEAST> {
     type Sample = f64;
+    const WEARS: bool = false;
 
     #[inline(always)]
     fn sample(value: impl Fn(usize) -> f64) -> f64 {
@@ -105,6 +106,7 @@ impl Order {
 
 impl Summary for Order {
     type Sample = f64;
+    const WEARS: bool = false;
 
     fn sample(value: impl Fn(usize) -> f64) -> f64 {
         value(0)

@@ -136,6 +136,8 @@ pub(crate) trait Summary: Clone {
         self.leave(old, n - 1);
         self.enter(new, n);
     }
+    /// Do its numbers lose something with each sample?
+    const WEARS: bool = true;
     /// Every so often, and whenever this says so, everything is computed afresh from the samples themselves.
     fn is_worn(&self) -> bool {
         false
@@ -221,6 +223,9 @@ impl<S: Summary> Rolling<S> {
 
     #[inline(always)]
     fn refresh(&mut self) {
+        if !S::WEARS {
+            return;
+        }
         self.age += 1;
         if self.age >= self.samples.len().max(64) || self.summary.is_worn() {
             self.summary.afresh(&self.samples);
