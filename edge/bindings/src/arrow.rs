@@ -6,6 +6,7 @@ use std::ffi::{CStr, c_char, c_void};
 use std::ptr::{null, null_mut};
 
 use helios_io::Nullable;
+use helios_types::Nanos;
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
@@ -18,6 +19,13 @@ pub(crate) fn whole<'a, T: pyo3::buffer::Element>(py: Python<'_>, buffer: &'a Py
     // SAFETY: a `ReadOnlyCell<T>` has the layout of a `T`, and the buffer outlives the slice. Nobody writes meanwhile: the
     // arrays come from `helios.research.graph`, which made them or holds them as Polars' immutable columns.
     Some(unsafe { std::slice::from_raw_parts(cells.as_ptr().cast::<T>(), cells.len()) })
+}
+
+/// Times as they come from Python, as the core's. One before 1970 becomes one that lies too far ahead; where times do not
+/// go back, only the first of them can be, so the caller looks at that.
+pub(crate) fn stamps(ts: &[i64]) -> &[Nanos] {
+    // SAFETY: a `Nanos` has the layout of a u64, which has that of an i64, and any bits are a u64.
+    unsafe { std::slice::from_raw_parts(ts.as_ptr().cast::<Nanos>(), ts.len()) }
 }
 
 /// A column of floats that Arrow's consumers take over without a copy; NaN is null.

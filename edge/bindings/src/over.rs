@@ -8,7 +8,7 @@ use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::arrow::{Floats, whole};
+use crate::arrow::{Floats, stamps as stamps_of, whole};
 use crate::session::{Raised, SourceSpec, merge, python_error};
 use crate::spec::{NodeSpec, node};
 use crate::{raise, refuse};
@@ -36,6 +36,10 @@ pub(crate) fn over_columns(
         return Err(refuse("over", "the columns have different lengths"));
     }
     let stamps = whole(py, &ts).ok_or_else(|| refuse("over", "ts is no array in one piece"))?;
+    if stamps.first().is_some_and(|first| *first < 0) {
+        return Ok((Vec::new(), Some(0)));
+    }
+    let stamps = stamps_of(stamps);
     let given: Option<Vec<&[f64]>> = columns.iter().map(|column| whole(py, column)).collect();
     let given = given.ok_or_else(|| refuse("over", "a column is no array in one piece"))?;
     Ok(match py.detach(|| over_series(&mut graph, stamps, &given, &nullable, &outputs)) {

@@ -80,7 +80,7 @@ impl Nullable {
 /// which time goes back or a value is no number.
 pub fn over_series(
     graph: &mut Graph,
-    ts: &[i64],
+    ts: &[Nanos],
     columns: &[&[f64]],
     nullable: &[bool],
     outputs: &[NodeId],
@@ -89,33 +89,38 @@ pub fn over_series(
     let mut sheet = Sheet::new(graph, outputs);
     let mut answers: Vec<Nullable> = outputs.iter().map(|_| Nullable::with_room(ts.len())).collect();
     let series: Vec<(NodeId, u32)> = graph.series().collect();
-    let mut stamps: Vec<Nanos> = Vec::with_capacity(CHUNK);
-    for (number, chunk) in ts.chunks(CHUNK).enumerate() {
-        let rows = number * CHUNK..number * CHUNK + chunk.len();
-        let before = stamps.last().map_or(0, |last| last.0 as i64);
-        if before > chunk[0] || !chunk.is_sorted() {
-            return Err(rows.start
-                + (0..chunk.len()).find(|k| chunk[*k] < if *k == 0 { before } else { chunk[k - 1] }).unwrap_or(0));
+    for (number, stamps) in ts.chunks(CHUNK).enumerate() {
+        let from = number * CHUNK;
+        // With the row before, which the chunk must not go back behind.
+        let rows = &ts[from.saturating_sub(1)..from + stamps.len()];
+        if !rows.is_sorted() {
+            let at = rows.windows(2).position(|pair| pair[0] > pair[1]).unwrap_or(0);
+            return Err(from.saturating_sub(1) + at + 1);
         }
-        stamps.clear();
-        stamps.extend(chunk.iter().map(|ts| Nanos(*ts as u64)));
         for (node, number) in &series {
-            let given = &columns[*number as usize][rows.clone()];
-            let sound = |x: &f64| x.is_finite() || (nullable[*number as usize] && x.is_nan());
-            if !given.iter().fold(true, |all, x| all & sound(x)) {
-                return Err(rows.start + given.iter().position(|x| !sound(x)).unwrap_or(0));
+            let given = &columns[*number as usize][from..from + stamps.len()];
+            let infinite = |x: &f64| x.is_infinite();
+            let unsound = |x: &f64| !x.is_finite();
+            let bad = if nullable[*number as usize] { first(given, infinite) } else { first(given, unsound) };
+            if let Some(row) = bad {
+                return Err(from + row);
             }
             let column = sheet.column(*node);
             column.values.clear();
             column.values.extend_from_slice(given);
             column.fired = Fired::Always;
         }
-        graph.columns(&stamps, &mut sheet);
+        graph.columns(stamps, &mut sheet);
         for (output, answer) in outputs.iter().zip(&mut answers) {
             answer.extend(&sheet.column(*output).values);
         }
     }
     Ok(answers)
+}
+
+/// The first value of which something is true. Nearly always there is none, and to look at all at once is quicker.
+fn first(values: &[f64], is: impl Fn(&f64) -> bool) -> Option<usize> {
+    if values.iter().fold(false, |any, x| any | is(x)) { values.iter().position(is) } else { None }
 }
 
 /// Market events from any source: one event at a time, or, when the graph looks at one instrument only, node by node.
