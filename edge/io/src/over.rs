@@ -66,6 +66,12 @@ impl Nullable {
     /// Marks what is null from a row on that begins a byte.
     fn mark(&mut self, from: usize) {
         debug_assert!(from.is_multiple_of(8));
+        let rows = &self.values[from..];
+        // Nearly always all are there, and to look at all at once is quicker.
+        if rows.len().is_multiple_of(8) && !rows.iter().fold(false, |any, x| any | x.is_nan()) {
+            self.valid.resize(self.valid.len() + rows.len() / 8, u8::MAX);
+            return;
+        }
         for eight in self.values[from..].chunks(8) {
             let byte = eight.iter().rev().fold(0u8, |byte, x| byte << 1 | u8::from(!x.is_nan()));
             self.nulls += eight.len() - byte.count_ones() as usize;

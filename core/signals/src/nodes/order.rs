@@ -5,8 +5,7 @@ use helios_types::Hasher;
 use crate::node::Stat;
 use crate::nodes::samples::{Ring, Summary, is_sound};
 
-/// The candidates for the greatest sample, from the oldest: each is greater than all behind it (Lemire 2006). For the
-/// least, the samples' negatives are kept.
+/// The candidates for the greatest (or the least) sample, from the oldest: each is greater than all behind it (Lemire 2006).
 #[derive(Clone, Debug)]
 pub(crate) struct Extreme<const LEAST: bool> {
     candidates: Ring<f64>,
@@ -15,13 +14,6 @@ pub(crate) struct Extreme<const LEAST: bool> {
 impl<const LEAST: bool> Default for Extreme<LEAST> {
     fn default() -> Self {
         Self { candidates: Ring::with_capacity(16) }
-    }
-}
-
-impl<const LEAST: bool> Extreme<LEAST> {
-    #[inline(always)]
-    fn turn(x: f64) -> f64 {
-        if LEAST { -x } else { x }
     }
 }
 
@@ -41,17 +33,13 @@ impl<const LEAST: bool> Summary for Extreme<LEAST> {
 
     #[inline(always)]
     fn enter(&mut self, x: f64, _n: usize) {
-        let x = Self::turn(x);
-        while self.candidates.back().is_some_and(|last| last < x) {
-            self.candidates.pop_back();
-        }
-        self.candidates.push_back(x);
+        self.candidates.displace(x, |last| if LEAST { last > x } else { last < x });
     }
 
     #[inline(always)]
     fn leave(&mut self, x: f64, _n: usize) {
         // Equal samples all stay candidates, so one of them leaves with each.
-        if self.candidates.front() == Some(Self::turn(x)) {
+        if self.candidates.front() == Some(x) {
             self.candidates.pop_front();
         }
     }
@@ -62,7 +50,7 @@ impl<const LEAST: bool> Summary for Extreme<LEAST> {
 
     #[inline(always)]
     fn read(&self, _stat: Stat, _n: usize, _last: f64) -> f64 {
-        self.candidates.front().map_or(f64::NAN, Self::turn)
+        self.candidates.front().unwrap_or(f64::NAN)
     }
 
     fn fingerprint(sample: f64, hasher: &mut Hasher) {

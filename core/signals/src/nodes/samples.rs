@@ -58,12 +58,23 @@ impl<T: Copy + Default> Ring<T> {
 
     #[inline(always)]
     pub(crate) fn push_back(&mut self, x: T) {
+        debug_assert!(self.slots.len().is_power_of_two());
         if self.len == self.slots.len() {
             self.grow();
         }
         let slot = self.slot(self.len);
         self.slots[slot] = x;
         self.len += 1;
+    }
+
+    /// The oldest leaves, and another joins: what comes back and what goes in.
+    #[inline(always)]
+    pub(crate) fn exchange(&mut self, x: T) -> T {
+        let (first, behind) = (self.slot(0), self.slot(self.len));
+        let old = self.slots[first];
+        self.slots[behind] = x;
+        self.head += 1;
+        old
     }
 
     /// The oldest samples, at most `most`, and the places behind the newest, one for each: what [`Ring::turn`] counts as
@@ -90,13 +101,20 @@ impl<T: Copy + Default> Ring<T> {
         (self.slots, self.head) = (slots, 0);
     }
 
-    pub(crate) fn clear(&mut self) {
-        (self.head, self.len) = (0, 0);
+    /// Takes away from the newest what `is` true, and puts `x` in its place.
+    #[inline(always)]
+    pub(crate) fn displace(&mut self, x: T, is: impl Fn(T) -> bool) {
+        let (mask, head) = (self.slots.len() - 1, self.head as usize);
+        let mut len = self.len;
+        while len > 0 && is(self.slots[head.wrapping_add(len - 1) & mask]) {
+            len -= 1;
+        }
+        self.len = len;
+        self.push_back(x);
     }
 
-    pub(crate) fn pop_back(&mut self) -> Option<T> {
-        self.len = self.len.checked_sub(1)?;
-        Some(self.slots[self.slot(self.len)])
+    pub(crate) fn clear(&mut self) {
+        (self.head, self.len) = (0, 0);
     }
 
     pub(crate) fn back(&self) -> Option<T> {
@@ -192,9 +210,7 @@ impl<S: Summary> Rolling<S> {
         self.last = now;
         match self.window {
             Window::Count(n) if self.samples.len() == n as usize => {
-                let old = self.samples.front().expect("a full window has a front");
-                self.samples.pop_front();
-                self.samples.push_back(x);
+                let old = self.samples.exchange(x);
                 self.summary.exchange(old, x, n as usize);
                 return self.refresh();
             }
