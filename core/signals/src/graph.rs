@@ -536,20 +536,10 @@ impl Graph {
                     _ => unreachable!("checked when the graph was built"),
                 }
             }
-            Op::Machine { machine, from, inputs } => {
-                let inputs = &self.edges[from as usize..(from + inputs) as usize];
-                let row = Seen { now, event, cells: &self.cells, inputs };
-                match self.machines[machine as usize].step(&row) {
-                    Some(value) => value,
-                    None => return false,
-                }
-            }
-            Op::Read { of, machine, stat } => {
-                if !fresh(of) {
-                    return false;
-                }
-                self.machines[machine as usize].read(stat)
-            }
+            Op::Machine { .. } | Op::Read { .. } => match self.remember(at, now) {
+                Some(value) => value,
+                None => return false,
+            },
             Op::Hysteresis { x, enter, exit } => {
                 if !fresh(x) {
                     return false;
@@ -575,6 +565,23 @@ impl Graph {
         let cell = &mut self.cells[at];
         (cell.value, cell.fired) = (value, event);
         true
+    }
+
+    /// Nodes with a machine: out of the way of those that every event of most strategies visits.
+    #[inline(never)]
+    fn remember(&mut self, at: usize, now: Nanos) -> Option<f64> {
+        match self.cells[at].op {
+            Op::Machine { machine, from, inputs } => {
+                let inputs = &self.edges[from as usize..(from + inputs) as usize];
+                let row = Seen { now, event: self.event, cells: &self.cells, inputs };
+                self.machines[machine as usize].step(&row)
+            }
+            Op::Read { of, machine, stat } => {
+                let fresh = self.cells[of.0 as usize].fired == self.event;
+                fresh.then(|| self.machines[machine as usize].read(stat))
+            }
+            _ => unreachable!("only called for these two"),
+        }
     }
 
     #[allow(clippy::too_many_arguments)]

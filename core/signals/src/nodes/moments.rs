@@ -313,9 +313,11 @@ impl Moments {
         if !self.is_full() {
             return f64::NAN;
         }
+        if self.is_exponential() {
+            return told(stat, self.mean, self.spread, self.value, 0);
+        }
         let n = self.samples.len();
-        let variance = if self.is_exponential() { self.spread } else { variance(self.spread, n) };
-        told(stat, self.mean, variance, self.value, n)
+        told(stat, self.mean, variance(self.spread, n), self.value, n)
     }
 
     /// Exponential windows have no sum: their weights add up to one.
