@@ -90,6 +90,27 @@ def test_a_window_by_session_begins_afresh() -> None:
     assert found["n"].to_list() == [None, None, 5.0, 9.0, None, None, 13.0, 21.0, 30.0, 40.0, None]
 
 
+def test_a_window_of_two_by_session_begins_afresh() -> None:
+    begin = datetime(2026, 3, 2, 14, tzinfo=UTC)
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=12), rng.normal(size=12)
+    moments = [begin + timedelta(minutes=i) for i in range(12)]
+    session = hx.session(hours=[(moments[1], moments[4]), (moments[6], moments[10])])
+    window = hx.series("x").rolling(session, min_samples=3)
+    found = hx.graph(corr=window.corr(hx.series("y")), beta=window.beta(hx.series("y"))).over(
+        pl.DataFrame({"ts": moments, "x": x, "y": y})
+    )
+    for i in range(12):
+        since = 1 if 1 <= i <= 4 else 6 if 6 <= i <= 10 else None
+        if since is None or i - since < 2:
+            assert found["corr"][i] is None
+            assert found["beta"][i] is None
+            continue
+        a, b = x[since : i + 1], y[since : i + 1]
+        assert found["corr"][i] == pytest.approx(np.corrcoef(a, b)[0, 1], abs=1e-9)
+        assert found["beta"][i] == pytest.approx(np.cov(a, b)[0, 1] / b.var(ddof=1), abs=1e-9)
+
+
 # ---- time makes nothing happen ---------------------------------------------------------------------------------------
 
 START = datetime(2026, 3, 2, 14, tzinfo=UTC)

@@ -306,7 +306,8 @@ pub enum Node {
     /// the sample before, and takes none while it is null.
     Window { x: NodeId, window: Window, keeps: Keeps, least: u32, by: Option<NodeId> },
     /// Remembers pairs: a sample is taken when either fires and both are numbers.
-    PairWindow { x: NodeId, y: NodeId, window: Window, least: u32 },
+    /// `by` as for a window.
+    PairWindow { x: NodeId, y: NodeId, window: Window, least: u32, by: Option<NodeId> },
     /// Filters `y = alpha + beta x + noise`, where alpha and beta walk at random: `drift` is the variance of a step of
     /// either, `noise` that of an observation. Null for the first `least` samples.
     Kalman { y: NodeId, x: NodeId, drift: f64, noise: f64, least: u32 },
@@ -362,7 +363,8 @@ impl Node {
             Self::Window { x, by, .. } => [x].into_iter().chain(by).collect(),
             Self::When { x, trigger } => vec![trigger, x],
             Self::Record { x, input, .. } => vec![x, input],
-            Self::Together { x, y } | Self::Binary { x, y, .. } | Self::PairWindow { x, y, .. } => vec![x, y],
+            Self::Together { x, y } | Self::Binary { x, y, .. } => vec![x, y],
+            Self::PairWindow { x, y, by, .. } => [x, y].into_iter().chain(by).collect(),
             Self::Kalman { y, x, .. } => vec![y, x],
             Self::Latch { set, reset } => vec![set, reset],
             Self::Bars { price, size, .. } => vec![price, size],
@@ -376,6 +378,7 @@ impl Node {
     pub fn firing(&self) -> usize {
         match self {
             Self::Window { .. } | Self::When { .. } | Self::Record { .. } | Self::Bars { .. } => 1,
+            Self::PairWindow { .. } => 2,
             _ => self.inputs().len(),
         }
     }

@@ -204,7 +204,10 @@ pub(crate) fn node((name, inputs, ints, floats): &NodeSpec) -> Result<Node, Sour
             let by = inputs.get(1).copied().map(NodeId);
             Node::Window { x: input(0)?, window: window()?, keeps, least: small(1)?, by }
         }
-        "pairs" => Node::PairWindow { x: input(0)?, y: input(1)?, window: window()?, least: small(1)? },
+        "pairs" => {
+            let by = inputs.get(2).copied().map(NodeId);
+            Node::PairWindow { x: input(0)?, y: input(1)?, window: window()?, least: small(1)?, by }
+        }
         "kalman" => Node::Kalman { y: input(0)?, x: input(1)?, drift: float(0)?, noise: float(1)?, least: small(0)? },
         "bars" => {
             let kind = match detail {

@@ -226,7 +226,8 @@ def _binary(name: str, x: Sequence[str]) -> str:
 def _window(expr: Expr, detail: str, x: Sequence[str]) -> str:
     kind, (span, least) = detail.partition(":")[0], expr.ints
     if kind == "all":
-        told = f"since {x[1]} changed" if len(x) > 1 and expr.op.startswith("window") else "since the beginning"
+        key = x[1:] if expr.op.startswith("window") else x[2:]
+        told = f"since {key[0]} changed" if key else "since the beginning"
     elif kind == "ewm_count":
         told = f"exponential, half-life {_halflife(expr.floats[0])}"
     else:
@@ -304,7 +305,7 @@ def _fires(number: int, expr: Expr, inputs: Sequence[Told]) -> tuple[Cause, ...]
     if op == "together":
         (kind, who), (other, whose) = sorted(one.fires[0] for one in inputs)
         return ((kind, f"{who} with {other} of {whose}"),)
-    firing = {"window": inputs[:1], "when": inputs[1:]}.get(op, inputs)
+    firing = {"window": inputs[:1], "pairs": inputs[:2], "when": inputs[1:]}.get(op, inputs)
     if len(firing) == 1:
         return firing[0].fires
     causes = {cause for one in firing for cause in one.fires}

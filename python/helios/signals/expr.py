@@ -378,11 +378,9 @@ class _Window:
 
     def _pair(self, stat: str, other: Expr, unit: Unit | None) -> Expr:
         _is_expression(other, f"{self.text}.{stat}")
-        if self.by is not None:
-            raise ArgumentError(f"{self.text}.{stat}: two expressions have a window by count, by time or exponential")
+        inputs = (self.expr, other) if self.by is None else (self.expr, other, self.by)
         pairs = Expr(
-            f"pairs:{self.kind}", (self.expr, other), ints=self.ints, floats=self.floats,
-            text=f"({self.text}, {other.text})",
+            f"pairs:{self.kind}", inputs, ints=self.ints, floats=self.floats, text=f"({self.text}, {other.text})",
         )  # fmt: skip
         return Expr(f"read:{stat}", (pairs,), text=f"{self.text}.{stat}({other.text})", unit=unit)
 

@@ -58,6 +58,7 @@ pub(crate) enum Machine {
     KeyedLeast(Keyed<Rolling<Extreme<true>>>),
     KeyedMoments(Keyed<Moments>),
     KeyedOrder(Keyed<Rolling<Order>>),
+    KeyedPairs(Keyed<Rolling<PairMoments>>),
     KeyedSkew(Keyed<Rolling<Skew>>),
     LagSamples(LagSamples),
     LagTime(LagTime),
@@ -90,6 +91,7 @@ macro_rules! each {
             Machine::KeyedLeast($inner) => $do,
             Machine::KeyedMoments($inner) => $do,
             Machine::KeyedOrder($inner) => $do,
+            Machine::KeyedPairs($inner) => $do,
             Machine::KeyedSkew($inner) => $do,
             Machine::LagSamples($inner) => $do,
             Machine::LagTime($inner) => $do,
@@ -140,7 +142,7 @@ impl Machine {
             Node::Window { window, keeps, least, by, .. } => {
                 return samples::window(*window, *keeps, *least, by.is_some());
             }
-            Node::PairWindow { window, least, .. } => pairwise::window(*window, *least)?,
+            Node::PairWindow { window, least, by, .. } => pairwise::window(*window, *least, by.is_some())?,
             Node::Kalman { drift, noise, least, .. } => Self::Kalman(Kalman::new(*drift, *noise, *least)?),
             Node::Lag { past, .. } => lag::new(*past)?,
             Node::Elapsed { .. } => Self::Elapsed(Elapsed::default()),

@@ -424,6 +424,8 @@ impl Steps for Moments {
 }
 
 impl Restart for Moments {
+    const SAMPLED: usize = 1;
+
     fn restart(&mut self) {
         self.samples.clear();
         self.times.clear();

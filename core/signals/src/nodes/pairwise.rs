@@ -4,7 +4,7 @@ use helios_types::{Hasher, Nanos};
 
 use crate::node::{Stat, Window};
 use crate::nodes::moments::{COLLAPSE, NOISE, sum};
-use crate::nodes::samples::{Ring, Rolling, Summary, check, is_sound};
+use crate::nodes::samples::{Keyed, Ring, Rolling, Summary, check, is_sound};
 use crate::nodes::{Machine, Row, Steps, null_unless_finite};
 
 /// Third powers lose more than squares: what the point that is measured from and what has left may make of a sum.
@@ -232,12 +232,18 @@ pub(crate) struct PairEwm {
 }
 
 /// The machine of a window of pairs.
-pub(crate) fn window(window: Window, least: u32) -> Result<Machine, String> {
+pub(crate) fn window(window: Window, least: u32, keyed: bool) -> Result<Machine, String> {
     check(window, least)?;
     let keep = match window {
+        Window::EwmCount(_) | Window::EwmTime(_) if keyed => {
+            return Err("two expressions with exponential weights do not begin afresh: use a plain window".to_owned());
+        }
         Window::EwmCount(keep) => keep,
         Window::EwmTime(_) => 0.5,
-        _ => return Ok(Machine::Pairs(Rolling::new(window, least, PairMoments::default()))),
+        _ => {
+            let rolling = Rolling::new(window, least, PairMoments::default());
+            return Ok(if keyed { Machine::KeyedPairs(Keyed::new(rolling)) } else { Machine::Pairs(rolling) });
+        }
     };
     let three_halflives = (3.0 * libm::log(0.5) / libm::log(keep) - 1e-9).ceil().max(1.0) as u64;
     let own = if matches!(window, Window::EwmCount(_)) { three_halflives } else { 0 };

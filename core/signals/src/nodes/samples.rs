@@ -329,27 +329,31 @@ pub(crate) struct Keyed<W> {
 
 /// What [`Keyed`] needs of a window.
 pub(crate) trait Restart: Steps {
+    /// Inputs that a sample is made of; the key is the one behind them.
+    const SAMPLED: usize;
     fn restart(&mut self);
 }
 
 impl<S: Summary> Restart for Rolling<S> {
+    const SAMPLED: usize = S::INPUTS;
+
     fn restart(&mut self) {
         self.clear();
     }
 }
 
 impl<W: Restart> Keyed<W> {
-    fn new(window: W) -> Self {
+    pub(crate) fn new(window: W) -> Self {
         Self { window, key: f64::NAN }
     }
 }
 
 impl<W: Restart> Steps for Keyed<W> {
     fn step(&mut self, row: &impl Row) -> Option<f64> {
-        if !row.fresh(0) {
+        if !row.any(W::SAMPLED) {
             return None;
         }
-        let key = row.value(1);
+        let key = row.value(W::SAMPLED);
         let same = key == self.key || (key.is_nan() && self.key.is_nan());
         if !same {
             self.window.restart();

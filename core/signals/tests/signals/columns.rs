@@ -170,7 +170,10 @@ fn roll(nodes: &[Node], (kind, a, b, c): Dice) -> Vec<Node> {
             let by = (c / 8 % 2 == 0).then(|| earlier(c / 16));
             Node::Window { x: earlier(a), window: pick(&WINDOWS, b), keeps, least: a % 4, by }
         }
-        20 => Node::PairWindow { x: earlier(a), y: earlier(b), window: pick(&WINDOWS, c), least: c / 8 % 4 },
+        20 => {
+            let by = (c % 3 == 0).then(|| earlier(c / 16));
+            Node::PairWindow { x: earlier(a), y: earlier(b), window: pick(&WINDOWS, c), least: c / 8 % 4, by }
+        }
         21 => Node::Kalman { y: earlier(a), x: earlier(b), drift: 0.01, noise: 0.5, least: c % 3 },
         22 => {
             let kind = [BarKind::Time(6), BarKind::Ticks(3), BarKind::Volume(9.5), BarKind::Money(20.0)];

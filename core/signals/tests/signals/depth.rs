@@ -173,7 +173,7 @@ fn nothing_is_allocated_once_warm() {
         let plain = matches!(window, Window::Count(_) | Window::Time(_));
         nodes.push(Node::window(NodeId(0), window));
         nodes.push(read(nodes.len() - 1, Stat::ZScore));
-        nodes.push(Node::PairWindow { x: NodeId(0), y: NodeId(1), window, least: 0 });
+        nodes.push(Node::PairWindow { x: NodeId(0), y: NodeId(1), window, least: 0, by: None });
         nodes.push(read(nodes.len() - 1, Stat::Beta));
         for (keeps, stat) in [(Keeps::Skew, Stat::Skew), (Keeps::Greatest, Stat::Max)].into_iter().filter(|_| plain) {
             nodes.push(Node::Window { x: NodeId(0), window, keeps, least: 0, by: None });

@@ -99,7 +99,11 @@ fn equal_fingerprints_have_equal_futures() {
     }
     for kind in [Window::EwmCount(0.8), Window::EwmTime(1), Window::Count(2), Window::Time(3)] {
         machines.push(vec![Node::window(x, kind), read(Stat::ZScore)]);
-        machines.push(vec![Node::PairWindow { x, y, window: kind, least: 0 }, read(Stat::Residual), read(Stat::Beta)]);
+        machines.push(vec![
+            Node::PairWindow { x, y, window: kind, least: 0, by: None },
+            read(Stat::Residual),
+            read(Stat::Beta),
+        ]);
     }
     let bars = [BarKind::Time(3), BarKind::Ticks(3), BarKind::Volume(3.0), BarKind::Money(1.5)];
     for kind in bars {

@@ -275,7 +275,7 @@ proptest! {
     #[test]
     fn windows_of_two(events in any_events(150), window in any_plain(), least in 0u32..5) {
         let least = if let Window::Count(n) = window { least.min(n) } else { least };
-        let mut nodes = vec![Node::PairWindow { x: X, y: Y, window, least }];
+        let mut nodes = vec![Node::PairWindow { x: X, y: Y, window, least, by: None }];
         nodes.extend(TWO.map(|stat| read(3, stat)));
         let mut fed = Fed::new(&nodes);
         for (ts, to, x) in events {
@@ -305,7 +305,7 @@ proptest! {
         least in 0u32..5,
     ) {
         let window = keep.map_or(Window::EwmTime(halflife), Window::EwmCount);
-        let mut nodes = vec![Node::PairWindow { x: X, y: Y, window, least }];
+        let mut nodes = vec![Node::PairWindow { x: X, y: Y, window, least, by: None }];
         nodes.extend(TWO.map(|stat| read(3, stat)));
         let mut fed = Fed::new(&nodes);
         for (ts, to, x) in events {

@@ -32,7 +32,7 @@ fn window(window: Window, keeps: Keeps, least: u32) -> Node {
 
 #[test]
 fn what_a_node_cannot_be_is_refused() {
-    let pairs = |window, least| Node::PairWindow { x: X, y: X, window, least };
+    let pairs = |window, least| Node::PairWindow { x: X, y: X, window, least, by: None };
     let kalman = |drift, noise| Node::Kalman { y: X, x: X, drift, noise, least: 0 };
     let bars = |kind| Node::Bars { price: X, size: X, kind };
     let cross = |members: usize, quorum| Node::Cross { members: vec![X; members], quorum };
@@ -205,7 +205,7 @@ fn what_a_node_does_not_tell_is_refused() {
     let order = [Stat::Quantile(0.0), Stat::Quantile(1.0)];
     let n = Window::Count(5);
     let keyed = |keeps| Node::Window { x: X, window: n, keeps, least: 0, by: Some(X) };
-    let two = |window| Node::PairWindow { x: X, y: X, window, least: 0 };
+    let two = |window| Node::PairWindow { x: X, y: X, window, least: 0, by: None };
     let of_bars = [Stat::Open, Stat::High, Stat::Low, Stat::Close, Stat::Volume, Stat::Vwap, Stat::Count];
     let of_session = [Stat::Session, Stat::SinceOpen, Stat::ToClose, Stat::IsOpen];
     let of_cross = [Stat::Rank(1), Stat::CrossZScore(1), Stat::Demean(0), Stat::Top { member: 0, k: 1 }];
