@@ -518,4 +518,4 @@ def test_rows_without_their_columns_say_what_there_is() -> None:
     with pytest.raises(DataError, match="there are date, symbol, close"):
         scan(rows.rename({"ts": "date"}))
     with pytest.raises(ArgumentError, match="are a LazyFrame: give a Polars frame"):
-        scan(rows.lazy())  # type: ignore[arg-type]
+        scan(rows.lazy())
