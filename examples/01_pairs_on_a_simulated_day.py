@@ -86,7 +86,7 @@ def main() -> None:
     late = results.market_fills.filter(pl.col("ts_event") >= close).height
     console.print(
         f"{late} of {results.headline.fills:,} fills come just after the close, while the simulator deletes all orders "
-        "and mids\njump: a backtest has no stop time. All figures include them."
+        "and mids\njump: this run has no stop. All figures include them."
     )
 
     heading(console, 6, "Time from message bytes to order bytes")

@@ -16,6 +16,7 @@ Names are loaded when they are first used, so that `import helios` costs next to
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -255,7 +256,7 @@ def __getattr__(name: str) -> Any:
 
         return version("helios")
     if name not in _HOME:
-        raise AttributeError(f"module 'helios' has no attribute {name!r}")
+        raise AttributeError(f"module 'helios' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
     value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value

@@ -453,3 +453,7 @@ def bench(
         if isinstance(value, dict):
             shown = "  ".join(f"{name} {part:,.2f}" for name, part in value.items())
         print(f"{key:>28}  {shown}")
+
+
+if __name__ == "__main__":
+    main()

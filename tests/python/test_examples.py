@@ -45,7 +45,7 @@ def test_every_example_is_tested_here() -> None:
 def test_the_strategy_in_the_readme(tmp_path: Path) -> None:
     """The Python blocks as they stand, on a smaller day of the same name, and the two commands below the first."""
     told = (ROOT / "README.md").read_text(encoding="utf-8")
-    block, columns = re.findall(r"^```python\n(.*?)^```$", told, re.MULTILINE | re.DOTALL)
+    block, columns, strategy = re.findall(r"^```python\n(.*?)^```$", told, re.MULTILINE | re.DOTALL)
     (name,) = re.findall(r"as `(\w+\.py)`", told)
     commands = re.findall(r"^helios ([^#\n]+)", told, re.MULTILINE)
     assert [command.split()[0] for command in commands] == ["backtest", "replay"]
@@ -66,6 +66,11 @@ def test_the_strategy_in_the_readme(tmp_path: Path) -> None:
     # The second block goes on from the first: the same numbers over columns.
     shown = run(tmp_path, "-c", f"{block}\n{columns}\nprint(frame['side'].drop_nulls().len())")
     assert int(shown.splitlines()[-1]) > 0
+    # The third is a class on the first's spread.
+    (tmp_path / name).write_text(f"{block}\n{strategy}", encoding="utf-8")
+    said = run(tmp_path, *HELIOS, "describe", f"{name}:Reversion")
+    assert "enter   2.5" in said
+    assert "FixedNotional(notional=10000)" in said
 
 
 def test_demo(tmp_path: Path) -> None:

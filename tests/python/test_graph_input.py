@@ -280,3 +280,13 @@ def test_a_series_of_several_columns_is_one_event_a_row() -> None:
 def test_signals_of_series_only_run_beside_any_market() -> None:
     run = hx.Backtest([hx.bars(bars()), hx.external(series())], hx.graph(x=A + B).records()).run()
     assert run.signals["value"].to_list() == (np.arange(9.0) + 1).tolist()
+
+
+def test_rows_of_several_symbols_under_another_name_are_not_taken_for_one() -> None:
+    times = [BEGIN, BEGIN, BEGIN + timedelta(minutes=1), BEGIN + timedelta(minutes=1)]
+    prices = [60.0, 170.0, 61.0, 171.0]
+    bars = dict.fromkeys(("open", "high", "low", "close"), prices)
+    frame = pl.DataFrame({"ts": times, "ticker": ["KO", "PEP"] * 2, **bars, "volume": [1.0] * 4})
+    graph = hx.graph(mean=hx.close("KO").rolling(2).mean())
+    assert graph.over(frame)["mean"].to_list() == [None, 60.5]
+    assert graph.over(frame.to_arrow())["mean"].to_list() == [None, 60.5]

@@ -501,3 +501,21 @@ def test_members_of_a_real_index_in_a_real_year() -> None:
     whole = long.pivot("symbol", index="ts", values="price").sort("ts").select("ts", *sorted(used)).drop_nulls()
     t, _, _ = tools.coint(whole[row["a"]].log(), whole[row["b"]].log(), maxlag=1, autolag=None)
     assert row["t_statistic"] == pytest.approx(t, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "said", [{"fdr": "a"}, {"min_correlation": "0.5"}, {"max_distance": "1"}, {"horizon": "1d"}, {"lags": 1.5}]
+)
+def test_settings_of_another_type_are_named(said: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError, match=f"scan: {next(iter(said))}="):
+        scan(wide({"A": np.arange(1.0, 50.0), "B": np.arange(2.0, 51.0)}), **said)
+
+
+def test_rows_without_their_columns_say_what_there_is() -> None:
+    rows = pl.DataFrame({"ts": [FIRST, FIRST], "symbol": ["A", "B"], "close": [1.0, 2.0]})
+    with pytest.raises(DataError, match="need the columns ts, symbol and price; there are ts, symbol, close"):
+        scan(rows)
+    with pytest.raises(DataError, match="there are date, symbol, close"):
+        scan(rows.rename({"ts": "date"}))
+    with pytest.raises(ArgumentError, match="are a LazyFrame: give a Polars frame"):
+        scan(rows.lazy())

@@ -59,7 +59,7 @@ def open_tables(source: object) -> Iterator[Opened]:
     elif isinstance(source, pl.LazyFrame):
         yield Opened("LazyFrame", source, None, None)
     else:
-        name, frame = _frame(source)
+        name, frame = frame_of(source)
         yield Opened(name, frame.lazy(), frame.height, None)
 
 
@@ -89,7 +89,7 @@ def _open_file(path: Path) -> Opened:
     raise DataError("the file's kind is not known", source=name, hint="Use .parquet, .csv or .csv.gz.")
 
 
-def _frame(source: object) -> tuple[str, pl.DataFrame]:
+def frame_of(source: object) -> tuple[str, pl.DataFrame]:
     """A table in memory as a Polars frame. Arrow readers are read to their end; pandas times may be the index."""
     if isinstance(source, pl.DataFrame):
         return "DataFrame", source
@@ -142,7 +142,7 @@ def _plain_name(name: str) -> str:
     return "".join(c for c in name.lower() if c not in " _-")
 
 
-def _find(wanted: str, canonical: str, there: list[str]) -> str | None:
+def find_column(wanted: str, canonical: str, there: Sequence[str]) -> str | None:
     """The column that the caller means: by its exact name, else without case, else by the usual names."""
     if wanted in there:
         return wanted
@@ -155,7 +155,7 @@ def resolve_columns(opened: Opened, names: Mapping[str, str], optional: set[str]
     """Canonical name -> the source's name. Raises DataError that says what is missing, what is there, what is near."""
     with naming_errors(opened.name, opened.path):
         there = opened.table.collect_schema().names()
-    found = {canonical: _find(wanted, canonical, there) for canonical, wanted in names.items()}
+    found = {canonical: find_column(wanted, canonical, there) for canonical, wanted in names.items()}
     missing = [names[c] for c, column in found.items() if column is None and c not in optional]
     if missing:
         near = {name: difflib.get_close_matches(name, there, n=1, cutoff=0.5) for name in missing}

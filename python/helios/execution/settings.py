@@ -76,6 +76,11 @@ class Venue:
     #: Length of time after 00:00 UTC at which a trading day begins and day orders have expired, like "5h".
     day_begins: str | timedelta | None = None
 
+    def __post_init__(self) -> None:
+        for name, kind in (("latency", Latency), ("fees", Fees), ("half_spread", HalfSpread)):
+            if not isinstance(given := getattr(self, name), kind):
+                raise ArgumentError(f"Venue: {name} is {given!r}: give hx.{kind.__name__}(…)")
+
     def spec(self) -> dict[str, int]:
         """As the core takes it."""
         order, report = self.latency.ns()

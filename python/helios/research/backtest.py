@@ -86,6 +86,11 @@ class Backtest:
     #: Orders resting at once in the books, at most.
     max_orders: int = 1 << 23
 
+    def __post_init__(self) -> None:
+        for name, kind in (("venue", Venue), ("limits", Limits), ("execution", Execution)):
+            if not isinstance(given := getattr(self, name), kind):
+                raise ArgumentError(f"{name} is {given!r}: give hx.{kind.__name__}(…)")
+
     def run(
         self,
         out: str | os.PathLike[str] | None = None,

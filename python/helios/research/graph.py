@@ -19,6 +19,7 @@ import polars as pl
 
 from helios.data import ColumnSource, ItchSource, bars, quotes, trades
 from helios.data.external import ExternalSource, floats, plain_floats, plain_stamps, stamps
+from helios.data.tables import find_column, frame_of
 from helios.errors import ArgumentError, DataError
 from helios.research.feeds import Source, core_source, refuse_unfed, refuse_unknown, series_of
 from helios.signals import Expr, Record, record
@@ -64,9 +65,9 @@ class Graph:
     ) -> pl.DataFrame:
         """The values of all expressions after each event: columns ts, symbol (where there is one), and one a name.
 
-        `data` is a frame (Polars, pandas), a source (`bars(…)`, `itch(…)`, `lobster(…)`, `external(…)`) or several
-        sources, merged by time. A frame for `series(…)` has a column for each of them, all given at once, and the
-        answer has its rows. A frame of market data has the columns of quotes (bid, ask), bars (close, …) or trades
+        `data` is a frame (Polars, pandas, Arrow), a source (`bars(…)`, `itch(…)`, `lobster(…)`, `external(…)`) or
+        several sources, merged by time. A frame for `series(…)` has a column for each of them, all given at once, and
+        the answer has its rows. A frame of market data has the columns of quotes (bid, ask), bars (close, …) or trades
         (price, …), in order of time; without a column `symbol` it is of the one instrument that the expressions read.
 
         One row an event, where nothing else is said, for frames; for sources of order-level data, and for several
@@ -173,7 +174,8 @@ class Graph:
         if read is bars:
             # A graph does not look at a bar's length, which a frame of one bar does not tell.
             read = functools.partial(bars, span="1s")
-        if symbol in data.columns:
+        # As `bars` finds it, a column "ticker" too: rows of several symbols must not be taken for those of one.
+        if find_column(symbol, "symbol", data.columns) is not None:
             return [read(data, symbol=symbol, ts=ts)]
         only = {str(expr.symbol) for expr in wanted}
         if len(only) != 1:
@@ -209,8 +211,8 @@ def _frame(data: object) -> pl.DataFrame | None:
         return data
     if isinstance(data, ExternalSource):
         return None
-    if type(data).__module__.partition(".")[0] == "pandas":
-        return pl.from_pandas(data)
+    if type(data).__module__.partition(".")[0] == "pandas" or hasattr(data, "__arrow_c_stream__"):
+        return frame_of(data)[1]
     return None
 
 

@@ -30,6 +30,7 @@ import hashlib
 import itertools
 import json
 import math
+import os
 import random as random_numbers
 import tempfile
 import time
@@ -37,7 +38,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import polars as pl
@@ -51,9 +52,6 @@ from helios.research.metrics import sharpe_ratio
 from helios.research.recipe import FunctionRecipe, Params, Recipe, Value
 from helios.research.results import Results, jsonable, write_whole
 from helios.research.sweep_folder import CSV_FILE, DATA_FOLDER, PAGE_FILE, TABLE_FILE, SweepFolder, read_description
-
-if TYPE_CHECKING:
-    import os
 
 __all__ = ["Executor", "Processes", "Recipe", "Serial", "Sweep", "sweep"]
 
@@ -335,7 +333,7 @@ def _dtype(values: list[Value]) -> pl.DataType:
 
 
 def sweep(
-    build: Recipe | Callable[..., Backtest],
+    build: Recipe | Callable[..., Backtest] | str | os.PathLike[str],
     params: Mapping[str, Sequence[Any]],
     *,
     data: Source | Sequence[Source] | None = None,
@@ -350,7 +348,7 @@ def sweep(
     """Runs the backtest at every combination of `params`, or at `random` of them, drawn with `seed`.
 
     `build(data, **params) -> Backtest` uses the sources it is handed; `data` may also be the default of its parameter
-    `data`. A run file is swept with `build=helios.config.run_file("run.toml")`. `symbols` limits what is shared to what
+    `data`. For a run file `build` is its path. `symbols` limits what is shared to what
     the points read. `executor` is `Processes()` unless given. With `out`, finished points are kept there, those of an
     earlier start are reused, and the results are written as Parquet, CSV and a page whose map opens with `metric`.
 
@@ -358,6 +356,10 @@ def sweep(
     folder that is in use or cannot be written, or when a worker dies. A point that raises is a row with its `error`.
     """
     _check_metric(metric)
+    if isinstance(build, str | os.PathLike):
+        from helios.config import run_file
+
+        build = run_file(build)
     recipe = build if isinstance(build, Recipe) else FunctionRecipe(build, data)
     if recipe is build and data is not None:
         raise ArgumentError("a run file names its data: leave `data` out")

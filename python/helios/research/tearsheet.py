@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
 from html import escape
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -293,8 +294,8 @@ def tearsheet(
     """
     if window < 2:
         raise ArgumentError(f"tearsheet: window={window}: a moving window has 2 samples or more")
-    if not math.isfinite(risk_free) or risk_free <= -1:
-        raise ArgumentError(f"tearsheet: risk_free={risk_free}: a year's return as a fraction, like 0.03")
+    if not isinstance(risk_free, Real) or not math.isfinite(risk_free) or risk_free <= -1:
+        raise ArgumentError(f"tearsheet: risk_free={risk_free!r}: a year's return as a fraction, like 0.03")
     if periods_per_year is not None and not (math.isfinite(periods_per_year) and periods_per_year > 0):
         raise ArgumentError(f"tearsheet: periods_per_year={periods_per_year}: a number above zero, like 252")
     frame = _read(returns, "returns")

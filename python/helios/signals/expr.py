@@ -402,6 +402,7 @@ class _Window:
 
     def cov(self, other: Expr) -> Expr:
         """Covariance with another expression. Of two, a sample is taken when either fires and both are numbers."""
+        _is_expression(other, f"{self.text}.cov")
         both = self.expr.unit is not None and other.unit is not None
         return self._pair("cov", other, self.expr.unit * other.unit if both else None)  # type: ignore[operator]
 
@@ -411,6 +412,7 @@ class _Window:
 
     def beta(self, other: Expr) -> Expr:
         """Slope of this expression on another by least squares: cov / var of the other."""
+        _is_expression(other, f"{self.text}.beta")
         both = self.expr.unit is not None and other.unit is not None
         return self._pair("beta", other, self.expr.unit / other.unit if both else None)  # type: ignore[operator]
 

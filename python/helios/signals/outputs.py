@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import timedelta
+from numbers import Real
 from typing import Literal
 
 from helios.errors import ArgumentError
@@ -50,7 +51,7 @@ def target(
         raise ArgumentError(f"target({symbol!r}): give either quantity (shares) or notional (money)")
     unit = quantity if quantity is not None else notional
     assert unit is not None
-    if isinstance(unit, bool) or not math.isfinite(unit) or unit <= 0:
+    if isinstance(unit, bool) or not isinstance(unit, Real) or not math.isfinite(unit) or unit <= 0:
         raise ArgumentError(f"target({symbol!r}): quantity or notional is {unit!r}, but must be positive")
     if not isinstance(value, Expr):
         raise ArgumentError(f"target({symbol!r}): the value must be an expression, like a hysteresis, not {value!r}")

@@ -172,7 +172,11 @@ class Strategy(Parametrised):
 
     def _scaled(self, value: float, scale: int, what: str) -> int:
         """As the core's integer. A NaN that came out of a calculation must not become an order."""
-        if not math.isfinite(value) or abs(value * scale) >= 2**63 - 1:
+        try:
+            fits = math.isfinite(value) and abs(value * scale) < 2**63 - 1
+        except TypeError:
+            fits = False
+        if not fits:
             raise ArgumentError(f"strategy {self.name!r}: {what} {value!r} is no number, or too large for the core")
         return round(value * scale)
 

@@ -91,12 +91,21 @@ def distances(logs: Array) -> Array:
 
 def _wide(prices: pl.DataFrame) -> pl.DataFrame:
     """One row a moment in order of time, one column a symbol."""
-    if "ts" not in prices.columns or not isinstance(prices.schema["ts"], pl.Datetime | pl.Date):
-        raise DataError("prices need a column ts of times", column="ts")
+    if not isinstance(prices, pl.DataFrame):
+        raise ArgumentError(f"prices are a {type(prices).__name__}: give a Polars frame (polars.from_pandas, collect)")
+    there = ", ".join(prices.columns[:8]) + (", …" if prices.width > 8 else "")
+    if "ts" not in prices.columns:
+        raise DataError(f"prices need a column ts of times; there are {there}", column="ts")
+    if not isinstance(prices.schema["ts"], pl.Datetime | pl.Date):
+        raise DataError(f"prices need a column ts of times, but it is {prices.schema['ts']}", column="ts")
     if prices["ts"].null_count():
         row = int(prices["ts"].is_null().arg_true()[0])
         raise DataError("the time is missing", row=row, column="ts")
     if "price" not in prices.columns:
+        # One column a symbol has numbers only. Names in a column are rows of one symbol each, under other names.
+        texts = [name for name, kind in prices.schema.items() if kind in (pl.String, pl.Categorical)]
+        if texts and ("symbol" in texts or not prices["ts"].is_unique().all()):
+            raise DataError(f"rows of one symbol each need the columns ts, symbol and price; there are {there}")
         _no_repeats(prices, ["ts"])
         return prices.sort("ts")
     if "symbol" not in prices.columns:

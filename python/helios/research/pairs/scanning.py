@@ -30,6 +30,7 @@ import math
 from collections import deque
 from collections.abc import Mapping
 from datetime import date
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -118,7 +119,7 @@ def scan(
 
     Raises ArgumentError for a call that cannot be, DataError for prices or a universe that cannot be used.
     """
-    _check(horizon, lags, windows, fdr, kalman_pairs, beta_step)
+    _check(horizon, lags, windows, fdr, kalman_pairs, beta_step, min_correlation, max_distance)
     mackinnon, critical, adjusted = _statistics()
     if universe is None and on is not None:
         raise ArgumentError("scan: on= is a day of the universe: pass universe= too")
@@ -269,7 +270,24 @@ def _members(prices: pl.DataFrame, universe: Universe, on: date | str | None) ->
     return dict.fromkeys(members)
 
 
-def _check(horizon: int, lags: int, windows: int, fdr: float, kalman_pairs: int, beta_step: float) -> None:
+def _check(
+    horizon: int,
+    lags: int,
+    windows: int,
+    fdr: float,
+    kalman_pairs: int,
+    beta_step: float,
+    min_correlation: float | None,
+    max_distance: float | None,
+) -> None:
+    whole = {"horizon": horizon, "lags": lags, "windows": windows, "kalman_pairs": kalman_pairs}
+    for name, value in whole.items():
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise ArgumentError(f"scan: {name}={value!r}: it must be a whole number")
+    numbers = {"fdr": fdr, "beta_step": beta_step, "min_correlation": min_correlation, "max_distance": max_distance}
+    for name, number in numbers.items():
+        if number is not None and (isinstance(number, bool) or not isinstance(number, Real)):
+            raise ArgumentError(f"scan: {name}={number!r}: it must be a number")
     if horizon < 1 or windows < 1 or lags < 0 or kalman_pairs < 0:
         raise ArgumentError("scan: horizon and windows are 1 or more, lags and kalman_pairs 0 or more")
     if not 0 < fdr < 1:
