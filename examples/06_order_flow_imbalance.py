@@ -53,7 +53,7 @@ def main() -> None:
         print(f"skipped: there is no data at {file}")
         return
     console = Console(highlight=False, soft_wrap=True)
-    source = hx.lobster(file, seed=True)
+    source = hx.lobster(file)
     (symbol,) = source.symbols
     table = hx.graph(features(symbol)).over([source, hx.external(clock())])
     console.print(f"{symbol}, {DAY:%Y-%m-%d}: {table.height:,} seconds")
@@ -121,7 +121,8 @@ def imbalance_of_file(file: Path) -> Array:
 
 def events_of(file: Path) -> NDArray[np.int64]:
     """The time of every row of both files."""
-    (batch,) = hx.lobster(file).batches(dict.fromkeys(hx.lobster(file).symbols, 0), size=1 << 30)
+    source = hx.lobster(file, seed=False)
+    (batch,) = source.batches(dict.fromkeys(source.symbols, 0), size=1 << 30)
     return np.asarray(batch["ts"])
 
 
@@ -140,7 +141,7 @@ def check(console: Console, file: Path, table: pl.DataFrame) -> None:
 def gap(console: Console, file: Path, symbol: str) -> None:
     """What a book out of the messages alone would have been."""
     best = {"bid": hx.bid(symbol), "ask": hx.ask(symbol)}
-    alone = hx.graph(best).over(hx.lobster(file), every_event=True)
+    alone = hx.graph(best).over(hx.lobster(file, seed=False), every_event=True)
     book = orderbook(file)
     same = (alone["bid"] * 1e9).round().cast(pl.Int64).to_numpy() == book[:, 2]
     same &= (alone["ask"] * 1e9).round().cast(pl.Int64).to_numpy() == book[:, 0]

@@ -82,7 +82,7 @@ class DataTable(_Table):
     label: Literal["end", "start"] = "end"
     sort: bool = False
     #: LOBSTER: read the order book file too.
-    seed: bool = False
+    seed: bool | None = None
     on_error: Literal["raise", "skip"] = "raise"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import helios as hx
@@ -110,7 +110,6 @@ def test_mixed_instruments_are_named(build: Callable[[], object]) -> None:
         (lambda: A.cooldown("0s"), "cooldown of series"),
         (lambda: A.debounce(5), "debounce of series"),  # type: ignore[arg-type]
         (lambda: A.rolling(3).cov(5), r"rolling\(3\).cov: 5 is no expression"),  # type: ignore[arg-type]
-        (lambda: A.rolling(HOURS).cov(B), "by count, by time or exponential"),
         (lambda: A + 10**400, "not a finite number"),
         (A.zscore, "either a window or a halflife"),
         (lambda: hx.kalman(A, 5), "kalman: 5 is no expression"),  # type: ignore[arg-type]
@@ -290,3 +289,11 @@ def test_rows_of_several_symbols_under_another_name_are_not_taken_for_one() -> N
     graph = hx.graph(mean=hx.close("KO").rolling(2).mean())
     assert graph.over(frame)["mean"].to_list() == [None, 60.5]
     assert graph.over(frame.to_arrow())["mean"].to_list() == [None, 60.5]
+
+
+def test_bars_of_several_instruments_without_their_names_are_refused() -> None:
+    moments = [datetime(2026, 1, 5, 15, minute, tzinfo=UTC) for minute in (1, 1, 2, 2)]
+    frame = pl.DataFrame({"ts": moments, **{name: [1.0, 2.0, 1.0, 2.0] for name in ("open", "high", "low", "close")}})
+    frame = frame.with_columns(volume=1.0)
+    with pytest.raises(DataError, match="two bars end at 2026-01-05 15:01"):
+        hx.graph(x=hx.close("KO")).over(frame)

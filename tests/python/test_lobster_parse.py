@@ -452,7 +452,9 @@ def test_the_seeded_book_is_that_of_the_order_book_file(
 ) -> None:
     messages, rows = session(seed, 200)
     path = day(tmp_path_factory.mktemp("seeded"), messages, rows)
-    assert list(replayed(path, size=size).values()) == rows
+    # Of a book that begins empty there is nothing to tell.
+    empty = set(rows[0].split(",")) == {"9999999999", "-9999999999", "0"}
+    assert list(replayed(path, size=size).values()) == rows[int(empty) :]
     # What was traded is traded still; the first message is in the levels that it begins with.
     sizes = [int(line.split(",")[3]) * SHARE for line in messages[1:] if line.split(",")[1] == "4"]
     batches = list(lobster(path, seed=True).batches({"KO": 0}))
@@ -511,7 +513,7 @@ needs_goog = pytest.mark.skipif(not GOOG.exists(), reason="../shared/data/lobste
 
 @needs_goog
 def test_a_real_day_is_parsed() -> None:
-    (batch,) = lobster(GOOG).batches({"GOOG": 0})
+    (batch,) = lobster(GOOG, seed=False).batches({"GOOG": 0})
     assert batch["ts"].size == 147_916
     assert batch["ts"][0] == MIDNIGHT_NS + 34_200_015_105_074
     assert orderbook(GOOG).shape == (147_916, 40)
@@ -530,7 +532,7 @@ def test_our_levels_equal_the_answer_key_after_every_event_of_a_real_day() -> No
 @needs_goog
 @pytest.mark.parametrize("drop", [False, True])
 def test_the_check_of_a_real_day_fails_when_one_event_is_altered(tmp_path: Path, drop: bool) -> None:
-    (batch,) = lobster(GOOG).batches({"GOOG": 0})
+    (batch,) = lobster(GOOG, seed=False).batches({"GOOG": 0})
     for kind in (0, 1, 2, 3):
         row = int(np.flatnonzero(batch["kind"][:19_000] == kind)[-1])
         result = lobster_check(altered(tmp_path, row, drop), PlainBook())

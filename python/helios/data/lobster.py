@@ -11,7 +11,8 @@ of the aggressor (the opposite), and -1 from kind 6 on.
 What the message file does not show: the orders that rested before the first message, and whatever happens beyond the
 levels of the order book file. Cancels and executions name orders that were never added, and orders that left the levels
 were perhaps cancelled there: a book made of messages alone soon has orders that are no more, and is crossed for most of
-the day. `lobster(…, seed=True)` adds what the order book file tells, and its book equals that file after every event.
+the day. `lobster(…)` adds what the order book file tells, where there is one, and its book equals that file after
+every event.
 """
 
 from __future__ import annotations
@@ -59,14 +60,15 @@ def lobster(
     date: str | dt.date | None = None,
     tz: str = "America/New_York",
     *,
-    seed: bool = False,
+    seed: bool | None = None,
 ) -> ColumnSource:
     """The order events of a LOBSTER zip or message file (`.csv`, `.csv.gz`), schema "orders".
 
     `symbol` and `date` are read from the file name; with a zip of several days or stocks they choose, and with a
     message file of another name both must be given. Times of day are local in `tz`.
 
-    `seed`: for anything that looks at a book. Reads the order book file too, and says what the messages leave out: the
+    `seed`: as anything that looks at a book needs it, and so the default where there is an order book file. Reads that
+    file too, and says what the messages leave out: the
     levels that stood at the first message (which is in them), levels that come into view when another empties (orders
     with numbers from 2**62 on, first in their queues, from which orders that were never added are taken), and orders
     that leave the view (deleted, with side -1, no price and no size). All have the time of the event that shows them.
@@ -76,6 +78,12 @@ def lobster(
     where the two files contradict one another.
     """
     file = _find(Path(source), symbol, date)
+    if seed is None:
+        try:
+            _key_of(file)
+        except DataError:
+            return _Lobster(file, tz)
+        return _Seeded(file, tz)
     if not seed:
         return _Lobster(file, tz)
     _key_of(file)

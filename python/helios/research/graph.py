@@ -180,6 +180,10 @@ class Graph:
         only = {str(expr.symbol) for expr in wanted}
         if len(only) != 1:
             raise DataError(f"there is no column {symbol!r}, and the expressions read {', '.join(sorted(only))}")
+        if readers[0] is bars and ts in data.columns and data[ts].is_duplicated().any():
+            row = int(data[ts].is_duplicated().arg_max() or 0)
+            hint = f"If they are of several instruments, name the column: symbol=…; else keep one: unique([{ts!r}])."
+            raise DataError(f"two bars end at {data[ts][row]}", source="frame", row=row, column=ts, hint=hint)
         return [read(data, symbol=None, symbol_is=only.pop(), ts=ts)]
 
 
