@@ -105,15 +105,20 @@ pub fn over_series(
         }
         for (node, number) in &series {
             let given = &columns[*number as usize][from..from + stamps.len()];
-            let infinite = |x: &f64| x.is_infinite();
-            let unsound = |x: &f64| !x.is_finite();
-            let bad = if nullable[*number as usize] { first(given, infinite) } else { first(given, unsound) };
-            if let Some(row) = bad {
-                return Err(from + row);
-            }
+            let may_be_null = nullable[*number as usize];
             let column = sheet.column(*node);
-            column.values.clear();
-            column.values.extend_from_slice(given);
+            column.values.resize(given.len(), f64::NAN);
+            // One pass, without a decision in it; if something was wrong another one finds it.
+            let (mut infinite, mut missing) = (false, false);
+            for (place, x) in column.values.iter_mut().zip(given) {
+                *place = *x;
+                infinite |= x.is_infinite();
+                missing |= x.is_nan();
+            }
+            if infinite | (missing & !may_be_null) {
+                let unsound = |x: &f64| x.is_infinite() || (x.is_nan() && !may_be_null);
+                return Err(from + given.iter().position(unsound).unwrap_or(0));
+            }
             column.fired = Fired::Always;
         }
         graph.columns(stamps, &mut sheet);
@@ -122,11 +127,6 @@ pub fn over_series(
         }
     }
     Ok(answers)
-}
-
-/// The first value of which something is true. Nearly always there is none, and to look at all at once is quicker.
-fn first(values: &[f64], is: impl Fn(&f64) -> bool) -> Option<usize> {
-    if values.iter().fold(false, |any, x| any | is(x)) { values.iter().position(is) } else { None }
 }
 
 /// Market events from any source: one event at a time, or, when the graph looks at one instrument only, node by node.
