@@ -70,9 +70,12 @@ fn feed(state: &mut State, series: u32, value: f64, out: &mut Vec<Output>) {
     signal(state, out);
 }
 
-/// What the graph had to say.
-#[inline]
+/// What the graph had to say, which is nothing for most events.
+#[inline(always)]
 fn signal(state: &mut State, out: &mut Vec<Output>) {
+    if state.changes.is_empty() && state.intents.is_empty() {
+        return;
+    }
     out.extend(state.changes.drain(..).map(Output::Signal));
     for intent in state.intents.drain(..) {
         state.orders.wish(state.now, &intent, &mut state.risk, out);

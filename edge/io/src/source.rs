@@ -140,15 +140,31 @@ fn read(source: &mut dyn Source) -> Result<Option<Market>, SourceError> {
 }
 
 impl Source for Merge {
-    #[inline]
+    #[inline(always)]
     fn next(&mut self, market: &mut Market) -> Result<bool, SourceError> {
-        if self.stopped {
-            return Ok(false);
-        }
-        if let [only] = self.sources.as_mut_slice() {
+        if let ([only], false) = (self.sources.as_mut_slice(), self.stopped) {
             let more = only.next(market)?;
             self.stopped = more && market.ts_event > self.stop;
             return Ok(more && !self.stopped);
+        }
+        self.earliest(market)
+    }
+
+    fn progress(&self) -> f64 {
+        let total: f64 = self.sources.iter().map(|source| source.progress()).sum();
+        if self.sources.is_empty() { 1.0 } else { total / self.sources.len() as f64 }
+    }
+
+    fn faults(&self) -> Vec<String> {
+        self.sources.iter().flat_map(|source| source.faults()).collect()
+    }
+}
+
+impl Merge {
+    /// The earliest event of several sources.
+    fn earliest(&mut self, market: &mut Market) -> Result<bool, SourceError> {
+        if self.stopped {
+            return Ok(false);
         }
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -174,15 +190,6 @@ impl Source for Merge {
             Err(error) => (self.heads[at], self.failed) = (None, Some(error)),
         }
         Ok(true)
-    }
-
-    fn progress(&self) -> f64 {
-        let total: f64 = self.sources.iter().map(|source| source.progress()).sum();
-        if self.sources.is_empty() { 1.0 } else { total / self.sources.len() as f64 }
-    }
-
-    fn faults(&self) -> Vec<String> {
-        self.sources.iter().flat_map(|source| source.faults()).collect()
     }
 }
 
