@@ -6,14 +6,15 @@ use std::collections::BTreeSet;
 use helios_book::Capacity;
 use helios_data::{Markets, Touched};
 use helios_signals::{
-    Absence, AtBound, BarKind, Binary, Consumption, Field, Fired, Graph, Keeps, Node, NodeId, Past, PatternSpec, Sheet,
-    Stat, Step, Unary, Window,
+    Absence, AtBound, BarKind, Consumption, Field, Fired, Graph, Keeps, Node, NodeId, Past, PatternSpec, Sheet, Stat,
+    Step, Window,
 };
 use helios_types::{InstrumentId, Market, Nanos, Price, Quantity, Side, TradeKind, Update};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
+use crate::graphs::{BINARIES, UNARIES};
 use crate::node;
 
 const INSTRUMENTS: u32 = 3;
@@ -41,25 +42,6 @@ const FIELDS: [Field; 21] = [
     Field::High,
     Field::Low,
     Field::Volume,
-];
-const UNARIES: [Unary; 8] =
-    [Unary::Neg, Unary::Log, Unary::Exp, Unary::Sqrt, Unary::Abs, Unary::Sign, Unary::Not, Unary::IsNull];
-const BINARIES: [Binary; 15] = [
-    Binary::Add,
-    Binary::Sub,
-    Binary::Sub,
-    Binary::Mul,
-    Binary::Div,
-    Binary::Min,
-    Binary::Max,
-    Binary::Gt,
-    Binary::Ge,
-    Binary::Lt,
-    Binary::Le,
-    Binary::Eq,
-    Binary::And,
-    Binary::Or,
-    Binary::Coalesce,
 ];
 const KEEPS: [Keeps; 5] = [Keeps::Moments, Keeps::Skew, Keeps::Least, Keeps::Greatest, Keeps::Order];
 const WINDOWS: [Window; 7] = [
@@ -527,7 +509,7 @@ fn a_key_is_looked_at_with_each_sample() {
     let nodes = [
         source(0, Field::Last),
         source(1, Field::Mid),
-        Node::Unary { op: Unary::Neg, x: node(1) },
+        Node::Unary { op: UNARIES[0], x: node(1) },
         window(2),
         Node::Read { of: node(3), stat: Stat::Sum },
     ];

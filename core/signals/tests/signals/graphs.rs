@@ -27,9 +27,9 @@ const FIELDS: [Field; 15] = [
     Field::Volume,
 ];
 
-const UNARIES: [Unary; 8] =
+pub const UNARIES: [Unary; 8] =
     [Unary::Neg, Unary::Log, Unary::Exp, Unary::Sqrt, Unary::Abs, Unary::Sign, Unary::Not, Unary::IsNull];
-const BINARIES: [Binary; 15] = [
+pub const BINARIES: [Binary; 15] = [
     Binary::Add,
     Binary::Sub,
     Binary::Mul,
