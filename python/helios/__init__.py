@@ -21,6 +21,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from helios.config import run_file
     from helios.data import Universe, bars, external, lobster, quotes, trades
     from helios.data.itch import itch
     from helios.errors import ArgumentError, ConfigError, DataError, HeliosError, ReplayMismatch, RunError
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "helios.config": ("run_file",),
     "helios.data": ("Universe", "bars", "external", "lobster", "quotes", "trades"),
     "helios.data.itch": ("itch",),
     "helios.errors": ("ArgumentError", "ConfigError", "DataError", "HeliosError", "ReplayMismatch", "RunError"),
@@ -234,6 +236,7 @@ __all__ = [
     "record",
     "resample",
     "rsi",
+    "run_file",
     "series",
     "session",
     "sweep",

@@ -333,7 +333,7 @@ def _dtype(values: list[Value]) -> pl.DataType:
 
 
 def sweep(
-    build: Recipe | Callable[..., Backtest] | str | os.PathLike[str],
+    build: Recipe | Callable[..., Backtest],
     params: Mapping[str, Sequence[Any]],
     *,
     data: Source | Sequence[Source] | None = None,
@@ -347,19 +347,17 @@ def sweep(
 ) -> Sweep:
     """Runs the backtest at every combination of `params`, or at `random` of them, drawn with `seed`.
 
-    `build(data, **params) -> Backtest` uses the sources it is handed; `data` may also be the default of its parameter
-    `data`. For a run file `build` is its path. `symbols` limits what is shared to what
-    the points read. `executor` is `Processes()` unless given. With `out`, finished points are kept there, those of an
-    earlier start are reused, and the results are written as Parquet, CSV and a page whose map opens with `metric`.
+    `build(data, **params) -> Backtest` uses the sources it is handed; `data` may also be the default of its
+    parameter `data`. A run file is `run_file(path)`. `symbols` limits what is shared to what the points read.
+    `executor` is `Processes()` unless given. With `out`, finished points are kept there, those of an earlier start
+    are reused, and the results are written as Parquet, CSV and a page whose map opens with `metric`.
 
     Raises ArgumentError for parameters that cannot be, DataError for data that cannot be used, and RunError for a
     folder that is in use or cannot be written, or when a worker dies. A point that raises is a row with its `error`.
     """
     _check_metric(metric)
     if isinstance(build, str | os.PathLike):
-        from helios.config import run_file
-
-        build = run_file(build)
+        raise ArgumentError(f"sweep: {build!r} is a path: write sweep(hx.run_file({str(build)!r}), …)")
     recipe = build if isinstance(build, Recipe) else FunctionRecipe(build, data)
     if recipe is build and data is not None:
         raise ArgumentError("a run file names its data: leave `data` out")
