@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use crate::graphs::{BINARIES, UNARIES};
+use crate::graphs::{BINARIES, UNARIES, any_bar, any_trade};
 use crate::node;
 
 const INSTRUMENTS: u32 = 3;
@@ -241,21 +241,7 @@ fn any_row() -> impl Strategy<Value = (u64, Happens)> {
         _ => Update::Quote { bid, bid_quantity: b, ask, ask_quantity: a },
     });
     let side = || prop_oneof![Just(Side::Buy), Just(Side::Sell)];
-    let trade = (price(), size(), prop::option::of(side())).prop_map(|(price, quantity, aggressor)| Update::Trade {
-        price,
-        quantity,
-        aggressor,
-        kind: TradeKind::Regular,
-        trade: 0,
-    });
-    let bar = (price(), price(), size()).prop_map(|(a, b, volume)| Update::Bar {
-        open: a,
-        high: a.max(b),
-        low: a.min(b),
-        close: b,
-        volume,
-        span: 1,
-    });
+    let (trade, bar) = (any_trade(), any_bar());
     // Few order numbers: many of these are refused, and are rows at which nothing fires.
     let add = (0u64..6, side(), price(), size()).prop_map(|(order, side, price, quantity)| Update::Add {
         order,

@@ -108,31 +108,44 @@ fn any_graph() -> impl Strategy<Value = (Vec<Node>, usize)> {
     })
 }
 
-fn any_event() -> impl Strategy<Value = (u64, u32, Update)> {
-    let price = || (1i64..40).prop_map(|quarters| Price(quarters * 250_000_000));
-    let size = || (1i64..9).prop_map(Quantity::whole);
-    let quote =
-        (price(), price(), size(), size(), 0u8..6).prop_map(|(bid, ask, bid_quantity, ask_quantity, gap)| match gap {
-            0 => Update::Quote { bid: Price::UNDEFINED, bid_quantity: Quantity::ZERO, ask, ask_quantity },
-            _ => Update::Quote { bid, bid_quantity, ask, ask_quantity },
-        });
+fn any_price() -> impl Strategy<Value = Price> {
+    (1i64..40).prop_map(|quarters| Price(quarters * 250_000_000))
+}
+
+fn any_size() -> impl Strategy<Value = Quantity> {
+    (1i64..9).prop_map(Quantity::whole)
+}
+
+pub fn any_trade() -> impl Strategy<Value = Update> {
     let side = prop_oneof![Just(None), Just(Some(Side::Buy)), Just(Some(Side::Sell))];
-    let trade = (price(), size(), side).prop_map(|(price, quantity, aggressor)| Update::Trade {
+    (any_price(), any_size(), side).prop_map(|(price, quantity, aggressor)| Update::Trade {
         price,
         quantity,
         aggressor,
         kind: TradeKind::Regular,
         trade: 0,
-    });
-    let bar = (price(), price(), size()).prop_map(|(a, b, volume)| Update::Bar {
+    })
+}
+
+pub fn any_bar() -> impl Strategy<Value = Update> {
+    (any_price(), any_price(), any_size()).prop_map(|(a, b, volume)| Update::Bar {
         open: a,
         high: a.max(b),
         low: a.min(b),
         close: b,
         volume,
         span: 1,
-    });
-    (prop_oneof![Just(0u64), 1u64..5], 0..INSTRUMENTS, prop_oneof![3 => quote, 1 => trade, 1 => bar])
+    })
+}
+
+fn any_event() -> impl Strategy<Value = (u64, u32, Update)> {
+    let (price, size) = (any_price, any_size);
+    let quote =
+        (price(), price(), size(), size(), 0u8..6).prop_map(|(bid, ask, bid_quantity, ask_quantity, gap)| match gap {
+            0 => Update::Quote { bid: Price::UNDEFINED, bid_quantity: Quantity::ZERO, ask, ask_quantity },
+            _ => Update::Quote { bid, bid_quantity, ask, ask_quantity },
+        });
+    (prop_oneof![Just(0u64), 1u64..5], 0..INSTRUMENTS, prop_oneof![3 => quote, 1 => any_trade(), 1 => any_bar()])
 }
 
 /// Which kinds of market event a field hears.
