@@ -320,6 +320,7 @@ impl Books {
             Update::Replace { order, new_order, price, quantity } => {
                 self.replace(instrument, order, new_order, price, quantity).map(Some)
             }
+            Update::Depth { side, price, quantity } => self.set_level(instrument, side, price, quantity).map(Some),
             Update::Clear => {
                 self.clear(instrument);
                 Ok(None)
@@ -371,7 +372,13 @@ impl Books {
         let rank = Rank::new(side, price);
         let ladder = self.ladders.get_mut(owner as usize).ok_or(BookError::WrongInstrument)?;
         let (at, level) = match ladder.find(rank) {
-            Ok(at) => (at, ladder.level_at(at)),
+            Ok(at) => {
+                let level = ladder.level_at(at);
+                if self.nodes[level].next == level {
+                    return Err(BookError::BadValue);
+                }
+                (at, level)
+            }
             Err(at) => {
                 let level = self.nodes.take();
                 let empty =
@@ -396,6 +403,92 @@ impl Books {
         let top_changed = (at == 0) & price.is_defined();
         best.set_if(top_changed, price, sum, orders);
         Ok((slot, top_changed))
+    }
+
+    /// Sets the total of a level of a feed without single orders; zero takes the level away. A level that crosses shows
+    /// that what it crosses on the other side is no more: those levels are taken away too.
+    ///
+    /// A level is either this or made of orders; a book that mixes both is refused.
+    #[inline]
+    pub fn set_level(
+        &mut self,
+        instrument: InstrumentId,
+        side: Side,
+        price: Price,
+        quantity: Quantity,
+    ) -> Result<Change, BookError> {
+        if quantity.0 < 0 || price.0 <= 0 || !price.is_defined() {
+            return Err(BookError::BadValue);
+        }
+        let owner = instrument.0 << 1 | side as u32;
+        let rank = Rank::new(side, price);
+        let ladder = self.ladders.get_mut(owner as usize).ok_or(BookError::WrongInstrument)?;
+        match ladder.find(rank) {
+            Ok(at) => {
+                let level = ladder.level_at(at);
+                let node = &mut self.nodes[level];
+                if node.next != level {
+                    return Err(BookError::BadValue);
+                }
+                node.quantity = quantity.0;
+                if quantity.0 == 0 {
+                    return Ok(self.drop_level(owner, rank, level));
+                }
+                let best = &mut self.tops[instrument.index()].0[side as usize];
+                best.quantity.0 = select_unpredictable(at == 0, quantity.0, best.quantity.0);
+                Ok(Change { side, price, top_changed: at == 0 })
+            }
+            Err(_) if quantity.0 == 0 => Ok(Change { side, price, top_changed: false }),
+            Err(at) => {
+                if self.levels == self.capacity.levels {
+                    return Err(BookError::Full);
+                }
+                if at == 0 {
+                    self.uncross(instrument, side, price)?;
+                }
+                let level = self.nodes.take();
+                let key = rank.to_key();
+                self.nodes[level] =
+                    Node { key, quantity: quantity.0, next: level, prev: level, level_or_count: 1, owner };
+                self.levels += 1;
+                self.ladders[owner as usize].insert(at, rank, level);
+                let best = &mut self.tops[instrument.index()].0[side as usize];
+                best.set_if(at == 0, price, quantity.0, 1);
+                Ok(Change { side, price, top_changed: at == 0 })
+            }
+        }
+    }
+
+    /// Takes away the levels that a new best level of the other side shows to be gone; refused when they hold orders.
+    #[inline]
+    fn uncross(&mut self, instrument: InstrumentId, side: Side, price: Price) -> Result<(), BookError> {
+        let owner = instrument.0 << 1 | side.opposite() as u32;
+        let crossed = |level: &Level| match side {
+            Side::Buy => level.price <= price,
+            Side::Sell => level.price.is_defined() && level.price >= price,
+        };
+        while let Some(level) = self.ladders[owner as usize].best()
+            && crossed(&self.level(level))
+        {
+            if self.nodes[level].next != level {
+                return Err(BookError::BadValue);
+            }
+            self.drop_level(owner, Rank::from_key(self.nodes[level].key), level);
+        }
+        Ok(())
+    }
+
+    /// Takes away a level that holds no orders.
+    fn drop_level(&mut self, owner: u32, rank: Rank, level: u32) -> Change {
+        let (side, best) = (side_of(owner), self.ladders[owner as usize].best());
+        self.ladders[owner as usize].remove(rank);
+        self.nodes.give_back(level);
+        self.levels -= 1;
+        let top_changed = best == Some(level);
+        if top_changed {
+            self.tops[owner as usize >> 1].0[side as usize] = self.best_of_ladder(owner);
+        }
+        Change { side, price: rank.price(side), top_changed }
     }
 
     /// Takes `quantity` from an order, which keeps its place; at zero it is removed.
@@ -513,8 +606,16 @@ impl Books {
     /// Forgets every order of an instrument.
     pub fn clear(&mut self, instrument: InstrumentId) {
         for side in [Side::Buy, Side::Sell] {
-            while let Some(resting) = self.front(instrument, side) {
-                self.remove(instrument, resting.order).expect("the front order is in the book");
+            let owner = instrument.0 << 1 | side as u32;
+            while let Some(level) = self.ladders.get(owner as usize).and_then(Ladder::best) {
+                match self.front(instrument, side) {
+                    Some(resting) => {
+                        self.remove(instrument, resting.order).expect("the front order is in the book");
+                    }
+                    None => {
+                        self.drop_level(owner, Rank::from_key(self.nodes[level].key), level);
+                    }
+                }
             }
         }
     }
@@ -587,10 +688,11 @@ impl Books {
         std::iter::successors(step(level), move |slot| step(*slot))
     }
 
-    /// First order of the best level; of those without a price when there is nothing else.
+    /// First order of the best level; of those without a price when there is nothing else. None for a level without
+    /// single orders.
     pub fn front(&self, instrument: InstrumentId, side: Side) -> Option<Resting> {
         let level = self.ladder(instrument, side)?.best()?;
-        Some(self.resting(self.nodes[level].next))
+        Some(self.nodes[level].next).filter(|next| *next != level).map(|slot| self.resting(slot))
     }
 }
 
@@ -605,6 +707,11 @@ impl Digest for Books {
         for (owner, ladder) in self.ladders.iter().enumerate() {
             for level in ladder.best_first() {
                 let price = self.level(level).price;
+                if self.nodes[level].next == level {
+                    hasher.u64(owner as u64);
+                    hasher.i64(price.0);
+                    hasher.i64(self.nodes[level].quantity);
+                }
                 for slot in self.chain(level) {
                     let node = &self.nodes[slot];
                     hasher.u64(owner as u64);

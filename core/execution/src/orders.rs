@@ -6,7 +6,7 @@ use helios_risk::{Risk, Share, Wish};
 use helios_types::{
     Breach, Cash, Control, Digest, Fill, Hasher, InstrumentId, Intent, IntentKind, Liquidity, NANOS_PER_SECOND, Nanos,
     Order, OrderId, OrderState, Output, Overflow, Price, Quality, QualityKind, Quantity, Refusal, RejectReason, Report,
-    ReportKind, Rule, Side, StateChange, StrategyId, TimeInForce, round_down_to_tick,
+    ReportKind, Rule, Side, StateChange, StrategyId, Terms, TimeInForce, round_down_to_tick,
 };
 
 use crate::lifecycle::{Happening, next};
@@ -234,14 +234,14 @@ impl Orders {
                 desk.not_before = Nanos(0);
                 self.due.push_back(instrument);
             }
-            IntentKind::Order { id, side, quantity, price, time_in_force } => {
+            IntentKind::Order { id, side, quantity, price, time_in_force, terms } => {
                 // A number is used up even when the gate refuses: callers count upwards, whatever happens.
                 if id.0 < CALLER_IDS || !self.used.claim(id.0) {
                     return self.refuse(invalid(intent), out);
                 }
                 // Its fills will need the account: opened now, booking cannot fail for want of one.
                 let account = risk.account(strategy, instrument);
-                let wish = Wish { strategy, instrument, side, quantity, price, time_in_force };
+                let wish = Wish { strategy, instrument, side, quantity, price, time_in_force, terms };
                 self.send(now, wish, id, account, false, risk, out);
             }
             IntentKind::Cancel { order } => self.cancel(intent, order, out),
@@ -288,7 +288,8 @@ impl Orders {
             // No far side to meet: wait for the next event.
             return;
         };
-        let wish = Wish { strategy: first.strategy, instrument, side, quantity, price, time_in_force };
+        let terms = Terms::PLAIN;
+        let wish = Wish { strategy: first.strategy, instrument, side, quantity, price, time_in_force, terms };
         let (id, account) = (OrderId(self.next_id), Some(first.account).filter(|_| self.next_id < CALLER_IDS));
         if self.send(now, wish, id, account, true, risk, out) {
             self.next_id += 1;
@@ -347,7 +348,7 @@ impl Orders {
     pub fn cancel_resting(&mut self, out: &mut Vec<Output>) {
         for id in self.working.sorted() {
             let working = self.working.get_mut(id).expect("it was listed a moment ago");
-            if working.order.time_in_force == TimeInForce::Day {
+            if !matches!(working.order.time_in_force, TimeInForce::Ioc | TimeInForce::Fok) {
                 ask_cancel(working, out);
             }
         }
@@ -428,8 +429,8 @@ impl Orders {
         let Some(to) = next(working.state, Happening::AskReplace, working.filled.0 > 0) else {
             return self.refuse(invalid(intent), out);
         };
-        let Order { strategy, instrument, side, time_in_force, .. } = working.order;
-        let wish = Wish { strategy, instrument, side, quantity, price, time_in_force };
+        let Order { strategy, instrument, side, time_in_force, terms, .. } = working.order;
+        let wish = Wish { strategy, instrument, side, quantity, price, time_in_force, terms };
         match risk.check_replace(now, wish, working.room(), working.filled) {
             Ok(_approved) => {
                 working.asked = Some((quantity, price));
@@ -745,11 +746,17 @@ fn invalid(intent: &Intent) -> Refusal {
 
 impl Digest for Working {
     fn digest(&self, hasher: &mut Hasher) {
-        let Order { id, strategy, instrument, side, quantity, price, time_in_force } = self.order;
+        let Order { id, strategy, instrument, side, quantity, price, time_in_force, terms } = self.order;
         hasher.u64(id.0);
         hasher.u64(u64::from(instrument.0));
         hasher.u64(u64::from(strategy.0));
-        hasher.u64(side as u64 * 4 + time_in_force as u64 * 2 + u64::from(self.netted));
+        let (life, rare) = (time_in_force as u64, time_in_force as u64 / 2);
+        hasher.u64(side as u64 * 4 + life % 2 * 2 + u64::from(self.netted));
+        if rare > 0 || !terms.is_plain() {
+            hasher.u64(rare * 4 + u64::from(terms.post_only) * 2 + u64::from(terms.midpoint));
+            hasher.i64(terms.display.0);
+            hasher.i64(terms.stop.0);
+        }
         hasher.u64(self.state as u64);
         hasher.u64(u64::from(self.account));
         for x in [quantity.0, price.0, self.filled.0] {

@@ -38,7 +38,7 @@ use bars::{Bars, Terms};
 use desk::Desk;
 use helios_types::{
     BookRef, CancelReason, Instrument, InstrumentId, Market, NANOS_PER_DAY, Nanos, Order, OrderId, Output, Price,
-    Quantity, RejectReason, Report, TradeKind, TradingStatus, Update,
+    Quantity, RejectReason, Report, TimeInForce, TradeKind, TradingStatus, Update,
 };
 use latency::Line;
 use quotes::Quotes;
@@ -412,6 +412,9 @@ impl Venue {
         if let Some(reason) = listing.refusal(order.quantity, order.price, !order.price.is_defined()) {
             return Some(reason);
         }
+        if !order.terms.is_plain() || !matches!(order.time_in_force, TimeInForce::Day | TimeInForce::Ioc) {
+            return Some(RejectReason::Unsupported);
+        }
         if listing.model == Model::Unknown {
             return Some(RejectReason::NoMarket);
         }
@@ -506,9 +509,12 @@ fn model_of(update: &Update) -> Model {
         | Update::Replace { .. } => Model::Orders,
         Update::Quote { .. } | Update::Trade { kind: TradeKind::Regular, .. } => Model::Quotes,
         Update::Bar { .. } => Model::Bars,
-        Update::Trade { .. } | Update::TradeBreak { .. } | Update::Status(_) | Update::Clear | Update::Value(_) => {
-            Model::Unknown
-        }
+        Update::Trade { .. }
+        | Update::TradeBreak { .. }
+        | Update::Depth { .. }
+        | Update::Status(_)
+        | Update::Clear
+        | Update::Value(_) => Model::Unknown,
     }
 }
 

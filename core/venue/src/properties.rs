@@ -3,7 +3,7 @@
 use crate::{Config, Venue};
 use helios_types::{
     BookRef, Instrument, InstrumentId, Market, Nanos, Order, OrderId, Output, Price, Quantity, Report, ReportKind,
-    Side, StrategyId, TimeInForce, TradeKind, TradingStatus, Update,
+    Side, StrategyId, Terms, TimeInForce, TradeKind, TradingStatus, Update,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -159,6 +159,7 @@ impl Ours {
                     quantity,
                     price: if kind == 3 { Price::UNDEFINED } else { price },
                     time_in_force: if kind == 4 { TimeInForce::Ioc } else { TimeInForce::Day },
+                    terms: Terms::PLAIN,
                 };
                 self.sent.insert(order.id, order);
                 Output::Submit(order)
@@ -374,7 +375,7 @@ proptest! {
                 next += 1;
                 venue.submit(now, &Output::Submit(Order {
                     id: OrderId(next), strategy: StrategyId(0), instrument: X, side,
-                    quantity: Quantity::whole(quantity), price: ticks(price), time_in_force: TimeInForce::Day,
+                    quantity: Quantity::whole(quantity), price: ticks(price), time_in_force: TimeInForce::Day, terms: Terms::PLAIN,
                 }));
                 textbook.0.push((OURS + next, side, price, quantity));
                 continue;

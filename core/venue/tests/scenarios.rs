@@ -15,7 +15,7 @@
 
 use helios_types::{
     Cash, Instrument, InstrumentId, Market, NANOS_PER_DAY, NANOS_PER_SECOND, Nanos, Order, OrderId, Output, Price,
-    Quantity, Report, ReportKind, Side, StrategyId, TimeInForce, TradeKind, TradingStatus, Update,
+    Quantity, Report, ReportKind, Side, StrategyId, Terms, TimeInForce, TradeKind, TradingStatus, Update,
 };
 use helios_venue::{Config, HalfSpread, Venue};
 
@@ -170,6 +170,7 @@ impl Table {
                 quantity: quantity(shares),
                 price: price(limit),
                 time_in_force: if rest.contains(&"ioc") { TimeInForce::Ioc } else { TimeInForce::Day },
+                terms: Terms::PLAIN,
             }),
             ["cancel", id] => Output::Cancel { order: OrderId(number(id)), instrument },
             ["replace", id, total, "@", limit] => Output::Replace {

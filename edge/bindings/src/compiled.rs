@@ -378,6 +378,7 @@ impl Compiled {
                 } else {
                     TimeInForce::Day
                 },
+                terms: Terms::PLAIN,
             },
             CANCEL => IntentKind::Cancel { order },
             REPLACE => IntentKind::Replace {

@@ -73,6 +73,7 @@ impl Port {
             quantity: Quantity(quantity),
             price: price.map_or(Price::UNDEFINED, Price),
             time_in_force: if ioc { TimeInForce::Ioc } else { TimeInForce::Day },
+            terms: Terms::PLAIN,
         };
         self.wish(instrument, kind)?;
         Ok(id.0)

@@ -15,6 +15,8 @@ pub enum Schema {
     Trades,
     /// kind order new_order side price size
     Orders,
+    /// kind (0 level, 1 clear, 2 trade) side price size
+    Depth,
     /// value (the bits of a float); the number of the series stands in the column instrument
     Series,
 }
@@ -27,6 +29,7 @@ impl Schema {
             Self::Quotes => &["bid", "ask", "bid_size", "ask_size"],
             Self::Trades => &["price", "size", "aggressor"],
             Self::Series => &["value"],
+            Self::Depth => &["kind", "side", "price", "size"],
             Self::Orders => &["kind", "order", "new_order", "side", "price", "size"],
         }
     }
@@ -39,6 +42,7 @@ impl Schema {
             "trades" => Self::Trades,
             "orders" => Self::Orders,
             "series" => Self::Series,
+            "depth" => Self::Depth,
             _ => return None,
         })
     }
@@ -115,6 +119,23 @@ impl Columns {
                 ask_quantity: Quantity(value(3)),
             },
             Schema::Series => Update::Value(f64::from_bits(value(0) as u64)),
+            Schema::Depth => {
+                let (price, quantity) = (Price(value(2)), Quantity(value(3)));
+                match value(0) {
+                    0 => Update::Depth { side: side(value(1)), price, quantity },
+                    1 => Update::Clear,
+                    2 => {
+                        self.next_trade += 1;
+                        let aggressor = (value(1) >= 0).then(|| side(value(1)));
+                        let (kind, trade) = (TradeKind::Regular, self.next_trade - 1);
+                        Update::Trade { price, quantity, aggressor, kind, trade }
+                    }
+                    kind => {
+                        let row = self.done + row as u64;
+                        return Err(self.error(format!("row {row}: kind {kind} is not one of 0 to 2")));
+                    }
+                }
+            }
             Schema::Trades => {
                 self.next_trade += 1;
                 Update::Trade {
