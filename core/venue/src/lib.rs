@@ -466,6 +466,12 @@ impl Venue {
         if let Some(reason) = listing.refusal(quantity, price, !working.order.price.is_defined()) {
             return self.desk.reject_change(at, order, instrument, reason);
         }
+        let Order { side, terms, price: limit, .. } = working.order;
+        let rests = price == limit && quantity <= working.order.quantity;
+        if terms.post_only && !rests && listing.model == Model::Depth && self.depth.would_take(instrument, side, price)
+        {
+            return self.desk.reject_change(at, order, instrument, RejectReason::WouldTake);
+        }
         if quantity <= working.filled {
             // All that is asked for has traded already: nothing is left to work.
             self.withdraw(number, &working.order);
