@@ -175,7 +175,15 @@ impl Desk {
     /// What an open order pays at `at` for something that history shows, moved by our impact, and how much of it that
     /// buys within its limit; `None`: nothing.
     pub(crate) fn offer(&mut self, at: Nanos, number: BookRef, offer: Offer) -> Option<(Price, Quantity)> {
-        let Order { instrument, side, price: limit, .. } = self.open.get(&number)?.order;
+        let Order { instrument, side, price: limit, time_in_force, .. } = self.open.get(&number)?.order;
+        // Whether all of it can be had is decided by what is displayed: it then pays its limit at most.
+        if time_in_force == TimeInForce::Fok {
+            if !within(side, limit, offer.shown) {
+                return None;
+            }
+            let got = self.impacts.offer(at, number, instrument, side, |_| true, offer);
+            return got.map(|(price, quantity)| (if within(side, limit, price) { price } else { limit }, quantity));
+        }
         self.impacts.offer(at, number, instrument, side, |price| within(side, limit, price), offer)
     }
 

@@ -123,7 +123,10 @@ impl Replay {
             }
             // Our impact moves what we pay; what it puts beyond our limit we do not get, nor can it rest there.
             let offer = Offer { shown: front.price, mid, quantity: left.min(front.quantity) };
-            let Some((price, quantity)) = desk.offer(at, number, offer) else { return true };
+            let Some((price, quantity)) = desk.offer(at, number, offer) else {
+                desk.cancel(at.into(), number, CancelReason::Unfilled);
+                return false;
+            };
             self.consume(order.instrument, front.order, quantity);
             #[cfg(test)]
             self.met.push((number, front.order, quantity));

@@ -6,7 +6,7 @@ use helios_io::{FeedLatency, SourceError};
 use helios_risk::{Feeds, Limits};
 use helios_signals::{BarKind, Binary, Field, Keeps, Node, NodeId, Past, PatternSpec, Sizing, Stat, Unary, Window};
 use helios_types::{Cash, Instrument, InstrumentId, Nanos, Price, Quantity, StrategyId};
-use helios_venue::{Capacity, Decay, Delay, Fees, HalfSpread, Impact, TimeOfDay};
+use helios_venue::{Capacity, Decay, Delay, Fees, HalfSpread, Impact, QueueModel, TimeOfDay};
 use pyo3::FromPyObject;
 use std::collections::BTreeMap;
 
@@ -55,6 +55,8 @@ pub(crate) struct VenueSpec {
     half_spread_fixed: i64,
     half_spread_ppm: u32,
     day_begins_ns: u64,
+    /// Name, and a power's exponent in thousandths.
+    queue: (String, u32),
 }
 
 fn error(message: impl Into<String>) -> SourceError {
@@ -134,6 +136,7 @@ impl VenueSpec {
                 HalfSpread::Ppm(self.half_spread_ppm)
             },
             day_begins_ns: self.day_begins_ns,
+            queue: queue(&self.queue)?,
             capacity: engine.capacity(),
             ..helios_venue::Config::default()
         };
@@ -198,6 +201,17 @@ fn impacts(specs: &[ImpactSpec], engine: &EngineSpec) -> Result<BTreeMap<Instrum
         }
     }
     Ok(impacts)
+}
+
+fn queue((name, thousandths): &(String, u32)) -> Result<QueueModel, SourceError> {
+    Ok(match name.as_str() {
+        "pessimistic" => QueueModel::Pessimistic,
+        "optimistic" => QueueModel::Optimistic,
+        "proportional" => QueueModel::Proportional,
+        "log" => QueueModel::Log,
+        "power" => QueueModel::Power(*thousandths),
+        _ => return Err(error(format!("no queue model is named {name:?}"))),
+    })
 }
 
 fn limits(rows: &[(String, i64)]) -> Result<Limits, SourceError> {
