@@ -107,7 +107,7 @@ class StrategyTable(_Table):
 
 
 class DelayTable(_Table):
-    """A latency that varies: order_latency = { median = "40us", p99 = "300us" }. One of median, mean and file says how."""
+    """A latency that varies: order_latency = { median = "40us", p99 = "300us" }; median, mean or file says how."""
 
     median: str | None = None
     p99: str | None = None

@@ -137,6 +137,7 @@ def test_every_key_arrives(folder: Path) -> None:
         "half_spread_fixed": 0,
         "half_spread_ppm": 150,
         "day_begins_ns": 5 * 3600 * 10**9,
+        "queue": ("pessimistic", 0),
     }
     results = run.run()
     assert results.meta["name"] == "two drinks"
