@@ -251,7 +251,11 @@ impl Venue {
     }
 
     /// The next moment at which something happens without a market event: a request arrives here, or a report there.
+    #[inline]
     pub fn next_due(&self) -> Option<Nanos> {
+        if self.requests.is_empty() && self.desk.reports.is_empty() && self.held.is_empty() {
+            return None;
+        }
         [self.requests.next(), self.next_held(), self.desk.reports.next()].into_iter().flatten().min()
     }
 
@@ -265,9 +269,21 @@ impl Venue {
     }
 
     /// Applies one event of history at its `ts_event`, before the engine sees it. Requests due by then act first.
+    #[inline]
     pub fn market(&mut self, market: &Market) {
         let Market { instrument, ts_event: at, ref update } = *market;
         self.let_requests_arrive(at);
+        // What most events of a feed of levels are.
+        if let Update::Depth { .. } = update
+            && let Some(Listing { model: Model::Depth, status, .. }) = self.listings.get(instrument.index())
+        {
+            let trading = *status == TradingStatus::Trading;
+            return self.depth.history(&mut self.desk, &mut self.counts, at, instrument, update, trading);
+        }
+        self.any_market(at, instrument, update);
+    }
+
+    fn any_market(&mut self, at: Nanos, instrument: InstrumentId, update: &Update) {
         // A series is none of the venue's business, and its number no instrument's.
         if let Update::Value(_) = update {
             return;
@@ -412,7 +428,15 @@ impl Venue {
     }
 
     /// Requests and the ends of waits up to `to`, in time order; at one moment a wait ends first.
+    #[inline]
     fn let_requests_arrive(&mut self, to: Nanos) {
+        if !(self.requests.is_empty() && self.held.is_empty()) {
+            self.let_each_arrive(to);
+        }
+        self.begin_day(to);
+    }
+
+    fn let_each_arrive(&mut self, to: Nanos) {
         loop {
             let wait = self.next_held().filter(|until| *until <= to);
             if wait.is_some_and(|until| self.requests.next().is_none_or(|arrival| until <= arrival)) {
@@ -426,7 +450,6 @@ impl Venue {
                 break;
             }
         }
-        self.begin_day(to);
     }
 
     fn request(&mut self, at: Nanos, sent: Nanos, request: Request) {
@@ -450,10 +473,15 @@ impl Venue {
     }
 
     /// Orders that rest from an earlier trading day expire where it ended; bars keep their own days.
+    #[inline]
     fn begin_day(&mut self, now: Nanos) {
-        if now < self.day_ends {
-            return;
+        if now >= self.day_ends {
+            self.end_day(now);
         }
+    }
+
+    #[cold]
+    fn end_day(&mut self, now: Nanos) {
         let ended = std::mem::replace(&mut self.day_ends, end_of_day(now, self.config.day_begins_ns));
         let expired: Vec<(BookRef, Order)> = self
             .desk
@@ -514,6 +542,12 @@ impl Venue {
         let listing = &self.listings[instrument.index()];
         if let Some(reason) = listing.refusal(quantity, price, !working.order.price.is_defined()) {
             return self.desk.reject_change(at, order, instrument, reason);
+        }
+        let Order { side, terms, price: limit, .. } = working.order;
+        let rests = price == limit && quantity <= working.order.quantity;
+        if terms.post_only && !rests && listing.model == Model::Depth && self.depth.would_take(instrument, side, price)
+        {
+            return self.desk.reject_change(at, order, instrument, RejectReason::WouldTake);
         }
         if quantity <= working.filled {
             // All that is asked for has traded already: nothing is left to work.

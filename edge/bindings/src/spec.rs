@@ -5,7 +5,7 @@ use helios_execution::Style;
 use helios_io::{FeedLatency, SourceError};
 use helios_risk::{Feeds, Limits};
 use helios_signals::{BarKind, Binary, Field, Keeps, Node, NodeId, Past, PatternSpec, Sizing, Stat, Unary, Window};
-use helios_types::{Cash, Instrument, InstrumentId, Nanos, Price, Quantity, StrategyId};
+use helios_types::{Cash, Instrument, InstrumentId, Nanos, Price, Quantity, Side, StrategyId};
 use helios_venue::{Capacity, Decay, Delay, Fees, HalfSpread, Impact, QueueModel, TimeOfDay};
 use pyo3::FromPyObject;
 use std::collections::BTreeMap;
@@ -326,6 +326,19 @@ pub(crate) fn node((name, inputs, ints, floats): &NodeSpec) -> Result<Node, Sour
             };
             Node::Target { x: input(0)?, strategy: StrategyId(small(0)?), instrument: InstrumentId(small(1)?), sizing }
         }
+        "quote" => Node::Quote {
+            x: input(0)?,
+            strategy: StrategyId(small(0)?),
+            instrument: InstrumentId(small(1)?),
+            side: match detail {
+                "bid" => Side::Buy,
+                "ask" => Side::Sell,
+                _ => return Err(unknown()),
+            },
+            quantity: Quantity(int(2)?),
+            limit: Quantity(int(3)?),
+            every: int(4)?.unsigned_abs(),
+        },
         "record" => Node::Record { x: input(0)?, signal: small(0)?, input: input(1)? },
         _ => return Err(unknown()),
     })
