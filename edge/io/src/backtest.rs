@@ -6,12 +6,10 @@
 //! next market event happens at the venue. So with no latency at all an order sent in answer to an event acts before the
 //! next event, also when both carry one stamp.
 
+use helios_data::Touched;
 use helios_engine::{State, step};
 use helios_execution::OuchGateway;
-use helios_data::Touched;
-use helios_types::{
-    Event, Input, InstrumentId, Intent, Market, Nanos, Output, Report, Timer, TradeKind, Update,
-};
+use helios_types::{Event, Input, InstrumentId, Intent, Market, Nanos, Output, Report, Timer, TradeKind, Update};
 use helios_venue::Venue;
 
 use crate::feed::{Feed, FeedLatency, Sent};
@@ -228,6 +226,7 @@ impl Backtest {
     }
 
     /// Nanoseconds since a stamp, where time is measured.
+    #[inline(always)]
     fn passed(&self, begun: Option<u64>) -> Option<u64> {
         self.latency.as_ref().zip(begun).map(|(latency, begun)| latency.since(begun))
     }
@@ -257,6 +256,23 @@ impl Backtest {
         self.feed.as_mut().expect("the caller saw it").send(ts, received, Sent { market, decoded })
     }
 
+    /// Delivers the next event of the line if it is due by `to` and before the next timer and answer.
+    #[inline(never)]
+    fn deliver_next(
+        &mut self,
+        to: Nanos,
+        timer: Option<Nanos>,
+        answer: Option<Nanos>,
+        callbacks: &mut impl Callbacks,
+    ) -> Result<bool, SourceError> {
+        let line = self.feed.as_mut().filter(|feed| {
+            let before = |other: Option<Nanos>| other.is_none_or(|other| feed.next().is_some_and(|at| at < other));
+            before(timer) && before(answer)
+        });
+        let Some((at, sent)) = line.and_then(|feed| feed.receive(to)) else { return Ok(false) };
+        self.deliver(at, sent, callbacks).map(|()| true)
+    }
+
     /// A market event reaches the engine.
     fn deliver(&mut self, at: Nanos, sent: Sent, callbacks: &mut impl Callbacks) -> Result<(), SourceError> {
         let ts = at.max(self.state.now());
@@ -269,7 +285,7 @@ impl Backtest {
     }
 
     /// A sample says what stood before the event that passes the grid.
-    #[inline]
+    #[inline(always)]
     fn sample(&mut self, ts: Nanos) {
         if let Some(at) = self.money.passed(ts) {
             self.recorder.sample(at, self.state.risk());
@@ -344,14 +360,7 @@ impl Backtest {
         loop {
             let timer = self.next_timer.filter(|timer| *timer <= to && to.0 != u64::MAX);
             let answer = self.venue.next_due().filter(|due| *due <= to);
-            if let Some(feed) = &mut self.feed
-                && let Some(at) = feed.next()
-                && at <= to
-                && timer.is_none_or(|timer| at < timer)
-                && answer.is_none_or(|due| at < due)
-            {
-                let (at, sent) = feed.receive(to).expect("it was just seen");
-                self.deliver(at, sent, callbacks)?;
+            if self.feed.is_some() && self.deliver_next(to, timer, answer, callbacks)? {
                 continue;
             }
             match (timer, answer) {
