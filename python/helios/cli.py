@@ -266,7 +266,8 @@ def backtest(
     from helios.research.summary import print_summary
 
     if compare:
-        return _compare(run, out, json_)
+        _compare(run, out, json_)
+        return
     results = load_run(run).run(out, overwrite=overwrite, progress=not json_ and sys.stderr.isatty())
     for warning in results.meta.get("warnings", []):
         print(f"warning: {warning}", file=sys.stderr)
@@ -308,8 +309,9 @@ def _compare(run: Path, out: Path | None, json_: bool) -> None:
         raise ArgumentError("--compare makes two runs and writes no folder: leave out --out")
     compared = side_by_side(lambda: load_run(run), progress=not json_ and sys.stderr.isatty())
     if json_:
-        return _print_json(jsonable(compared.as_dict()))
-    return compared.show(_console())
+        _print_json(jsonable(compared.as_dict()))
+    else:
+        compared.show(_console())
 
 
 @app.command()
