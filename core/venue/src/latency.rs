@@ -7,7 +7,7 @@ use helios_types::Nanos;
 use std::collections::VecDeque;
 
 /// Items under way, each with the moment at which it arrives.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Line<T> {
     delay_ns: u64,
     last: Nanos,

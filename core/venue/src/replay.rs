@@ -7,6 +7,9 @@
 //!   Orders of ours with priority over that order trade first; then the order itself, by what history says and at
 //!   most what it has left here. What the aggressor misses because we took it goes on down the queue, to strangers
 //!   and to us, first in first out.
+//! - A trade with displayed orders that the feed does not name ([`TradeKind::Displayed`]) is an aggressor too: by
+//!   history's account it met the orders of its side first in first out, and each of these counts as if it was named.
+//!   What they do not have, ours give; when all together have less, the trade is refused and counted.
 //! - A historical order that crosses an order of ours trades with us first, at our price; its rest joins the book.
 //! - A print against a hidden order at a price through ours trades with us first, at our price: the aggressor would
 //!   have met the better displayed price. Only when no stranger stands before us; at our own price, never.
@@ -52,7 +55,7 @@ struct Known {
 }
 
 /// Per instrument: our queues, and whether history and our world differ.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Place {
     own: [Queue; 2],
     taken: u32,
@@ -66,6 +69,7 @@ struct Aggressor {
 }
 
 /// The order-level model of all instruments.
+#[derive(Clone)]
 pub(crate) struct Replay {
     books: Books,
     places: Vec<Place>,
@@ -300,6 +304,10 @@ impl Turn<'_> {
                 self.forget(order, &known)
             }
             Update::Replace { order, new_order, price, quantity } => self.replace(order, new_order, price, quantity),
+            Update::Trade { price, quantity, aggressor, kind: TradeKind::Displayed, .. } => {
+                let aggressor = aggressor.ok_or(BookError::BadValue)?;
+                self.trade(aggressor.opposite(), price, quantity)
+            }
             Update::Trade { price, quantity, aggressor, kind, .. } => {
                 if kind != TradeKind::Cross && price.is_defined() && quantity.0 > 0 {
                     self.print(price, quantity, aggressor);
@@ -377,6 +385,64 @@ impl Turn<'_> {
         self.history_takes(order, &known, quantity)?;
         self.meet_queue(known.side, aggressor);
         Ok(())
+    }
+
+    /// An aggressor met displayed orders that nobody names: by history's account those in front, one after another.
+    fn trade(&mut self, side: Side, limit: Price, quantity: Quantity) -> Result<(), BookError> {
+        if quantity.0 <= 0 || limit.0 <= 0 || !limit.is_defined() {
+            return Err(BookError::BadValue);
+        }
+        let met = self.front_of_history(side, limit, quantity);
+        let left = Quantity(quantity.0 - met.iter().map(|(_, met)| met.0).sum::<i64>());
+        let ours = if left.is_zero() { Quantity::ZERO } else { self.ours_within(side, limit) };
+        if ours < left {
+            let none = met.is_empty() && ours.is_zero();
+            return Err(if none { BookError::UnknownOrder } else { BookError::ExceedsQuantity });
+        }
+        for (order, met) in met {
+            self.execute(order, met, None)?;
+        }
+        self.meet_queue(side, Aggressor { limit, left });
+        Ok(())
+    }
+
+    /// The strangers with whom history's next `quantity` of a side trades: best price first, first in first out.
+    fn front_of_history(&self, side: Side, limit: Price, quantity: Quantity) -> Vec<(BookRef, Quantity)> {
+        let (books, taken) = (&self.replay.books, &self.replay.taken);
+        let shown =
+            books.depth(self.instrument, side).flat_map(|level| books.queue(self.instrument, side, level.price));
+        let shown = shown.filter(|resting| !is_ours(resting.order)).map(|resting| {
+            (resting.order, resting.price, taken.get(&resting.order).map_or(resting.quantity, |x| x.history))
+        });
+        // Those that we took whole stood before all that is left at their price.
+        let gone = taken.iter().filter(|(_, x)| x.instrument == self.instrument && x.side == side);
+        let mut gone: Vec<_> = gone
+            .filter(|(order, _)| books.order(**order).is_none())
+            .map(|(order, x)| (*order, x.price, x.history))
+            .collect();
+        gone.sort_by_key(|(_, price, _)| price.0 * -side.sign());
+        let (mut gone, mut shown) = (gone.into_iter().peekable(), shown.peekable());
+        let (mut left, mut met) = (quantity, Vec::new());
+        while left.0 > 0 {
+            let first = match (gone.peek(), shown.peek()) {
+                (Some(a), Some(b)) if within(side.opposite(), b.1, a.1) => gone.next(),
+                (Some(_), None) => gone.next(),
+                _ => shown.next(),
+            };
+            let Some((order, _, history)) = first.filter(|(_, price, _)| within(side.opposite(), limit, *price)) else {
+                break;
+            };
+            met.push((order, left.min(history)));
+            left.0 -= left.0.min(history.0);
+        }
+        met
+    }
+
+    /// What our resting orders of a side have left, at prices up to `limit`; nothing while they may not trade.
+    fn ours_within(&self, side: Side, limit: Price) -> Quantity {
+        let own = self.replay.places[self.instrument.index()].own[side as usize].orders();
+        let own = own.filter(|(price, _)| self.ours_play && within(side.opposite(), limit, *price));
+        Quantity(own.map(|(_, number)| self.desk.get(number).expect("a queued order is open").left().0).sum())
     }
 
     /// Fills our orders with priority over `order`: at a better price, or before it in its queue.
