@@ -722,6 +722,16 @@ impl Books {
             .filter(|level| level.price.is_defined())
     }
 
+    /// What a level displays; zero without such a level.
+    #[inline]
+    pub fn level_quantity(&self, instrument: InstrumentId, side: Side, price: Price) -> Quantity {
+        let found = self.ladder(instrument, side).and_then(|ladder| {
+            let at = ladder.find(Rank::new(side, price)).ok()?;
+            Some(self.level(ladder.level_at(at)).quantity)
+        });
+        found.unwrap_or(Quantity::ZERO)
+    }
+
     /// Orders of one level, front of the queue first.
     pub fn queue(&self, instrument: InstrumentId, side: Side, price: Price) -> impl Iterator<Item = Resting> + '_ {
         let level = self.ladder(instrument, side).and_then(|ladder| {

@@ -59,7 +59,7 @@ impl Session {
         let journal = journal.map(|path| JournalFile::create(&path, &config)).transpose().map_err(raise)?;
         let setup = Setup {
             state,
-            venue: venue.venue(&engine),
+            venue: venue.venue(&engine).map_err(raise)?,
             source: Merge::new(Vec::new()).map_err(raise)?,
             journal,
             sample_ns,

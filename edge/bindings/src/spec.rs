@@ -6,7 +6,7 @@ use helios_io::SourceError;
 use helios_risk::{Feeds, Limits};
 use helios_signals::{BarKind, Binary, Field, Keeps, Node, NodeId, Past, PatternSpec, Sizing, Stat, Unary, Window};
 use helios_types::{Cash, Instrument, InstrumentId, Nanos, Price, Quantity, StrategyId};
-use helios_venue::{Capacity, Fees, HalfSpread};
+use helios_venue::{Capacity, Fees, HalfSpread, QueueModel};
 use pyo3::FromPyObject;
 
 /// One node: operation, inputs, integer and float parameters.
@@ -46,6 +46,8 @@ pub(crate) struct VenueSpec {
     half_spread_fixed: i64,
     half_spread_ppm: u32,
     day_begins_ns: u64,
+    /// Name, and a power's exponent in thousandths.
+    queue: (String, u32),
 }
 
 fn error(message: impl Into<String>) -> SourceError {
@@ -99,7 +101,7 @@ impl EngineSpec {
 }
 
 impl VenueSpec {
-    pub(crate) fn venue(&self, engine: &EngineSpec) -> helios_venue::Venue {
+    pub(crate) fn venue(&self, engine: &EngineSpec) -> Result<helios_venue::Venue, SourceError> {
         let config = helios_venue::Config {
             order_latency_ns: self.order_latency_ns,
             report_latency_ns: self.report_latency_ns,
@@ -116,11 +118,23 @@ impl VenueSpec {
                 HalfSpread::Ppm(self.half_spread_ppm)
             },
             day_begins_ns: self.day_begins_ns,
+            queue: queue(&self.queue)?,
             capacity: engine.capacity(),
             ..helios_venue::Config::default()
         };
-        helios_venue::Venue::new(&engine.instruments(), config)
+        Ok(helios_venue::Venue::new(&engine.instruments(), config))
     }
+}
+
+fn queue((name, thousandths): &(String, u32)) -> Result<QueueModel, SourceError> {
+    Ok(match name.as_str() {
+        "pessimistic" => QueueModel::Pessimistic,
+        "optimistic" => QueueModel::Optimistic,
+        "proportional" => QueueModel::Proportional,
+        "log" => QueueModel::Log,
+        "power" => QueueModel::Power(*thousandths),
+        _ => return Err(error(format!("no queue model is named {name:?}"))),
+    })
 }
 
 fn limits(rows: &[(String, i64)]) -> Result<Limits, SourceError> {

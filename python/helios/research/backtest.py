@@ -151,7 +151,7 @@ class Plan:
     limits: Limits
     targets: list[Target]
     engine: dict[str, Any]
-    venue: dict[str, int]
+    venue: dict[str, Any]
     stop_ns: int | None
     sample_ns: int
     marks_ns: int
