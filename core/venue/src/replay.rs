@@ -7,9 +7,9 @@
 //!   Orders of ours with priority over that order trade first; then the order itself, by what history says and at
 //!   most what it has left here. What the aggressor misses because we took it goes on down the queue, to strangers
 //!   and to us, first in first out.
-//! - A trade with displayed orders that the feed does not name ([`TradeKind::Displayed`]) is an aggressor too: by
-//!   history's account it met the orders of its side first in first out, and each of these counts as if it was named.
-//!   What they do not have, ours give; when all together have less, the trade is refused and counted.
+//! - A trade with displayed orders that the feed does not name ([`TradeKind::Displayed`]) is an aggressor that meets the
+//!   queue as it stands here, strangers and ours, first in first out. By history's account it met the strangers in
+//!   front; none of them has more here than there. When all together have less, the trade is refused and counted.
 //! - A historical order that crosses an order of ours trades with us first, at our price; its rest joins the book.
 //! - A print against a hidden order at a price through ours trades with us first, at our price: the aggressor would
 //!   have met the better displayed price. Only when no stranger stands before us; at our own price, never.
@@ -387,22 +387,38 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// An aggressor met displayed orders that nobody names: by history's account those in front, one after another.
+    /// An aggressor meets displayed orders that nobody names; by history's account, the strangers in front.
     fn trade(&mut self, side: Side, limit: Price, quantity: Quantity) -> Result<(), BookError> {
         if quantity.0 <= 0 || limit.0 <= 0 || !limit.is_defined() {
             return Err(BookError::BadValue);
         }
         let met = self.front_of_history(side, limit, quantity);
-        let left = Quantity(quantity.0 - met.iter().map(|(_, met)| met.0).sum::<i64>());
-        let ours = if left.is_zero() { Quantity::ZERO } else { self.ours_within(side, limit) };
-        if ours < left {
+        let missing = quantity.0 - met.iter().map(|(_, met)| met.0).sum::<i64>();
+        let ours = if missing == 0 { Quantity::ZERO } else { self.ours_within(side, limit) };
+        if ours.0 < missing {
             let none = met.is_empty() && ours.is_zero();
             return Err(if none { BookError::UnknownOrder } else { BookError::ExceedsQuantity });
         }
+        self.meet_queue(side, Aggressor { limit, left: quantity });
         for (order, met) in met {
-            self.execute(order, met, None)?;
+            self.history_took(order, met)?;
         }
-        self.meet_queue(side, Aggressor { limit, left });
+        Ok(())
+    }
+
+    /// By history's account `quantity` of an order is gone: here it has at most what is left there. Where both accounts
+    /// agree again, nothing is kept.
+    fn history_took(&mut self, order: BookRef, quantity: Quantity) -> Result<(), BookError> {
+        let known = self.replay.find(self.instrument, order)?;
+        let left = Quantity(known.history.0 - quantity.0);
+        if known.here > left {
+            self.replay.books.reduce(self.instrument, order, Quantity(known.here.0 - left.0))?;
+        }
+        if known.here >= left {
+            self.untrack(order, &known);
+        } else if let Some(taken) = self.replay.taken.get_mut(&order) {
+            taken.history = left;
+        }
         Ok(())
     }
 
