@@ -164,6 +164,20 @@ def over_events(
     every_event: bool,
     max_orders: int,
 ) -> tuple[bytes, bytes, list[Floats], int]: ...
+def ghosts(
+    symbols: Sequence[str], sources: Sequence[tuple[Any, ...]], orders: Sequence[int], named: bool
+) -> list[
+    tuple[
+        int,
+        list[tuple[int, int, int]],
+        list[tuple[int, int, int]],
+        int,
+        int | None,
+        str | None,
+        list[tuple[int, int, int, int, int, int]],
+        tuple[int, int, int, int, int, int] | None,
+    ]
+]: ...
 def bench_graph(nodes: Nodes, instruments: int, active: int, quotes: int) -> float: ...
 def bench_decode(data: bytes) -> tuple[int, float]: ...
 def bench_book(data: bytes) -> tuple[int, float, int, int]: ...

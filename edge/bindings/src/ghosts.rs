@@ -1,9 +1,8 @@
 //! Ghost orders: our order in the place of a real one.
 
-use helios_io::{Ghost, GhostFill, Jump, Named, ghosts as run};
+use helios_io::{Ghost, GhostFill, Jump, ghosts as run};
 use pyo3::prelude::*;
 
-use crate::refuse;
 use crate::session::{Raised, SourceSpec, merge, python_error};
 
 /// (ts, price, quantity) of each fill.
@@ -37,22 +36,16 @@ fn told(ghost: &Ghost) -> Told {
     )
 }
 
-/// Takes each of `orders` out of the flow and puts ours in its place. `named` says whose executions the venue is told
-/// by number: "nobody", "before" (our order arrives) or "strangers".
+/// Takes each of `orders` out of the flow and puts ours in its place. `named`: the venue is told of strangers' executions
+/// by number; otherwise every execution is an aggressor without a name.
 #[pyfunction]
 pub(crate) fn ghosts(
     py: Python<'_>,
     symbols: Vec<String>,
     sources: Vec<SourceSpec<'_>>,
     orders: Vec<u64>,
-    named: &str,
+    named: bool,
 ) -> PyResult<Vec<Told>> {
-    let named = match named {
-        "nobody" => Named::Nobody,
-        "before" => Named::BeforeOurs,
-        "strangers" => Named::Strangers,
-        _ => return Err(refuse("ghosts", format!("named is nobody, before or strangers, not {named:?}"))),
-    };
     let raised = Raised::default();
     let mut merged = merge(py, sources, &symbols, &raised)?;
     let answer = py.detach(|| run(&mut merged, &symbols, &orders, named));

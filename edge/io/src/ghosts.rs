@@ -3,8 +3,8 @@
 //! For a real order whose life is known: it is taken out of the flow, and an order of ours with its side, price and
 //! size is sent when it was added; ours becomes smaller when it became smaller, and is cancelled when it was cancelled.
 //! An execution of it stays in the flow as what it was for everybody else: an aggressor of that size, at that price,
-//! which meets the venue's queue. The venue is the one of every backtest, with zero latency, driven through what it
-//! offers to all: [`Venue::submit`], [`Venue::market`] and [`Venue::advance`]. It never learns whom an aggressor met.
+//! which meets the venue's queue in price-time order. The venue is the one of every backtest, with zero latency, driven through what it
+//! offers to all: [`Venue::submit`], [`Venue::market`] and [`Venue::advance`]. It is never told whom an aggressor met.
 //!
 //! Assumes that the events are in the order in which the exchange acted, and that the order stands in the book for its
 //! whole life. Absent: latency, hidden orders. What the real order did, and where the data itself breaks price-time
@@ -20,17 +20,6 @@ use helios_types::{
 use helios_venue::{Config, Venue};
 
 use crate::source::{Source, SourceError};
-
-/// Whose executions the venue is told by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Named {
-    /// Nobody's: every execution is an aggressor that meets the queue.
-    Nobody,
-    /// Everybody's until our order arrives, then nobody's: our order finds the book of the feed.
-    BeforeOurs,
-    /// Every stranger's, as in a backtest on this feed; only those of the order that we stand for are aggressors.
-    Strangers,
-}
 
 /// One fill, of the real order or of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +60,7 @@ pub struct Ghost {
     pub ours: Vec<GhostFill>,
     /// Displayed quantity that stood before it when it joined its queue.
     pub ahead: Quantity,
-    /// Displayed quantity that stood before ours then; `None` where ours did not rest.
+    /// The same for ours; `None` where it did not come to rest.
     pub ours_ahead: Option<Quantity>,
     /// Why the venue did not take our order, if so.
     pub rejected: Option<RejectReason>,
@@ -116,11 +105,14 @@ struct Flow {
 }
 
 /// Runs a ghost for every order of `orders`, in the order in which they were added to the flow of `source`.
+///
+/// `named`: the venue is told of strangers' executions by number, as in a backtest on this feed; only those of the order
+/// that ours stands for are aggressors without a name. Otherwise all are.
 pub fn ghosts(
     source: &mut dyn Source,
     symbols: &[String],
     orders: &[BookRef],
-    named: Named,
+    named: bool,
 ) -> Result<Vec<Ghost>, SourceError> {
     let flow = Flow::read(source, symbols.len(), orders)?;
     let mut lives: Vec<&Life> = flow.lives.values().collect();
@@ -133,7 +125,7 @@ pub fn ghosts(
         .into_iter()
         .map(|life| {
             for step in &flow.steps[at..life.added] {
-                venue.market(if named == Named::Nobody { &step.unnamed } else { &step.named });
+                venue.market(if named { &step.named } else { &step.unnamed });
             }
             at = life.added;
             flow.ghost(life, venue.clone(), named)
@@ -203,7 +195,7 @@ impl Flow {
     }
 
     /// Our order in the place of a real one. `venue` knows all that happened before its add.
-    fn ghost(&self, life: &Life, mut venue: Venue, named: Named) -> Ghost {
+    fn ghost(&self, life: &Life, mut venue: Venue, named: bool) -> Ghost {
         let Life { order, side, price, mut quantity, added, ahead, .. } = *life;
         let id = OrderId(1);
         let instrument = self.steps[added].named.instrument;
@@ -237,7 +229,7 @@ impl Flow {
                     (left, end) = (Quantity::ZERO, at);
                     venue.submit(now, &Output::Cancel { order: id, instrument });
                 }
-                _ if named == Named::Strangers => venue.market(&step.named),
+                _ if named => venue.market(&step.named),
                 _ => venue.market(&step.unnamed),
             }
             venue.advance(now, &mut reports);
