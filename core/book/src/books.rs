@@ -574,7 +574,7 @@ impl Books {
         let (mut sum, mut levels) = (0i64, levels.map(|level| &self.nodes[level]));
         while sum < enough.0
             && let Some(level) = levels.next()
-            && Rank::from_key(level.key) <= worst
+            && Rank::from_key(level.key) >= worst
             && level.level_or_count > 0
         {
             sum = sum.saturating_add(level.quantity);

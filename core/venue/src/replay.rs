@@ -39,6 +39,8 @@ struct Taken {
     price: Price,
     /// What it has left by history's account; positive.
     history: Quantity,
+    /// Nothing of it was left here before it came to the front of its queue: its place is not known.
+    placeless: bool,
 }
 
 /// What is known about a historical order.
@@ -165,10 +167,13 @@ impl Replay {
         trading: bool,
     ) {
         let place = &self.places[instrument.index()];
-        let ours_play = trading && !(place.own[0].is_empty() && place.own[1].is_empty());
+        let ours_rest = !(place.own[0].is_empty() && place.own[1].is_empty());
+        let ours_play = trading && ours_rest;
+        // A trade that names nobody must not take what is ours, even while ours may not trade.
+        let plain = place.taken == 0 && !ours_play && !(ours_rest && matches!(update, Update::Trade { .. }));
         let result = if uses_our_numbers(update) {
             Err(BookError::BadValue)
-        } else if place.taken == 0 && !ours_play {
+        } else if plain {
             self.books.apply(instrument, update).map(drop)
         } else {
             let mut turn = Turn { replay: self, desk, at: at.into(), instrument, ours_play };
@@ -218,7 +223,7 @@ impl Replay {
         let resting = self.books.order(order).expect("the order was just seen in the book");
         if let std::collections::btree_map::Entry::Vacant(entry) = self.taken.entry(order) {
             let (side, price, history) = (resting.side, resting.price, resting.quantity);
-            entry.insert(Taken { instrument, side, price, history });
+            entry.insert(Taken { instrument, side, price, history, placeless: false });
             self.places[instrument.index()].taken += 1;
         }
         self.books.reduce(instrument, order, quantity).expect("at most what it shows is taken");
@@ -238,6 +243,13 @@ impl Replay {
     #[cfg(test)]
     pub(crate) fn accounts(&self, instrument: InstrumentId, order: BookRef) -> (Quantity, Quantity) {
         self.find(instrument, order).map_or((Quantity::ZERO, Quantity::ZERO), |known| (known.here, known.history))
+    }
+
+    /// How many orders differ here from history.
+    #[cfg(test)]
+    pub(crate) fn taken_count(&self) -> usize {
+        assert_eq!(self.places.iter().map(|place| place.taken as usize).sum::<usize>(), self.taken.len());
+        self.taken.len()
     }
 
     fn find(&self, instrument: InstrumentId, order: BookRef) -> Result<Known, BookError> {
@@ -359,7 +371,8 @@ impl Turn<'_> {
         }
         if left < quantity {
             let instrument = self.instrument;
-            self.replay.taken.insert(order, Taken { instrument, side, price, history: quantity });
+            let placeless = left.is_zero();
+            self.replay.taken.insert(order, Taken { instrument, side, price, history: quantity, placeless });
             self.replay.places[instrument.index()].taken += 1;
         }
         if left.0 > 0 {
@@ -430,19 +443,27 @@ impl Turn<'_> {
         let shown = shown.filter(|resting| !is_ours(resting.order)).map(|resting| {
             (resting.order, resting.price, taken.get(&resting.order).map_or(resting.quantity, |x| x.history))
         });
-        // Those that we took whole stood before all that is left at their price.
-        let gone = taken.iter().filter(|(_, x)| x.instrument == self.instrument && x.side == side);
-        let mut gone: Vec<_> = gone
-            .filter(|(order, _)| books.order(**order).is_none())
-            .map(|(order, x)| (*order, x.price, x.history))
-            .collect();
-        gone.sort_by_key(|(_, price, _)| price.0 * -side.sign());
+        // Those of which nothing is left here stood before all that is left at their price. Where the place is not known
+        // the number tells it: numbers grow in order of arrival.
+        let gone = taken
+            .iter()
+            .filter(|(order, x)| x.instrument == self.instrument && x.side == side && books.order(**order).is_none());
+        let mut gone: Vec<_> = gone.map(|(order, x)| (*order, *x)).collect();
+        gone.sort_by_key(|(_, x)| x.price.0 * -side.sign());
         let (mut gone, mut shown) = (gone.into_iter().peekable(), shown.peekable());
+        let stands_before = |(order, x): &(BookRef, Taken), shown: &(BookRef, Price, Quantity)| {
+            if x.price == shown.1 {
+                !x.placeless || *order < shown.0
+            } else {
+                within(side.opposite(), shown.1, x.price)
+            }
+        };
+        let told = |(order, x): (BookRef, Taken)| (order, x.price, x.history);
         let (mut left, mut met) = (quantity, Vec::new());
         while left.0 > 0 {
             let first = match (gone.peek(), shown.peek()) {
-                (Some(a), Some(b)) if within(side.opposite(), b.1, a.1) => gone.next(),
-                (Some(_), None) => gone.next(),
+                (Some(a), Some(b)) if stands_before(a, b) => gone.next().map(told),
+                (Some(_), None) => gone.next().map(told),
                 _ => shown.next(),
             };
             let Some((order, _, history)) = first.filter(|(_, price, _)| within(side.opposite(), limit, *price)) else {
@@ -557,6 +578,7 @@ impl Turn<'_> {
             self.untrack(order, known);
         } else if let Some(taken) = self.replay.taken.get_mut(&order) {
             taken.history.0 -= quantity.0;
+            taken.placeless |= here.0 > 0 && here == known.here;
         }
         Ok(())
     }

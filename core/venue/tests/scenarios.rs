@@ -14,6 +14,8 @@
 //! = ahead 1 100                               displayed quantity before our order; also = counts unknown bad full
 //! ```
 
+mod ledger;
+
 use helios_types::{
     Cash, Instrument, InstrumentId, Market, NANOS_PER_DAY, NANOS_PER_SECOND, Nanos, Order, OrderId, Output, Price,
     Quantity, Report, ReportKind, Side, StrategyId, Terms, TimeInForce, TradeKind, TradingStatus, Update,
@@ -37,6 +39,7 @@ scenarios! {
     own_orders_do_not_meet halt rejects latency order_message_first fees unknown_references clear_and_end_of_day
     tables_full bars bars_limit bars_under_way bars_cancel_under_way bars_days quotes quotes_taken quotes_resting
     trades_only better_data depth_trades depth_cancels depth_proportional depth_taken depth_crossing depth_terms
+    unnamed_trades
 }
 
 #[test]
@@ -73,6 +76,7 @@ struct Table {
     lot: Quantity,
     config: Config,
     venue: Option<Venue>,
+    ledger: ledger::Ledger,
     got: Vec<(Nanos, Report)>,
     expected: Vec<(String, String)>,
 }
@@ -86,6 +90,7 @@ impl Default for Table {
             lot: Quantity::whole(1),
             config: Config { half_spread: HalfSpread::Fixed(Price::ZERO), ..Config::default() },
             venue: None,
+            ledger: ledger::Ledger::default(),
             got: Vec::new(),
             expected: Vec::new(),
         }
@@ -160,10 +165,12 @@ impl Table {
             ["pass"] => {}
             ["us", ours @ ..] => {
                 let output = self.output(instrument, ours);
+                self.ledger.message(&output);
                 self.venue().submit(at, &output);
             }
             history => {
                 let market = Market { instrument, ts_event: at, update: self.update(history) };
+                self.ledger.market(&market);
                 self.venue().market(&market);
             }
         }
@@ -219,13 +226,14 @@ impl Table {
                 price: price(at),
                 quantity: quantity(shares),
             },
-            [kind @ ("trade" | "hidden" | "cross"), shares, "@", at, ref rest @ ..] => Update::Trade {
+            [kind @ ("trade" | "hidden" | "cross" | "displayed"), shares, "@", at, ref rest @ ..] => Update::Trade {
                 price: price(at),
                 quantity: quantity(shares),
                 aggressor: rest.first().map(|who| side(who)),
                 kind: match kind {
                     "trade" => TradeKind::Regular,
                     "hidden" => TradeKind::Hidden,
+                    "displayed" => TradeKind::Displayed,
                     _ => TradeKind::Cross,
                 },
                 trade: 0,
@@ -263,6 +271,9 @@ impl Table {
     fn compare(&mut self) {
         let got = std::mem::take(&mut self.got);
         let expected = std::mem::take(&mut self.expected);
+        for (_, report) in &got {
+            self.ledger.report(report, &self.config.fees, &self.place);
+        }
         for (index, (place, line)) in expected.iter().enumerate() {
             let Some((arrival, report)) = got.get(index) else { panic!("{place}: expected `{line}`, got nothing") };
             let (words, wanted) = (render(*arrival, report), canonical(line));
