@@ -251,12 +251,12 @@ impl Flow {
     fn jumps_of(&self, life: &Life, end: usize) -> (Vec<Jump>, Option<Jump>) {
         let instrument = self.steps[life.added].named.instrument;
         let here = self.jumps.iter().filter(|x| x.instrument == instrument && x.side == life.side);
-        let before_life = here.clone().filter(|x| x.at < life.added && x.jump.price == life.price);
+        let mut before_life = here.clone().filter(|x| x.at < life.added && x.jump.price == life.price);
         let during = here.filter(|x| life.added < x.at && x.at <= end).filter(|x| {
             let better = (life.price.0 - x.jump.price.0) * life.side.sign();
             let earlier = || life.added < self.added.get(&x.jump.executed).copied().unwrap_or(0);
             x.jump.executed == life.order || better > 0 || better == 0 && earlier()
         });
-        (during.map(|x| x.jump).collect(), before_life.last().map(|x| x.jump))
+        (during.map(|x| x.jump).collect(), before_life.next_back().map(|x| x.jump))
     }
 }
