@@ -5,15 +5,15 @@
 
 A real order is taken out of the day's flow, and one of ours is sent at the same place in it, with zero latency, of the
 same side, price and size; it is reduced and cancelled when the real one was. Executions stay in the flow as aggressors
-of that size at that price, which meet the venue's queue in price-time order; the venue is never told whom they met. Ours
-agrees when it has the same fills: time, price and size of every one of them.
+of that size at that price, which meet the venue's queue in price-time order; the venue is never told whom they met.
+Ours agrees when it has the same fills: time, price and size of every one of them.
 
 Real orders that can serve were added in the file and ended in it, within the levels of the order book file for all of
 their life: executed whole, executed in part and cancelled, or cancelled. Left out are those alive at the end, and those
 that left the levels of the order book file, beyond which nothing is known of the queue.
 
-Every difference comes with what the data says about it: an execution that breaks price-time order in the feed itself (an
-order traded while another stood before it), found by following the feed by number. Where the data says nothing, the
+Every difference comes with what the data says about it: an execution that breaks price-time order in the feed itself
+(an order traded while another stood before it), found by following the feed by number. Where the data says nothing, the
 difference counts as unexplained: a fault of the model.
 
 Assumes that rows of one time stand in the order in which the exchange acted. Absent: feeds other than LOBSTER.
@@ -31,7 +31,7 @@ import numpy as np
 import polars as pl
 
 from helios.data.lobster import lobster
-from helios.data.source import BATCH_ROWS, Batch, ColumnSource, Skipped
+from helios.data.source import BATCH_ROWS, Batch, ColumnSource, Skipped, check_request
 from helios.errors import ArgumentError, DataError
 from helios.research.feeds import core_source
 from helios.scales import PRICE_SCALE, QUANTITY_SCALE
@@ -132,23 +132,22 @@ def print_ghosts(found: Ghosts, console: Console) -> None:
 
     table = Table(show_edge=False)
     hours = found.table["hour"].unique().sort().to_list()
-    table.add_column("agree / orders")
-    for heading in [*(f"{hour:02d}h" for hour in hours), "all"]:
-        table.add_column(heading, justify="right")
+    table.add_column("orders", no_wrap=True)
+    for heading in [*(f"{hour:02d}h" for hour in hours), "all", "agree"]:
+        table.add_column(heading, justify="right", no_wrap=True)
     for kind in (*KINDS, "all"):
         rows = found.table if kind == "all" else found.table.filter(pl.col("kind") == kind)
-        parts = [rows.filter(pl.col("hour") == hour) for hour in hours]
-        cells = [(part["agree"].sum(), part["orders"].sum()) for part in (*parts, rows)]
-        table.add_row(kind, *(f"{agree:,} / {count:,}" if count else "" for agree, count in cells))
+        counts = [rows.filter(pl.col("hour") == hour)["orders"].sum() for hour in hours]
+        table.add_row(kind, *(f"{count:,}" for count in [*counts, rows["orders"].sum(), rows["agree"].sum()]))
     console.print(table)
     left = ", ".join(f"{count:,} {reason}" for reason, count in found.left_out.items()) or "none"
     share = found.agree / found.orders
-    print_line = [
+    lines = [
         f"{found.agree:,} of {found.orders:,} orders of ours filled as the real ones did ({share:.3%}); "
         f"{found.eligible:,} could have served, left out: {left}",
         *(_sentence(each) for each in found.exceptions),
     ]
-    for line in print_line:
+    for line in lines:
         console.print(escape(line), highlight=False, soft_wrap=True)
 
 
@@ -182,6 +181,7 @@ class _Held(ColumnSource):
         return sum(batch["ts"].size for batch in self._batches)
 
     def batches(self, ids: Mapping[str, int], size: int = BATCH_ROWS) -> Iterator[Batch]:
+        check_request(ids, size)
         return iter(self._batches)
 
     def frame(self) -> pl.DataFrame:
