@@ -122,6 +122,8 @@ def test_an_order_that_trades_before_its_turn_is_an_exception_of_both(tmp_path: 
     day.say(DELETE, 13, 100)
     found = ghosts(day.zip(tmp_path), orders=0)
     assert (found.orders, found.agree, found.unexplained) == (3, 1, 0)
+    assert (found.executions, len(found.broken)) == (2, 1)
+    assert found.broken[0].startswith("order 12: it traded 100 @ 100 at 09:34:00.000000000 while order 11 @ 100")
     first, second = found.exceptions
     assert (first["order"], first["side"], first["price"], first["size"]) == (11, "buy", 100.0, 100.0)
     assert first["time"] == "09:31:00.000000000"
@@ -215,6 +217,8 @@ def test_a_real_day() -> None:
     assert found.orders >= 1_000
     assert found.agree >= 0.999 * found.orders
     assert found.unexplained == 0
+    assert found.executions > 6_949  # those of orders that the file adds, and those of orders from before
+    assert len(found.broken) == 5
     assert all(found.table.filter(pl.col("kind") == kind)["orders"].sum() >= 250 for kind in KINDS)
     assert found.table.filter(pl.col("orders") > 0)["hour"].n_unique() == 7
 

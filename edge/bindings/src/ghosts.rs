@@ -37,7 +37,8 @@ fn told(ghost: &Ghost) -> Told {
 }
 
 /// Takes each of `orders` out of the flow and puts ours in its place. `named`: the venue is told of strangers' executions
-/// by number; otherwise every execution is an aggressor without a name.
+/// by number; otherwise every execution is an aggressor without a name. Also all jumps of the flow, and how many
+/// executions it has.
 #[pyfunction]
 pub(crate) fn ghosts(
     py: Python<'_>,
@@ -45,10 +46,11 @@ pub(crate) fn ghosts(
     sources: Vec<SourceSpec<'_>>,
     orders: Vec<u64>,
     named: bool,
-) -> PyResult<Vec<Told>> {
+) -> PyResult<(Vec<Told>, Vec<Jumped>, u64)> {
     let raised = Raised::default();
     let mut merged = merge(py, sources, &symbols, &raised)?;
     let answer = py.detach(|| run(&mut merged, &symbols, &orders, named));
     let answer = answer.map_err(|error| python_error(&raised, error))?;
-    Ok(answer.iter().map(told).collect())
+    let jumps = answer.jumps.iter().map(jumped).collect();
+    Ok((answer.ghosts.iter().map(told).collect(), jumps, answer.executions))
 }

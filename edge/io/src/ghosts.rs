@@ -70,6 +70,17 @@ pub struct Ghost {
     pub jump_before: Option<Jump>,
 }
 
+/// A flow and its ghosts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Haunted {
+    /// In the order in which the real orders were added.
+    pub ghosts: Vec<Ghost>,
+    /// Every execution of the flow that breaks price-time order.
+    pub jumps: Vec<Jump>,
+    /// How many executions of displayed orders the flow has.
+    pub executions: u64,
+}
+
 /// One event as the feed says it, and without the name of whom it met.
 struct Step {
     named: Market,
@@ -102,6 +113,7 @@ struct Flow {
     added: BTreeMap<BookRef, usize>,
     lives: BTreeMap<BookRef, Life>,
     jumps: Vec<Jumped>,
+    executions: u64,
 }
 
 /// Runs a ghost for every order of `orders`, in the order in which they were added to the flow of `source`.
@@ -113,7 +125,7 @@ pub fn ghosts(
     symbols: &[String],
     orders: &[BookRef],
     named: bool,
-) -> Result<Vec<Ghost>, SourceError> {
+) -> Result<Haunted, SourceError> {
     let flow = Flow::read(source, symbols.len(), orders)?;
     let mut lives: Vec<&Life> = flow.lives.values().collect();
     lives.sort_by_key(|life| life.added);
@@ -121,7 +133,7 @@ pub fn ghosts(
     let listed = symbols.iter().map(|symbol| Instrument { symbol: symbol.clone(), tick: Price(1), lot: Quantity(1) });
     let mut venue = Venue::new(&listed.collect::<Vec<_>>(), Config::default());
     let mut at = 0;
-    Ok(lives
+    let ghosts = lives
         .into_iter()
         .map(|life| {
             for step in &flow.steps[at..life.added] {
@@ -130,7 +142,9 @@ pub fn ghosts(
             at = life.added;
             flow.ghost(life, venue.clone(), named)
         })
-        .collect())
+        .collect();
+    let jumps = flow.jumps.iter().map(|jumped| jumped.jump).collect();
+    Ok(Haunted { ghosts, jumps, executions: flow.executions })
 }
 
 impl Flow {
@@ -138,7 +152,8 @@ impl Flow {
     fn read(source: &mut dyn Source, instruments: usize, orders: &[BookRef]) -> Result<Self, SourceError> {
         let wanted: BTreeSet<BookRef> = orders.iter().copied().collect();
         let mut books = Books::new(instruments, Capacity::default());
-        let mut flow = Self { steps: vec![], added: BTreeMap::new(), lives: BTreeMap::new(), jumps: vec![] };
+        let mut flow =
+            Self { steps: vec![], added: BTreeMap::new(), lives: BTreeMap::new(), jumps: vec![], executions: 0 };
         let mut market = Market { instrument: InstrumentId(0), ts_event: Nanos(0), update: Update::Clear };
         while source.next(&mut market)? {
             flow.note(&books, &market, &wanted);
@@ -174,6 +189,7 @@ impl Flow {
             }
             Update::Execute { order, quantity, trade }
             | Update::ExecuteAt { order, quantity, printable: true, trade, .. } => {
+                self.executions += 1;
                 if let Some(resting) = books.order(order) {
                     let (side, price) = (resting.side, resting.price);
                     let (aggressor, kind) = (Some(side.opposite()), TradeKind::Displayed);

@@ -20,7 +20,7 @@ mod survey;
 pub use backtest::{Backtest, Callbacks, NoCallbacks, Progress, Setup};
 pub use bench::{BookTimes, bench_book, bench_decode, bench_graph, bench_step};
 pub use columns::{ColumnBatch, Columns, Schema};
-pub use ghosts::{Ghost, GhostFill, Jump, ghosts};
+pub use ghosts::{Ghost, GhostFill, Haunted, Jump, ghosts};
 pub use helios_data::Touched;
 pub use itch_file::{Batch, Faults, ItchFile};
 pub use journal_file::JournalFile;

@@ -81,6 +81,9 @@ class Ghosts:
     #: How many orders could have served, and how many could not, by reason.
     eligible: int
     left_out: dict[str, int]
+    #: Executions of displayed orders in the data, and those that break price-time order, in words.
+    executions: int
+    broken: list[str]
     table: pl.DataFrame
 
     def summary(self) -> dict[str, Any]:
@@ -92,6 +95,8 @@ class Ghosts:
             "unexplained": self.unexplained,
             "eligible": self.eligible,
             "left_out": self.left_out,
+            "executions": self.executions,
+            "broken": self.broken,
             "kinds": self.table.group_by("kind", maintain_order=True).agg(pl.col("orders", "agree").sum()).to_dicts(),
         }
 
@@ -145,7 +150,10 @@ def print_ghosts(found: Ghosts, console: Console) -> None:
     lines = [
         f"{found.agree:,} of {found.orders:,} orders of ours filled as the real ones did ({share:.3%}); "
         f"{found.eligible:,} could have served, left out: {left}",
-        *(_sentence(each) for each in found.exceptions),
+        f"{len(found.broken):,} of {found.executions:,} executions in the data break price-time order",
+        *(f"  {line}" for line in found.broken),
+        f"{len(found.exceptions):,} exceptions",
+        *(f"  {_sentence(each)}" for each in found.exceptions),
     ]
     for line in lines:
         console.print(escape(line), highlight=False, soft_wrap=True)
@@ -247,7 +255,7 @@ def _compare(
     from helios import _core as core
 
     [name] = held.symbols
-    told = core.ghosts([name], [core_source(held, {name: 0}, {})], chosen["order"].to_list(), named)
+    told, broken, executions = core.ghosts([name], [core_source(held, {name: 0}, {})], chosen["order"].to_list(), named)
     of = {row["order"]: row for row in chosen.iter_rows(named=True)}
     exceptions, unexplained, wrong = [], 0, []
     for order, real, ours, ahead, ours_ahead, rejected, jumps, before in told:
@@ -279,7 +287,17 @@ def _compare(
         .sort(pl.col("kind").replace_strict(KINDS, range(len(KINDS))), "hour")
     )
     agree = chosen.height - len(wrong)
-    return Ghosts(chosen.height, agree, exceptions, unexplained, whole.height, left_out, table)
+    return Ghosts(
+        orders=chosen.height,
+        agree=agree,
+        exceptions=exceptions,
+        unexplained=unexplained,
+        eligible=whole.height,
+        left_out=left_out,
+        executions=executions,
+        broken=[f"order {jump[1]}: {_jump(jump[1], jump, tz)}" for jump in broken],
+        table=table,
+    )
 
 
 def _fills(fills: list[tuple[int, int, int]], tz: str) -> list[Fill]:
