@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy as np
 import polars as pl
 import pytest
 from helios.cli import app
-from helios.errors import ArgumentError, DataError
+from helios.data.source import BATCH_ROWS, Batch, ColumnSource, Skipped, check_request
+from helios.errors import ArgumentError, DataError, RunError
 from helios.research.ghosts import KINDS, Ghosts, ghosts
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -266,3 +268,61 @@ def test_the_cash_of_the_engine_is_that_of_the_fills(tmp_path_factory: pytest.Te
     # What a fill costs, from its own price, size and side of the trade alone.
     tariff = pl.when(pl.col("liquidity") == "maker").then(-0.002).otherwise(0.003 + pl.col("price") * 0.00005)
     assert fee == pytest.approx(fills.select((tariff * pl.col("quantity")).sum()).item(), abs=1e-6 * fills.height)
+
+
+# ---- feeds that do not name whom a trade met -------------------------------------------------------------------------
+
+
+class Unnamed(ColumnSource):
+    """Two bids, and trades with them that name nobody."""
+
+    schema = "orders"
+
+    def __init__(self, last_kind: int = 10) -> None:
+        self.skipped: dict[str, Skipped] = {}
+        self.kinds = [0, 0, 10, last_kind]
+
+    @property
+    def symbols(self) -> list[str]:
+        return ["KO"]
+
+    @property
+    def rows(self) -> int:
+        return len(self.kinds)
+
+    def batches(self, ids: Mapping[str, int], size: int = BATCH_ROWS) -> Iterator[Batch]:
+        check_request(ids, size)
+        count = len(self.kinds)
+        columns = {
+            "ts": np.arange(1, count + 1) * 1_000_000_000,
+            "kind": np.array(self.kinds),
+            "order": np.array([1, 2, 0, 0]),
+            "new_order": np.zeros(count, dtype=np.int64),
+            "side": np.array([0, 1, 1, 1]),  # the aggressor sells
+            "price": np.array([100, 101, 100, 100]) * 1_000_000_000,
+            "size": np.array([50, 50, 30, 60]) * 100_000_000,
+        }
+        yield columns | {"instrument": np.full(count, ids["KO"], dtype=np.uint32)}
+
+
+class Joiner(hx.Strategy):
+    """Joins the bid once both sides are there."""
+
+    name = "joiner"
+
+    def __init__(self) -> None:
+        self.sent = False
+
+    def on_book(self, book: Any) -> None:
+        if not self.sent and book.bid < book.ask:
+            self.sent = True
+            self.buy("KO", 100, 100.0)
+
+
+def test_a_trade_that_names_nobody_takes_the_queue_in_turn() -> None:
+    run = hx.Backtest(data=Unnamed(), strategy=Joiner()).run()
+    # 30 of the 50 before ours; then the other 20, and 40 of ours in one fill. History has no more than 20 to give the
+    # second trade: ours gives the rest.
+    assert run.fills.select("price", "quantity", "liquidity").rows() == [(100.0, 40.0, "maker")]
+    with pytest.raises(RunError, match="kind 11 is not one of 0 to 10"):
+        hx.Backtest(data=Unnamed(11), strategy=Joiner()).run()

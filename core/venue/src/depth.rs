@@ -11,9 +11,10 @@
 //! - Nothing passes a queue twice: of one trade at most its quantity fills us, all orders of ours together.
 //!
 //! What it assumes: history would have happened all the same; a trade is printed before its level shrinks. See
-//! `docs/models/depth.md`. Absent: hidden orders, icebergs, pegs and stops of ours, auctions, market impact.
+//! `docs/models/depth.md`. Absent: hidden orders, icebergs, pegs and stops of ours, auctions, an impact on what is displayed.
 
 use crate::desk::{Desk, Moment, within};
+use crate::impact::{Offer, middle};
 use crate::{Counts, Standing};
 use helios_book::{Books, Capacity};
 use helios_types::{
@@ -146,6 +147,8 @@ impl Depth {
         let other = order.side.opposite();
         let own = self.places[order.instrument.index()].own[other as usize].first().map(|own| own.price);
         let own = own.filter(|price| within(order.side, order.price, *price));
+        let top = self.books.top(order.instrument);
+        let mid = middle(top.bid.price, top.ask.price);
         while left.0 > 0 {
             let level = self.books.best(order.instrument, other);
             if !within(order.side, order.price, level.price)
@@ -153,9 +156,14 @@ impl Depth {
             {
                 break;
             }
-            let quantity = left.min(level.quantity);
+            // Our impact moves what we pay; what it puts beyond our limit we do not get, nor can it rest there.
+            let offer = Offer { shown: level.price, mid, quantity: left.min(level.quantity) };
+            let Some((price, quantity)) = desk.offer(at, number, offer) else {
+                desk.cancel(at.into(), number, CancelReason::Unfilled);
+                return false;
+            };
             self.consume(order.instrument, other, level.price, quantity);
-            left = desk.fill(at.into(), number, level.price, quantity, Liquidity::Taker);
+            left = desk.fill(at.into(), number, price, quantity, Liquidity::Taker);
         }
         left.0 > 0 && own.is_some()
     }

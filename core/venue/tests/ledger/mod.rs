@@ -2,7 +2,8 @@
 //!
 //! A book-keeper who sees only what all can see: the events of history, our messages and the venue's reports. In every
 //! model but that of bars, which shows no shares:
-//! - what ours took at a price was displayed there: no displayed share is in two fills;
+//! - what ours took at a price was displayed there (on its side, where our impact moves prices): no displayed share is
+//!   in two fills;
 //! - what ours made at a moment is at most what history's aggressors brought at that moment.
 //!
 //! In all: an order fills at most its total and never worse than its limit, its fees are the tariff of its exact sums,
@@ -42,6 +43,8 @@ pub struct Ledger {
     made: BTreeMap<(InstrumentId, Nanos), i64>,
     sides: BTreeMap<u64, Side>,
     barred: Vec<InstrumentId>,
+    /// Our impact moves prices: what a side displays counts, at whatever price.
+    pub moved: bool,
 }
 
 impl Ledger {
@@ -99,6 +102,7 @@ impl Ledger {
     }
 
     fn show(&mut self, level: Level, quantity: i64) -> i64 {
+        let level = if self.moved { (level.0, level.1, Price::ZERO) } else { level };
         *self.displayed.entry(level).or_default() += quantity.max(0);
         quantity
     }
@@ -131,7 +135,7 @@ impl Ledger {
                     return;
                 }
                 if liquidity == Liquidity::Taker {
-                    let level = (instrument, side.opposite(), price);
+                    let level = (instrument, side.opposite(), if self.moved { Price::ZERO } else { price });
                     let taken = self.taken.entry(level).or_default();
                     *taken += quantity.0;
                     let displayed = self.displayed.get(&level).copied().unwrap_or(0);
