@@ -263,6 +263,11 @@ impl Books {
         }
     }
 
+    /// How many instruments there is room for.
+    pub fn instruments(&self) -> usize {
+        self.tops.len()
+    }
+
     /// Orders resting now, all instruments.
     pub fn len(&self) -> usize {
         self.orders as usize

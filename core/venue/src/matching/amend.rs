@@ -70,9 +70,7 @@ impl MatchingEngine {
         let shelf = &mut self.shelves[met.place as usize];
         shelf.note(order, |detail| {
             detail.reserve = less(detail.reserve, from_reserve);
-            if met.place == Place::Shown {
-                detail.display = display;
-            }
+            detail.display = display;
         });
         if !from_shown.is_zero() {
             shelf.reduce(&met.resting, from_shown);

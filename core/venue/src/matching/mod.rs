@@ -30,7 +30,7 @@ mod shelf;
 mod waiting;
 
 use helios_book::{Books, Capacity, Top};
-use helios_types::{BookRef, InstrumentId, Price, Quantity, RejectReason, Side};
+use helios_types::{BookRef, Digest, Hasher, InstrumentId, Price, Quantity, RejectReason, Side};
 
 pub use auction::{AuctionKind, Indicative};
 pub use command::{Amend, Command, Event, NewOrder, Request, SelfTrade};
@@ -223,6 +223,22 @@ impl MatchingEngine {
 
     fn state(&mut self, instrument: InstrumentId) -> &mut State {
         &mut self.states[instrument.index()]
+    }
+}
+
+impl Digest for MatchingEngine {
+    /// All orders with what is known of them, and all states; what has no influence on later commands does not count.
+    fn digest(&self, hasher: &mut Hasher) {
+        for shelf in &self.shelves {
+            shelf.digest(hasher);
+        }
+        for state in &self.states {
+            hasher.u64(state.phase as u64);
+            hasher.i64(state.last.0);
+            for top in state.top_order {
+                hasher.u64(top.map_or(u64::MAX, |order| order));
+            }
+        }
     }
 }
 

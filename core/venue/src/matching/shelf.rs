@@ -1,7 +1,7 @@
 //! Where orders stand: one price-time book per place, and beside it what a book does not know of an order.
 
 use helios_book::{BookError, Books, Capacity, Change, Resting};
-use helios_types::{BookRef, InstrumentId, Price, Quantity, RejectReason, Side, Terms, TimeInForce};
+use helios_types::{BookRef, Digest, Hasher, InstrumentId, Price, Quantity, RejectReason, Side, Terms, TimeInForce};
 
 use super::SelfTrade;
 
@@ -248,6 +248,24 @@ impl Shelf {
             firm: detail.firm,
             self_trade: detail.self_trade,
         })
+    }
+}
+
+impl Digest for Shelf {
+    fn digest(&self, hasher: &mut Hasher) {
+        self.books.digest(hasher);
+        for instrument in (0..self.books.instruments() as u32).map(InstrumentId) {
+            for side in [Side::Buy, Side::Sell] {
+                for (_, detail) in self.orders(instrument, side) {
+                    let Detail { filled, reserve, display, limit, firm, self_trade, time_in_force, post_only } = detail;
+                    for number in [filled.0, reserve.0, display.0, limit.0] {
+                        hasher.i64(number);
+                    }
+                    let flags = [self_trade as u64, time_in_force as u64, u64::from(post_only)];
+                    flags.into_iter().for_each(|flag| hasher.u64(u64::from(firm) << 8 | flag));
+                }
+            }
+        }
     }
 }
 

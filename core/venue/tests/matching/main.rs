@@ -1,0 +1,5 @@
+//! The matching engine, from outside.
+
+mod naive;
+mod random;
+mod scenarios;
