@@ -571,34 +571,63 @@ impl Books {
         quantity: Quantity,
     ) -> Result<Change, BookError> {
         let (at, slot) = self.own(instrument, order)?;
-        let node = &mut self.nodes[slot];
         if quantity.0 <= 0 {
             return Err(BookError::BadValue);
         }
-        if quantity.0 > node.quantity {
+        let had = self.nodes[slot].quantity;
+        if quantity.0 > had {
             return Err(BookError::ExceedsQuantity);
         }
-        if quantity.0 == node.quantity {
+        if quantity.0 == had {
             return Ok(self.unlink(at, slot));
         }
+        Ok(self.lessen(slot, quantity))
+    }
+
+    /// As [`Books::reduce`], of an order in a slot that was just seen: the index is only asked when the order goes.
+    #[inline]
+    pub fn reduce_in_slot(&mut self, slot: u32, quantity: Quantity) -> Result<Change, BookError> {
+        let Node { key, quantity: had, .. } = self.nodes[slot];
+        if quantity.0 <= 0 || quantity.0 > had {
+            return Err(BookError::ExceedsQuantity);
+        }
+        if quantity.0 < had {
+            return Ok(self.lessen(slot, quantity));
+        }
+        let (at, _) = self.find(key).map_err(|_| BookError::UnknownOrder)?;
+        Ok(self.unlink(at, slot))
+    }
+
+    /// Takes less than all from an order.
+    #[inline(always)]
+    fn lessen(&mut self, slot: u32, quantity: Quantity) -> Change {
+        let node = &mut self.nodes[slot];
         node.quantity -= quantity.0;
-        let (side, level) = (side_of(node.owner), node.level_or_count);
+        let (owner, level) = (node.owner, node.level_or_count);
         let level = &mut self.nodes[level];
         level.quantity -= quantity.0;
+        let side = side_of(owner);
         let price = Rank::from_key(level.key).price(side);
-        let best = &mut self.tops[instrument.index()].0[side as usize];
+        let best = &mut self.tops[owner as usize >> 1].0[side as usize];
         let top_changed = price.is_defined() & (best.price == price);
         if top_changed {
             best.quantity = Quantity(level.quantity);
         }
-        Ok(Change { side, price, top_changed })
+        Change { side, price, top_changed }
     }
 
     /// Removes an order.
     #[inline]
     pub fn remove(&mut self, instrument: InstrumentId, order: BookRef) -> Result<Change, BookError> {
+        self.withdraw(instrument, order).map(|(change, _)| change)
+    }
+
+    /// As [`Books::remove`]; says what the order had.
+    #[inline]
+    pub fn withdraw(&mut self, instrument: InstrumentId, order: BookRef) -> Result<(Change, Quantity), BookError> {
         let (at, slot) = self.own(instrument, order)?;
-        Ok(self.unlink(at, slot))
+        let quantity = Quantity(self.nodes[slot].quantity);
+        Ok((self.unlink(at, slot), quantity))
     }
 
     /// Removes an order and adds another of the same side at the back of its level, even at the same price.

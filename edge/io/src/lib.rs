@@ -5,6 +5,7 @@
 
 mod backtest;
 mod bench;
+mod bench_matching;
 mod columns;
 mod itch_file;
 mod journal_file;
@@ -18,6 +19,7 @@ mod survey;
 
 pub use backtest::{Backtest, Callbacks, NoCallbacks, Progress, Setup};
 pub use bench::{BookTimes, bench_book, bench_decode, bench_graph, bench_step};
+pub use bench_matching::{MatchingFlow, MatchingTimes};
 pub use columns::{ColumnBatch, Columns, Schema};
 pub use helios_data::Touched;
 pub use itch_file::{Batch, Faults, ItchFile};

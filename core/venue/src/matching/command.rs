@@ -107,6 +107,19 @@ pub enum Command {
     Indicate { instrument: InstrumentId, kind: AuctionKind },
 }
 
+impl Command {
+    /// The instrument and the order that the command is about, if it is about an order.
+    #[inline(always)]
+    pub fn about(&self) -> Option<(InstrumentId, BookRef)> {
+        match *self {
+            Self::Submit(NewOrder { instrument, order, .. })
+            | Self::Cancel { instrument, order }
+            | Self::Amend(Amend { instrument, order, .. }) => Some((instrument, order)),
+            Self::Phase { .. } | Self::Uncross { .. } | Self::Indicate { .. } => None,
+        }
+    }
+}
+
 /// What kind of command was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

@@ -194,18 +194,23 @@ impl MatchingEngine {
         levels.filter_map(|(resting, _)| shelf.working(place, resting.order)).collect()
     }
 
-    /// Loads what a coming command about this order needs; only speed depends on it.
+    /// Loads what a coming command needs, some commands before it; only speed depends on it.
     #[inline(always)]
-    pub fn look_far_ahead(&self, instrument: InstrumentId, order: BookRef) {
-        self.books().look_far_ahead(instrument, order);
+    pub fn look_far_ahead(&self, command: &Command) {
+        if let Some((instrument, order)) = command.about() {
+            self.books().look_far_ahead(instrument, order);
+        }
     }
 
     /// Loads more, some time after [`MatchingEngine::look_far_ahead`].
     #[inline(always)]
-    pub fn look_ahead(&self, order: BookRef) {
-        self.books().look_ahead(order);
+    pub fn look_ahead(&self, command: &Command) {
+        if let Some((_, order)) = command.about() {
+            self.books().look_ahead(order);
+        }
     }
 
+    /// Midpoint of the best displayed prices, if there is one.
     fn midpoint(&self, instrument: InstrumentId) -> Option<Price> {
         let Top { bid, ask } = self.top(instrument);
         midpoint_of(Side::Buy, bid.price, ask.price)

@@ -115,6 +115,8 @@ impl Met {
     }
 }
 
+const SEEN: &str = "an order just seen stands where it stood: report this as a bug of the matching engine";
+
 /// One place: a book, and details by the book's slots.
 pub(super) struct Shelf {
     books: Books,
@@ -179,16 +181,16 @@ impl Shelf {
     /// Trades some of a displayed order without a reserve.
     #[inline(always)]
     pub(super) fn fill(&mut self, resting: &Resting, slot: u32, quantity: Quantity) {
-        self.reduce(resting, quantity);
-        self.details[slot as usize].filled.0 += quantity.0;
+        if quantity < resting.quantity {
+            self.details[slot as usize].filled.0 += quantity.0;
+        }
+        self.books.reduce_in_slot(slot, quantity).expect(SEEN);
     }
 
     /// Takes a displayed order without a reserve away, and says what it had.
     #[inline(always)]
     pub(super) fn withdraw(&mut self, instrument: InstrumentId, order: BookRef) -> Option<Quantity> {
-        let resting = self.books.order(order)?;
-        self.books.remove(instrument, order).ok()?;
-        Some(resting.quantity)
+        self.books.withdraw(instrument, order).ok().map(|(_, quantity)| quantity)
     }
 
     pub(super) fn queue(
@@ -209,13 +211,11 @@ impl Shelf {
     }
 
     pub(super) fn reduce(&mut self, resting: &Resting, quantity: Quantity) {
-        let reduced = self.books.reduce(resting.instrument, resting.order, quantity);
-        reduced.expect("an order just seen has what it showed: report this as a bug of the matching engine");
+        self.books.reduce(resting.instrument, resting.order, quantity).expect(SEEN);
     }
 
     pub(super) fn remove(&mut self, resting: &Resting) {
-        let removed = self.books.remove(resting.instrument, resting.order);
-        removed.expect("an order just seen can be removed: report this as a bug of the matching engine");
+        self.books.remove(resting.instrument, resting.order).expect(SEEN);
     }
 
     /// False when the level's sum would overflow.
