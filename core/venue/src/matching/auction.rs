@@ -230,8 +230,7 @@ impl Curve {
 
 /// The reference, within the range.
 fn referred(lowest: Price, highest: Price, reference: Price, tick: Price) -> Price {
-    let wanted =
-        if reference.is_defined() { reference } else { Price(lowest.0 + (highest.0 - lowest.0) / 2) };
+    let wanted = if reference.is_defined() { reference } else { Price(lowest.0 + (highest.0 - lowest.0) / 2) };
     let stepped = if tick.0 > 0 { round_down_to_tick(wanted, tick) } else { wanted };
     stepped.clamp(lowest, highest)
 }

@@ -1,8 +1,6 @@
 //! What can be asked of the engine, and what it says.
 
-use helios_types::{
-    BookRef, CancelReason, InstrumentId, Price, Quantity, RejectReason, Side, Terms, TimeInForce,
-};
+use helios_types::{BookRef, CancelReason, InstrumentId, Price, Quantity, RejectReason, Side, Terms, TimeInForce};
 
 use super::{AuctionKind, Indicative, Phase};
 

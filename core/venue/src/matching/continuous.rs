@@ -7,9 +7,7 @@ use helios_book::Resting;
 use helios_types::{BookRef, CancelReason, InstrumentId, Price, Quantity, Side, Terms, TimeInForce};
 
 use super::shelf::{Detail, Met, Place};
-use super::{
-    Allocation, Beyond, Event, Events, MatchingEngine, NewOrder, SelfTrade, is_better, less, meets,
-};
+use super::{Allocation, Beyond, Event, Events, MatchingEngine, NewOrder, SelfTrade, is_better, less, meets};
 
 /// An order while it meets others.
 #[derive(Clone, Copy, Debug)]

@@ -216,13 +216,7 @@ impl MatchingEngine {
         midpoint_of(Side::Buy, bid.price, ask.price)
     }
 
-    fn reject(
-        instrument: InstrumentId,
-        order: BookRef,
-        request: Request,
-        reason: RejectReason,
-        out: &mut Events,
-    ) {
+    fn reject(instrument: InstrumentId, order: BookRef, request: Request, reason: RejectReason, out: &mut Events) {
         out.push(Event::Rejected { instrument, order, request, reason });
     }
 

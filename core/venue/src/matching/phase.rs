@@ -111,7 +111,9 @@ impl MatchingEngine {
         let place = |(at, (resting, detail))| Met { place: Place::ALL[at], resting, detail };
         let found = shown.get(order).map(|found| (0, found)).or_else(|| {
             let aside = aside.iter().enumerate().filter(|_| self.aside > 0);
-            aside.filter(|(_, shelf)| !shelf.books().is_empty()).find_map(|(at, shelf)| Some((at + 1, shelf.get(order)?)))
+            aside
+                .filter(|(_, shelf)| !shelf.books().is_empty())
+                .find_map(|(at, shelf)| Some((at + 1, shelf.get(order)?)))
         });
         found.map(place).filter(|met| met.resting.instrument == instrument)
     }

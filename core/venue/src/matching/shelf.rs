@@ -199,9 +199,7 @@ impl Shelf {
         side: Side,
         price: Price,
     ) -> impl Iterator<Item = (Resting, Detail)> + '_ {
-        self.books
-            .queue_in_slots(instrument, side, price)
-            .map(|(resting, slot)| (resting, self.details[slot as usize]))
+        self.books.queue_in_slots(instrument, side, price).map(|(resting, slot)| (resting, self.details[slot as usize]))
     }
 
     /// All orders of one side, best price first, those without a price last.

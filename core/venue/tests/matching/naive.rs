@@ -154,7 +154,10 @@ impl Naive {
             Fok => post_only || part || midpoint,
             Open | Close => post_only || part || midpoint || sleeps,
         };
-        if nonsense || (midpoint && (post_only || part || sleeps)) || (post_only && (market || sleeps)) || (part && market)
+        if nonsense
+            || (midpoint && (post_only || part || sleeps))
+            || (post_only && (market || sleeps))
+            || (part && market)
         {
             return Err(RejectReason::Unsupported);
         }
@@ -323,9 +326,10 @@ impl Naive {
     }
 
     fn best_shown(&self, instrument: InstrumentId, side: Side) -> Option<i64> {
-        let shown = self.held.iter().filter(|held| {
-            held.place == Place::Shown && held.new.instrument == instrument && held.new.side == side
-        });
+        let shown = self
+            .held
+            .iter()
+            .filter(|held| held.place == Place::Shown && held.new.instrument == instrument && held.new.side == side);
         let prices = shown.filter_map(Held::limit);
         if side == Side::Buy { prices.max() } else { prices.min() }
     }
@@ -394,7 +398,8 @@ impl Naive {
         let first = |order: BookRef| {
             rules.allocation == Allocation::ProRata { top_first: true } && top[side.opposite() as usize] == Some(order)
         };
-        let mut gets: Vec<i64> = level.iter().map(|(order, size)| if first(*order) { left.min(*size) } else { 0 }).collect();
+        let mut gets: Vec<i64> =
+            level.iter().map(|(order, size)| if first(*order) { left.min(*size) } else { 0 }).collect();
         left -= gets.iter().sum::<i64>();
         let rest: Vec<i64> = level.iter().zip(&gets).map(|((_, size), got)| size - got).collect();
         let (total, shared) = (rest.iter().sum::<i64>(), left.min(rest.iter().sum()));
@@ -619,9 +624,7 @@ impl Naive {
 
     /// Numbers of one place and side in the order in which they would be met.
     pub fn queue(&self, instrument: InstrumentId, side: Side, place: Place) -> Vec<BookRef> {
-        let wanted = |held: &&Held| {
-            held.place == place && held.new.side == side && held.new.instrument == instrument
-        };
+        let wanted = |held: &&Held| held.place == place && held.new.side == side && held.new.instrument == instrument;
         let mut queue: Vec<&Held> = self.held.iter().filter(wanted).collect();
         // A stable sort keeps the order of time among equals.
         queue.sort_by_key(|held| match place {

@@ -66,9 +66,8 @@ fn rules() -> impl Strategy<Value = Rules> {
     ];
     let beyond = prop_oneof![Just(Beyond::Reject), Just(Beyond::Cancel), Just(Beyond::Rest)];
     let reference = prop_oneof![(4..9i64).prop_map(Price), Just(Price::UNDEFINED)];
-    let bands = (reference, 100_000..900_000u32, prop_oneof![Just(0u32), 100_000..600_000u32], beyond).prop_map(
-        |(reference, static_ppm, dynamic_ppm, beyond)| Bands { reference, static_ppm, dynamic_ppm, beyond },
-    );
+    let bands = (reference, 100_000..900_000u32, prop_oneof![Just(0u32), 100_000..600_000u32], beyond)
+        .prop_map(|(reference, static_ppm, dynamic_ppm, beyond)| Bands { reference, static_ppm, dynamic_ppm, beyond });
     let steps = prop_oneof![3 => Just((0, 0)), 1 => Just((2, 0)), 1 => Just((0, 2)), 1 => Just((1, 1))];
     (allocation, steps, prop::option::weighted(0.3, bands)).prop_map(|(allocation, (tick, lot), bands)| Rules {
         allocation,
@@ -158,9 +157,7 @@ fn session(dice: &Dice, instrument: InstrumentId, naive: &Naive) -> Command {
     }
     match phase {
         Phase::Closed => Command::Phase { instrument, phase: Phase::PreOpen },
-        Phase::PreOpen | Phase::Auction if dice.luck[1] < 30 => {
-            Command::Phase { instrument, phase: Phase::Continuous }
-        }
+        Phase::PreOpen | Phase::Auction if dice.luck[1] < 30 => Command::Phase { instrument, phase: Phase::Continuous },
         Phase::PreOpen => Command::Uncross { instrument, kind: AuctionKind::Open },
         Phase::Auction => Command::Uncross { instrument, kind: kinds[1 + dice.pick % 2] },
         Phase::Halted => Command::Phase { instrument, phase: Phase::Auction },
