@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from helios.data.itch import itch
     from helios.errors import ArgumentError, ConfigError, DataError, HeliosError, ReplayMismatch, RunError
     from helios.execution import Execution, Fees, HalfSpread, Latency, Venue
+    from helios.execution.matching import Bands, MatchingEngine
     from helios.research.backtest import Backtest, Instrument
     from helios.research.describe import describe
     from helios.research.executors import Processes, Serial
@@ -99,6 +100,7 @@ _HOMES = {
     "helios.data.itch": ("itch",),
     "helios.errors": ("ArgumentError", "ConfigError", "DataError", "HeliosError", "ReplayMismatch", "RunError"),
     "helios.execution": ("Execution", "Fees", "HalfSpread", "Latency", "Venue"),
+    "helios.execution.matching": ("Bands", "MatchingEngine"),
     "helios.research.backtest": ("Backtest", "Instrument"),
     "helios.research.describe": ("describe",),
     "helios.research.executors": ("Processes", "Serial"),
@@ -171,6 +173,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "ArgumentError",
     "Backtest",
+    "Bands",
     "CappedKelly",
     "ConfigError",
     "DataError",
@@ -185,6 +188,7 @@ __all__ = [
     "Instrument",
     "Latency",
     "Limits",
+    "MatchingEngine",
     "Pattern",
     "Processes",
     "Quote",

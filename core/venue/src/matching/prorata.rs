@@ -1,9 +1,9 @@
 //! Pro-rata allocation of one displayed level.
 //!
-//! As in CME Globex's pro-rata matching (CME Group, Matching Algorithms: "Pro-Rata"; the top order as in "TOP, Pro-Rata and
-//! FIFO"): the order that made the best price is filled first where the rules say so; each other order gets the whole lots
-//! of `left * its displayed size / displayed size of all`; what rounding leaves goes to the oldest first. Absent: CME's
-//! minimum allocation, lead market makers, and splits between pro rata and time.
+//! As CME Globex's algorithms A (with `top_first`) and C (CME Group, "CME Globex Matching Algorithm Steps": TOP, Pro Rata,
+//! FIFO): the order that bettered the market is filled first; each other order gets the whole lots of
+//! `left * its displayed size / displayed size of all`; what rounding leaves goes to the oldest first. Absent: CME's minimum
+//! allocation of two lots, lead market makers, splits between pro rata and time.
 
 use helios_types::{InstrumentId, Price, Quantity, Side};
 

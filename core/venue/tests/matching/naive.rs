@@ -679,6 +679,9 @@ impl Naive {
             _ if unpriced => market.last.filter(|last| volume(*last) > 0),
             _ => None,
         };
+        // No price at all, with a limit or without, would let more trade.
+        let everywhere = (1..=20).map(volume).max().unwrap_or(0);
+        assert!(unpriced || everywhere == price.map_or(0, volume), "{price:?} is not the best");
         let left = price.map_or_else(
             || {
                 let unpriced = |side: &[&Held]| -> i64 {
