@@ -5,9 +5,9 @@
     engine.submit("KO", "buy", 60, 62.15, order=2)     # [Accepted(...), Traded(incoming=2, resting=1, ...)]
 
 It is the engine under the simulated market (`core/venue/src/matching`), with all of its rules: order types, pro rata,
-price bands, self-trade prevention, phases and auctions; `docs/models/matching.md` and `docs/models/auctions.md` state each.
-A call takes some microseconds, which is Python's; the core itself carries out millions of commands a second (`helios bench
-matching`).
+price bands, self-trade prevention, phases and auctions; each is stated in `docs/models/matching.md` and `auctions.md`.
+A call takes some microseconds, which is Python's; the core itself carries out millions of commands a second
+(`helios bench matching`).
 
 Prices are money, quantities shares; both are kept as exact decimals in the core. Absent: time, fees, accounts.
 """
@@ -222,7 +222,7 @@ class Bands:
     """Price bands: no buy above and no sell below, in continuous trading.
 
     `static` is a fraction around `reference` (0.05: 5 %), `dynamic` one around the last trade; the narrower counts on
-    each side. Beyond: "reject" a limit order, "cancel" what is left after trading up to the band, or let it "rest" there.
+    each side. Beyond: "reject" a limit order, "cancel" what is left after trading up to the band, or let it "rest".
     """
 
     reference: float | None = None
@@ -328,8 +328,8 @@ class MatchingEngine:
         """A new order; without a price a market order, without a number the next free one.
 
         `display` shows only so much at once (an iceberg), `hidden` nothing; `midpoint` pegs to the middle of the best
-        prices, with `price` as its limit; `stop` sleeps until a trade at that price. When an order would meet another of
-        its `firm` (0 is nobody's), `self_trade` of the incoming one says what happens.
+        prices, with `price` as its limit; `stop` sleeps until a trade at that price. When an order would meet another
+        of its `firm` (0 is nobody's), `self_trade` of the incoming one says what happens.
         """
         _one_of(side, Side, "side")
         _one_of(time_in_force, TimeInForce, "time_in_force")
