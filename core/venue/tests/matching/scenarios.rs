@@ -23,7 +23,7 @@ macro_rules! scenarios {
 scenarios! {
     price_time market_orders immediate_or_cancel fill_or_kill fill_or_kill_and_pegs post_only hidden iceberg
     midpoint_peg peg_follows_the_midpoint stop_orders stop_order_of_waking stop_limit pro_rata pro_rata_top_first
-    pro_rata_lots self_trade_newest self_trade_oldest self_trade_both self_trade_decrement self_trade_pro_rata
+    pro_rata_lots pro_rata_top_iceberg post_only_and_pegs self_trade_newest self_trade_oldest self_trade_both self_trade_decrement self_trade_pro_rata
     amend amend_iceberg amend_moves_and_trades bands_reject bands_cancel bands_rest bands_dynamic ticks_and_lots
     phases halt day_ends full refusals terms_that_contradict
     auction_volume auction_imbalance auction_pressure_up auction_pressure_down auction_reference auction_no_reference
