@@ -177,9 +177,11 @@ def test_the_bench_says_what_it_ran() -> None:
     from helios.research.bench import run_bench
 
     result = run_bench("matching", small=True)
-    mixed, submits = result["mixed"], result["submits"]
+    mixed, guarded, submits = result["mixed"], result["guarded"], result["submits"]
     assert mixed["adds"] + mixed["cancels"] + mixed["takes"] + mixed["amends"] == result["commands"]
-    assert mixed["rejected"] == submits["rejected"] == 0
+    assert mixed["rejected"] == guarded["rejected"] == submits["rejected"] == 0
+    # The long way has the same results.
+    assert (guarded["events"], guarded["trades"]) == (mixed["events"], mixed["trades"])
     # Books stay as full as they are, and the flow trades.
     assert 9_000 < mixed["resting"] < 11_000
     assert mixed["trades"] > 0.05 * result["commands"]

@@ -254,7 +254,7 @@ impl MatchingEngine {
     }
 }
 
-/// Passes of one flow ("mixed" or "submits") through the matching engine.
+/// Passes of one flow ("mixed", "guarded" or "submits") through the matching engine.
 #[pyfunction]
 pub(crate) fn bench_matching<'py>(
     py: Python<'py>,
@@ -264,8 +264,9 @@ pub(crate) fn bench_matching<'py>(
 ) -> PyResult<Vec<Bound<'py, PyDict>>> {
     let make = match flow {
         "mixed" => MatchingFlow::mixed,
+        "guarded" => MatchingFlow::guarded,
         "submits" => MatchingFlow::submits,
-        _ => return Err(refuse("matching", format!("flow {flow:?} is none of mixed, submits"))),
+        _ => return Err(refuse("matching", format!("flow {flow:?} is none of mixed, guarded, submits"))),
     };
     let all = py.detach(|| {
         let flow = make(commands);

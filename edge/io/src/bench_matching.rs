@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use helios_book::Capacity;
-use helios_types::{BookRef, InstrumentId, Price, Quantity, Rng, Side, TimeInForce};
+use helios_types::{BookRef, InstrumentId, Price, Quantity, Rng, Side, Terms, TimeInForce};
 use helios_venue::matching::{Amend, Command, Event, Events, MatchingEngine, NewOrder};
 
 const CENT: i64 = 10_000_000;
@@ -54,7 +54,21 @@ impl MatchingFlow {
     /// 45 % adds near the best price, 40 % cancels of any resting order, 10 % orders that take at the best price (one in
     /// two immediate-or-cancel), 5 % changes; 100 instruments, 10,000 orders resting.
     pub fn mixed(commands: u64) -> Self {
+        Self::mixed_over(FlowMaker::new(MIXED_INSTRUMENTS as usize), commands)
+    }
+
+    /// The mixed flow where a hidden order rests in every instrument, so that none is plain: all orders take the long way.
+    pub fn guarded(commands: u64) -> Self {
         let mut maker = FlowMaker::new(MIXED_INSTRUMENTS as usize);
+        let terms = Terms { display: Quantity::ZERO, ..Terms::PLAIN };
+        for instrument in (0..MIXED_INSTRUMENTS as u32).map(InstrumentId) {
+            let far = NewOrder::limit(instrument, 0, Side::Sell, Price::whole(1_000), Quantity::whole(1));
+            maker.send(NewOrder { terms, ..far });
+        }
+        Self::mixed_over(maker, commands)
+    }
+
+    fn mixed_over(mut maker: FlowMaker, commands: u64) -> Self {
         while maker.live.len() < RESTING {
             maker.add();
         }
