@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from helios.config import run_file
-    from helios.data import Universe, bars, depth, external, lobster, quotes, trades
+    from helios.data import Universe, agents, bars, depth, external, lobster, quotes, trades
     from helios.data.itch import itch
     from helios.errors import ArgumentError, ConfigError, DataError, HeliosError, ReplayMismatch, RunError
     from helios.execution import Execution, Fees, Gamma, HalfSpread, Impact, Latency, LogNormal, Measured, Venue
@@ -98,7 +98,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "helios.config": ("run_file",),
-    "helios.data": ("Universe", "bars", "depth", "external", "lobster", "quotes", "trades"),
+    "helios.data": ("Universe", "agents", "bars", "depth", "external", "lobster", "quotes", "trades"),
     "helios.data.itch": ("itch",),
     "helios.errors": ("ArgumentError", "ConfigError", "DataError", "HeliosError", "ReplayMismatch", "RunError"),
     "helios.execution": (
@@ -223,6 +223,7 @@ __all__ = [
     "Universe",
     "Venue",
     "VolatilityTarget",
+    "agents",
     "ask",
     "ask_depth",
     "ask_size",

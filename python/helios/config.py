@@ -4,7 +4,7 @@
     cash = 1_000_000
 
     [[data]]
-    kind = "itch"                    # itch, bars, quotes, trades, depth or lobster
+    kind = "itch"                    # itch, bars, quotes, trades, depth, lobster or agents
     path = "day.itch"                # relative to this file
     date = 2026-01-05
 
@@ -73,8 +73,9 @@ class _Table(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class DataTable(_Table):
     """[[data]]"""
 
-    kind: Literal["itch", "bars", "quotes", "trades", "depth", "lobster"]
-    path: str
+    kind: Literal["itch", "bars", "quotes", "trades", "depth", "lobster", "agents"]
+    #: Not for agents, which no file holds.
+    path: str | None = None
     date: Date | None = None
     tz: str | None = None
     ts_unit: str | None = None
@@ -84,8 +85,16 @@ class DataTable(_Table):
     span: str | None = None
     label: Literal["end", "start"] = "end"
     sort: bool = False
-    #: LOBSTER: read the order book file too.
-    seed: bool | None = None
+    #: LOBSTER: read the order book file too. Agents: a number.
+    seed: bool | int | None = None
+    #: Agents: the settings of `helios simulate`.
+    symbols: int | None = None
+    minutes: int | None = None
+    group_size: int | None = None
+    rate: float | None = None
+    half_life_s: float | None = None
+    deviation_bp: float | None = None
+    volatility: float | None = None
     on_error: Literal["raise", "skip"] = "raise"
 
 
@@ -359,15 +368,50 @@ def _delay(table: str | DelayTable | None, key: str, file: Path) -> Delay | None
     return LogNormal(median=str(table.median), p99=table.p99, minimum=table.minimum, seed=table.seed)
 
 
+#: Keys of [[data]] that are settings of agents.
+_AGENTS = ("seed", "symbols", "minutes", "group_size", "rate", "half_life_s", "deviation_bp", "volatility")
+
+
+def _whether(seed: bool | int | None, file: Path) -> bool | None:
+    if seed is None or isinstance(seed, bool):
+        return seed
+    raise ConfigError("seed of a LOBSTER day is true or false", file=str(file), key="data.seed")
+
+
+def _agents(table: DataTable, settings: dict[str, Any], file: Path) -> Source:
+    from helios import data
+
+    if table.path is not None:
+        raise ConfigError('kind = "agents" reads no file', file=str(file), key="data.path", hint="Leave path out.")
+    if table.date is not None:
+        settings["date"] = table.date
+    if table.tz is not None:
+        settings["tz"] = table.tz
+    try:
+        return data.agents(**settings)
+    except ArgumentError as error:
+        raise ConfigError(str(error), file=str(file), key="data") from None
+
+
 def _source(table: DataTable, file: Path) -> Source:
     from helios import data
 
+    settings = {name: value for name in _AGENTS if (value := getattr(table, name)) is not None}
+    if table.kind == "agents":
+        return _agents(table, settings, file)
+    wrong = sorted(settings.keys() - ({"seed"} if table.kind == "lobster" else set()))
+    if wrong:
+        raise ConfigError(f'only kind = "agents" has {", ".join(wrong)}', file=str(file), key=f"data.{wrong[0]}")
+    if table.path is None:
+        raise ConfigError(f'kind = "{table.kind}" needs a path', file=str(file), key="data.path")
     path = file.parent / table.path
     day = None if table.date is None else table.date.isoformat()
     if table.kind == "itch":
         return data.itch(path, date=day, tz=table.tz or "America/New_York")
     if table.kind == "lobster":
-        return data.lobster(path, symbol=table.symbol, date=day, tz=table.tz or "America/New_York", seed=table.seed)
+        return data.lobster(
+            path, symbol=table.symbol, date=day, tz=table.tz or "America/New_York", seed=_whether(table.seed, file)
+        )
     options: dict[str, Any] = {
         "tz": table.tz,
         "ts_unit": table.ts_unit,

@@ -10,6 +10,7 @@
 //! | price levels | `depth`: queue positions are estimated | `docs/models/depth.md` |
 //! | quotes, or trades alone | `quotes`: fills at the touch | `docs/models/quotes.md` |
 //! | bars | `bars`: fills at the next bar's open plus half a spread | `docs/models/bars.md` |
+//! | none: agents make it | `reactive`: agents trade with our orders and answer them | `docs/models/reactive.md` |
 //!
 //! Order of things at one moment: order messages that arrive, in the order in which they were sent; then the market
 //! event; reports whenever they are due, in the order in which they were written. A message sent at a moment that
@@ -30,6 +31,7 @@ mod latency;
 #[cfg(test)]
 mod properties;
 mod quotes;
+mod reactive;
 mod replay;
 
 pub use bars::HalfSpread;
@@ -45,10 +47,11 @@ use depth::Depth;
 use desk::Desk;
 use helios_types::{
     BookRef, CancelReason, Instrument, InstrumentId, Market, NANOS_PER_DAY, Nanos, Order, OrderId, Output, Price,
-    Quantity, RejectReason, Report, Terms, TimeInForce, TradeKind, TradingStatus, Update,
+    Quantity, RejectReason, Report, Side, Terms, TimeInForce, TradeKind, TradingStatus, Update,
 };
 use impact::{Impacts, moved};
 use quotes::Quotes;
+use reactive::Live;
 use replay::Replay;
 use std::collections::BTreeMap;
 
@@ -135,6 +138,8 @@ enum Model {
     Quotes,
     Depth,
     Orders,
+    /// A market of agents inside the venue: no data at all.
+    Live,
 }
 
 impl Model {
@@ -142,6 +147,13 @@ impl Model {
     fn can_do(self, order: &Order) -> bool {
         let plain = Terms { post_only: false, ..order.terms }.is_plain();
         match self {
+            Self::Live => {
+                let (tif, market) = (order.time_in_force, !order.price.is_defined());
+                let posts = order.terms.post_only;
+                plain
+                    && !matches!(tif, TimeInForce::Open | TimeInForce::Close)
+                    && !(posts && (market || tif != TimeInForce::Day))
+            }
             Self::Depth => plain && !matches!(order.time_in_force, TimeInForce::Open | TimeInForce::Close),
             _ => order.terms.is_plain() && matches!(order.time_in_force, TimeInForce::Day | TimeInForce::Ioc),
         }
@@ -167,6 +179,8 @@ pub(crate) const REPORTS: u64 = 2;
 /// The same for the line of market data, which is the caller's.
 pub const FEED: u64 = 3;
 
+const ALIVE: &str = "only a venue with agents has live instruments";
+
 /// What the engine asks of the venue.
 #[derive(Clone, Copy, Debug)]
 enum Request {
@@ -190,6 +204,7 @@ pub struct Venue {
     replay: Replay,
     depth: Depth,
     desk: Desk,
+    live: Option<Box<Live>>,
     /// Requests on their way, with the moment at which they were sent.
     requests: Line<(Nanos, Request)>,
     /// Changes that wait for a bar under way, by the end of their wait and their order; with the moment sent.
@@ -223,6 +238,7 @@ impl Venue {
             desk: Desk::new(config.fees, config.report_latency.clone(), Impacts::new(impacts)),
             requests: Line::new(config.order_latency.clone(), ORDERS),
             config,
+            live: None,
             held: BTreeMap::new(),
             held_so_far: 0,
             day_ends: Nanos(0),
@@ -257,7 +273,7 @@ impl Venue {
         if self.requests.is_empty() && self.desk.reports.is_empty() && self.held.is_empty() {
             return None;
         }
-        [self.requests.next(), self.next_held(), self.desk.reports.next()].into_iter().flatten().min()
+        [self.next_request(), self.next_held(), self.desk.reports.next()].into_iter().flatten().min()
     }
 
     /// Lets time pass: requests due at or before `to` act, then reports due at or before `to` come out, each with
@@ -340,7 +356,8 @@ impl Venue {
     /// Where a resting order stands in its queue; `None` unless it rests in an order-level book.
     pub fn standing(&self, order: OrderId, instrument: InstrumentId) -> Option<Standing> {
         let number = self.desk.number(order, instrument)?;
-        self.replay.standing(number).or_else(|| self.depth.standing(&self.desk, number))
+        let there = self.replay.standing(number).or_else(|| self.depth.standing(&self.desk, number));
+        there.or_else(|| self.live.as_ref().and_then(|live| live.standing(number)))
     }
 
     /// The venue's order-level books: history less what we took, and our orders.
@@ -364,7 +381,8 @@ impl Venue {
                 listing.quotes.history(&mut self.desk, at, update, trading);
             }
             Model::Bars => self.bar(at, instrument, update, trading),
-            Model::Unknown => {}
+            // What agents do is known here already.
+            Model::Live | Model::Unknown => {}
         }
     }
 
@@ -406,7 +424,7 @@ impl Venue {
             Model::Depth => self.depth.clear(&mut self.desk, at, instrument),
             Model::Quotes => listing.quotes.clear(&mut self.desk, at),
             // Bars know no book that could be void.
-            Model::Bars | Model::Unknown => {}
+            Model::Bars | Model::Live | Model::Unknown => {}
         }
     }
 
@@ -440,17 +458,30 @@ impl Venue {
     fn let_each_arrive(&mut self, to: Nanos) {
         loop {
             let wait = self.next_held().filter(|until| *until <= to);
-            if wait.is_some_and(|until| self.requests.next().is_none_or(|arrival| until <= arrival)) {
+            let request = self.next_request();
+            if wait.is_some_and(|until| request.is_none_or(|at| until <= at)) {
                 let ((until, _), (sent, change)) = self.held.pop_first().expect("a wait was just seen");
                 self.begin_day(until);
                 self.change(until, sent, change);
-            } else if let Some((at, (sent, request))) = self.requests.receive(to) {
+            } else if let Some(at) = request.filter(|at| *at <= to)
+                && let Some((_, (sent, request))) = self.requests.receive(at)
+            {
                 self.begin_day(at);
+                if let Some(live) = &mut self.live {
+                    live.turn_to(at);
+                }
                 self.request(at, sent, request);
             } else {
                 break;
             }
         }
+    }
+
+    /// When the next request acts: when it arrives, or as soon as the agents' exchange is free.
+    #[inline]
+    fn next_request(&self) -> Option<Nanos> {
+        let arrival = self.requests.next()?;
+        Some(self.live.as_ref().map_or(arrival, |live| live.acts_at(arrival)))
     }
 
     fn request(&mut self, at: Nanos, sent: Nanos, request: Request) {
@@ -517,6 +548,11 @@ impl Venue {
         if let Some(reason) = listing.refusal(order.quantity, order.price, !order.price.is_defined()) {
             return Some(reason);
         }
+        if listing.model == Model::Live
+            && let Some(reason) = self.live_refusal(order.instrument, order.quantity, order.price)
+        {
+            return Some(reason);
+        }
         if listing.model == Model::Unknown {
             return Some(RejectReason::NoMarket);
         }
@@ -524,7 +560,7 @@ impl Venue {
             return Some(RejectReason::Unsupported);
         }
         let Order { instrument, side, price, .. } = *order;
-        if order.terms.post_only && listing.model == Model::Depth && self.depth.would_take(instrument, side, price) {
+        if order.terms.post_only && self.would_take(instrument, side, price) {
             return Some(RejectReason::WouldTake);
         }
         (self.desk.open_count() >= self.config.max_open_orders).then_some(RejectReason::Full)
@@ -546,8 +582,12 @@ impl Venue {
         }
         let Order { side, terms, price: limit, .. } = working.order;
         let rests = price == limit && quantity <= working.order.quantity;
-        if terms.post_only && !rests && listing.model == Model::Depth && self.depth.would_take(instrument, side, price)
+        if listing.model == Model::Live
+            && let Some(reason) = self.live_refusal(instrument, quantity, price)
         {
+            return self.desk.reject_change(at, order, instrument, reason);
+        }
+        if terms.post_only && !rests && self.would_take(instrument, side, price) {
             return self.desk.reject_change(at, order, instrument, RejectReason::WouldTake);
         }
         if quantity <= working.filled {
@@ -569,8 +609,27 @@ impl Venue {
     fn shrink(&mut self, number: BookRef, order: &Order, quantity: Quantity) {
         let by = Quantity(order.quantity.0 - quantity.0);
         // Only books keep quantities of their own.
-        if self.listings[order.instrument.index()].model == Model::Orders && by.0 > 0 {
-            self.replay.shrink(order.instrument, number, by);
+        match self.listings[order.instrument.index()].model {
+            Model::Orders if by.0 > 0 => self.replay.shrink(order.instrument, number, by),
+            Model::Live if by.0 > 0 => self.live().shrink(order.instrument, number, by),
+            _ => {}
+        }
+    }
+
+    fn live(&mut self) -> &mut Live {
+        self.live.as_mut().expect(ALIVE)
+    }
+
+    fn live_refusal(&self, instrument: InstrumentId, quantity: Quantity, price: Price) -> Option<RejectReason> {
+        self.live.as_ref().expect(ALIVE).refusal(instrument, quantity, price)
+    }
+
+    /// Whether a post-only order would trade at once, where the model of its data can tell.
+    fn would_take(&self, instrument: InstrumentId, side: Side, price: Price) -> bool {
+        match self.listings[instrument.index()].model {
+            Model::Depth => self.depth.would_take(instrument, side, price),
+            Model::Live => self.live.as_ref().expect(ALIVE).would_take(instrument, side, price),
+            _ => false,
         }
     }
 
@@ -583,6 +642,7 @@ impl Venue {
             Model::Depth => self.depth.arrive(&mut self.desk, at, number),
             Model::Quotes => listing.quotes.arrive(&mut self.desk, at, number),
             Model::Bars => listing.bars.arrive(number),
+            Model::Live => self.live.as_mut().expect(ALIVE).arrive(&mut self.desk, at, number),
             Model::Unknown => unreachable!("orders of an instrument without data are rejected"),
         }
     }
@@ -595,6 +655,7 @@ impl Venue {
             Model::Depth => self.depth.withdraw(order.instrument, order.side, number),
             Model::Quotes => listing.quotes.withdraw(order.side, number),
             Model::Bars => listing.bars.withdraw(number),
+            Model::Live => self.live().withdraw(order.instrument, number),
             Model::Unknown => unreachable!("orders of an instrument without data are rejected"),
         }
     }

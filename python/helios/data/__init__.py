@@ -6,6 +6,7 @@ Each returns a `ColumnSource`: `.symbols`, `.rows`, `.schema` and `.batches(ids)
 time order. Importing this package imports NumPy and Polars.
 """
 
+from helios.data.agents import AgentsSource, agents
 from helios.data.external import ExternalSource, external
 from helios.data.frames import bars, depth, quotes, trades
 from helios.data.itch import ItchSource, itch
@@ -14,12 +15,14 @@ from helios.data.source import Batch, ColumnSource, Skipped
 from helios.data.universe import Universe
 
 __all__ = [
+    "AgentsSource",
     "Batch",
     "ColumnSource",
     "ExternalSource",
     "ItchSource",
     "Skipped",
     "Universe",
+    "agents",
     "bars",
     "depth",
     "external",

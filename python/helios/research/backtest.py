@@ -18,6 +18,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from helios.data.agents import AgentsSource
 from helios.data.itch import NO_DATE, ItchSource
 from helios.data.source import ColumnSource
 from helios.duration import nanoseconds
@@ -26,6 +27,7 @@ from helios.execution import Execution, Venue
 from helios.research.feeds import (
     Source,
     core_source,
+    refuse_mixed,
     refuse_unfed,
     refuse_unknown,
     refuse_unstamped,
@@ -173,10 +175,10 @@ class Plan:
         if not sources:
             raise ArgumentError("a backtest needs at least one data source")
         for source in sources:
-            if not isinstance(source, ItchSource | ColumnSource):
+            if not isinstance(source, ItchSource | ColumnSource | AgentsSource):
                 what = repr(source) if isinstance(source, str) else f"a {type(source).__name__}"
                 raise ArgumentError(
-                    f"{what} is no data source: use itch(…), bars(…), quotes(…), trades(…) or lobster(…)"
+                    f"{what} is no data source: use itch(…), bars(…), quotes(…), trades(…), lobster(…) or agents(…)"
                 )
         wishes = list(flatten(backtest.strategy))
         if not wishes:
@@ -190,6 +192,7 @@ class Plan:
         ids = {symbol: number for number, symbol in enumerate(symbols)}
         refuse_unknown([*symbols_of(outputs), *ids], known)
         refuse_unfed(sources_of(outputs), sources)
+        refuse_mixed(sources, backtest.venue)
         if backtest.venue.latency.feed == "data":
             refuse_unstamped(sources)
         if isinstance(backtest.venue.impact, Mapping) and (

@@ -14,6 +14,7 @@ mod emit;
 mod exchange;
 mod flow;
 mod fundamental;
+mod guest;
 mod market;
 mod pit;
 
@@ -21,3 +22,5 @@ pub use config::{Config, ConfigError, MAX_GROUP_SIZE, MAX_MINUTES, MAX_SYMBOLS};
 pub use flow::{Flow, MAX_FLOW_MESSAGES};
 pub use fundamental::Member;
 pub use market::{OPEN_NS, Simulation};
+
+pub(crate) use guest::{MAX_GUEST_ORDERS, MAX_GUEST_PRICE, MAX_GUEST_SHARES, is_in_cents};
