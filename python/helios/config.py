@@ -332,7 +332,7 @@ def _build(table: RunTable, file: Path, data: Sequence[Source] | None = None) ->
         mode=v.mode,
     )
     return Backtest(
-        data=data or [_source(each, file) for each in table.data],
+        data=data or _sources(table, file),
         strategy=_strategies(table, file),
         venue=venue,
         limits=table.limits,
@@ -372,17 +372,17 @@ def _delay(table: str | DelayTable | None, key: str, file: Path) -> Delay | None
 _AGENTS = ("seed", "symbols", "minutes", "group_size", "rate", "half_life_s", "deviation_bp", "volatility")
 
 
-def _whether(seed: bool | int | None, file: Path) -> bool | None:
+def _whether(seed: bool | int | None, file: Path, place: str) -> bool | None:
     if seed is None or isinstance(seed, bool):
         return seed
-    raise ConfigError("seed of a LOBSTER day is true or false", file=str(file), key="data.seed")
+    raise ConfigError("seed of a LOBSTER day is true or false", file=str(file), key=f"{place}.seed")
 
 
-def _agents(table: DataTable, settings: dict[str, Any], file: Path) -> Source:
+def _agents(table: DataTable, settings: dict[str, Any], file: Path, place: str) -> Source:
     from helios import data
 
     if table.path is not None:
-        raise ConfigError('kind = "agents" reads no file', file=str(file), key="data.path", hint="Leave path out.")
+        raise ConfigError('kind = "agents" reads no file', file=str(file), key=f"{place}.path", hint="Leave path out.")
     if table.date is not None:
         settings["date"] = table.date
     if table.tz is not None:
@@ -390,27 +390,31 @@ def _agents(table: DataTable, settings: dict[str, Any], file: Path) -> Source:
     try:
         return data.agents(**settings)
     except ArgumentError as error:
-        raise ConfigError(str(error), file=str(file), key="data") from None
+        raise ConfigError(str(error), file=str(file), key=place) from None
 
 
-def _source(table: DataTable, file: Path) -> Source:
+def _sources(table: RunTable, file: Path) -> list[Source]:
+    return [_source(each, file, f"data[{n}]") for n, each in enumerate(table.data)]
+
+
+def _source(table: DataTable, file: Path, place: str) -> Source:
     from helios import data
 
     settings = {name: value for name in _AGENTS if (value := getattr(table, name)) is not None}
     if table.kind == "agents":
-        return _agents(table, settings, file)
+        return _agents(table, settings, file, place)
     wrong = sorted(settings.keys() - ({"seed"} if table.kind == "lobster" else set()))
     if wrong:
-        raise ConfigError(f'only kind = "agents" has {", ".join(wrong)}', file=str(file), key=f"data.{wrong[0]}")
+        raise ConfigError(f'only kind = "agents" has {", ".join(wrong)}', file=str(file), key=f"{place}.{wrong[0]}")
     if table.path is None:
-        raise ConfigError(f'kind = "{table.kind}" needs a path', file=str(file), key="data.path")
+        raise ConfigError(f'kind = "{table.kind}" needs a path', file=str(file), key=place)
     path = file.parent / table.path
     day = None if table.date is None else table.date.isoformat()
     if table.kind == "itch":
         return data.itch(path, date=day, tz=table.tz or "America/New_York")
     if table.kind == "lobster":
         return data.lobster(
-            path, symbol=table.symbol, date=day, tz=table.tz or "America/New_York", seed=_whether(table.seed, file)
+            path, symbol=table.symbol, date=day, tz=table.tz or "America/New_York", seed=_whether(table.seed, file, place)
         )
     options: dict[str, Any] = {
         "tz": table.tz,
@@ -635,7 +639,7 @@ class _TomlRun(Recipe):
     @property
     def data(self) -> list[Source]:
         with _naming(self._file):
-            return [_source(each, self._file) for each in _table(self._raw, self._file).data]
+            return _sources(_table(self._raw, self._file), self._file)
 
     def parameter(self, name: str) -> str:
         if name in ("name", "strategy.name") and name not in self._strategy.get("params", {}):

@@ -4,8 +4,8 @@
 
 The agents of `helios simulate` trade inside the run's venue: our orders go into their matching engine, meet their
 orders and rest in the same queues; they see the book with us in it. The feed holds our own orders too, as a venue
-publishes them. Without orders of ours the events are, bit for bit, those of the file that `helios simulate` writes with the same
-settings. What that assumes and when not to trust it: docs/models/reactive.md.
+publishes them. Without orders of ours the events are, bit for bit, those of the file that `helios simulate` writes with
+the same settings. What that assumes and when not to trust it: docs/models/reactive.md.
 
 Outside a backtest (`graph.over`) the same events come from agents that nobody disturbs.
 Absent: other market data beside agents in one run (series from outside the market are fine), agents of one's own.
@@ -95,8 +95,8 @@ def agents(
 
     `symbols` in cointegrated groups of `group_size`, `minutes` of trading from 09:30; `rate` is messages per symbol and
     second; `half_life_s` and `deviation_bp` describe each symbol's own deviation from its group, `volatility` the
-    group's walk per year. Times count from `date` (1970-01-01 without one) at midnight in `tz`. ArgumentError for a setting out
-    of range, naming the range.
+    group's walk per year. Times count from `date` (1970-01-01 without one) at midnight in `tz`. ArgumentError for a
+    setting out of range, naming the range.
     """
     given = locals()
     for name, bits in _WHOLE.items():
