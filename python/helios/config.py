@@ -413,9 +413,8 @@ def _source(table: DataTable, file: Path, place: str) -> Source:
     if table.kind == "itch":
         return data.itch(path, date=day, tz=table.tz or "America/New_York")
     if table.kind == "lobster":
-        return data.lobster(
-            path, symbol=table.symbol, date=day, tz=table.tz or "America/New_York", seed=_whether(table.seed, file, place)
-        )
+        book = _whether(table.seed, file, place)
+        return data.lobster(path, symbol=table.symbol, date=day, tz=table.tz or "America/New_York", seed=book)
     options: dict[str, Any] = {
         "tz": table.tz,
         "ts_unit": table.ts_unit,
