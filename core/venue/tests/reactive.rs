@@ -376,6 +376,103 @@ fn a_large_buy_moves_the_price_and_most_of_it_fades() {
     assert!(later.abs() < 0.5 * at_once, "{later} bp of {at_once} bp are left after a minute");
 }
 
+/// Stamps of all messages.
+fn stamps(frames: &[u8]) -> Vec<u64> {
+    let frames = Frames::new(frames, Framing::LengthPrefixed);
+    frames.map(|bytes| itch::decode(bytes).expect("a genuine message").timestamp()).collect()
+}
+
+#[test]
+fn an_act_of_an_agent_is_not_interrupted() {
+    let mut tried = 0;
+    for seed in 1..6 {
+        // Acts with many messages: a gap before them, then one message every 250 ns.
+        let stamps = stamps(&simulated(seed));
+        let first = stamps.iter().position(|at| *at > OPEN_NS + 10 * SECOND).expect("a busy minute");
+        let begins = (first..stamps.len() - 8)
+            .find(|&i| stamps[i] > stamps[i - 1] + 10_000 && stamps[i + 5] == stamps[i] + 5 * 250)
+            .expect("a maker moves three quotes");
+        let more = stamps[begins..].windows(2).take_while(|pair| pair[1] - pair[0] <= 250).count();
+        let (begins, ends) = (stamps[begins], stamps[begins + more]);
+        let mut run = Run::new(seed);
+        let order = run.order(Side::Buy, 100, Price::UNDEFINED, TimeInForce::Ioc);
+        run.send(begins + 300, order);
+        assert!(!run.reports.is_empty());
+        for (_, report) in &run.reports {
+            assert_eq!(report.ts_event, MIDNIGHT.plus(ends + 250), "seed {seed}: after the act, and at once");
+        }
+        tried += 1;
+    }
+    assert_eq!(tried, 5);
+}
+
+#[test]
+fn a_maker_looks_at_once_when_we_take() {
+    let answers = (1..21).filter(|&seed| {
+        let mut run = Run::new(seed);
+        let at = OPEN_NS + 30 * SECOND;
+        run.until(at - LATENCY - 1);
+        let ask = run.books.top(InstrumentId(0)).ask;
+        let half = Quantity(ask.quantity.0 / 2).0 / Quantity::whole(1).0;
+        // Part of the touch only: nobody has to come because a side is empty.
+        let order = run.order(Side::Buy, half.max(1), ask.price, TimeInForce::Ioc);
+        run.send(at, order);
+        stamps(&run.frames).iter().any(|stamp| (at + 1..at + 5_000).contains(stamp))
+    });
+    // One look in some moves no quote: nothing shows of it.
+    let answers = answers.count();
+    assert!(answers >= 4, "in {answers} of 20 markets a maker moved within five microseconds");
+}
+
+#[test]
+fn what_rests_of_ours_trades_at_its_own_price() {
+    let (mut printed, mut improved) = (0, 0);
+    for seed in 1..21 {
+        let mut run = Run::new(seed);
+        let mut limits = BTreeMap::new();
+        for n in 1..12 {
+            // The last ones are small and alone at the best price, so that a cross goes beyond them.
+            let (at, shares, better) = if n < 11 { (n * 10 * SECOND, 500, 0) } else { (119_900_000_000, 1, CENT) };
+            let at = OPEN_NS + at;
+            run.until(at - LATENCY - 1);
+            let top = run.books.top(InstrumentId(0));
+            let [bid, ask] = [Price(top.bid.price.0 + better), Price(top.ask.price.0 - better)];
+            for (after, side, price) in [(0, Side::Buy, bid), (2_000_000, Side::Sell, ask)] {
+                let order = run.order(side, shares, price, TimeInForce::Day);
+                run.send(at + after, order);
+                limits.insert(order.id, (side, price));
+            }
+        }
+        run.until(END);
+        let mut crossed = Vec::new();
+        for (_, report) in &run.reports {
+            let ReportKind::Filled { price, liquidity: Liquidity::Maker, .. } = report.kind else { continue };
+            let (side, limit) = limits[&report.order];
+            let close = MIDNIGHT.plus(OPEN_NS + 120 * SECOND);
+            if report.ts_event < close {
+                assert_eq!(price, limit, "seed {seed}");
+                printed += 1;
+            } else {
+                let improves = if side == Side::Buy { price < limit } else { price > limit };
+                assert!(improves || price == limit, "the cross is no worse");
+                crossed.push(price);
+                improved += u32::from(improves);
+            }
+        }
+        let mut prints = Vec::new();
+        for bytes in Frames::new(&run.frames, Framing::LengthPrefixed) {
+            if let Message::OrderExecutedWithPrice(m) = itch::decode(bytes).expect("a genuine message")
+                && is_ours(m.order_reference_number())
+            {
+                assert_eq!(m.printable(), b'N', "only a cross has a price of its own");
+                prints.push(Price(i64::from(m.execution_price()) * 100_000));
+            }
+        }
+        assert_eq!(crossed, prints, "what the cross prints is what we get");
+    }
+    assert!(printed > 300 && improved > 0, "{printed} and {improved}");
+}
+
 /// One thing that we do.
 #[derive(Clone, Debug)]
 enum Deed {
