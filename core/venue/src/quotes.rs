@@ -14,7 +14,9 @@
 //! `docs/models/quotes.md`. Absent: depth, queue position, hidden size, impact.
 
 use crate::desk::{Desk, Queue, within};
-use helios_types::{BookRef, CancelReason, Liquidity, Nanos, Price, Quantity, Side, TradeKind, Update};
+use helios_types::{
+    BookRef, CancelReason, Liquidity, Nanos, Order, Price, Quantity, Side, TimeInForce, TradeKind, Update,
+};
 
 /// One side of the quote.
 #[derive(Clone, Copy, Debug)]
@@ -61,17 +63,24 @@ impl Quotes {
         let order = working.order;
         let touch = self.touch[order.side.opposite() as usize];
         let quantity = touch.left.min(working.left());
-        if quantity.0 > 0 && within(order.side, order.price, touch.price) {
+        let killed = order.time_in_force == TimeInForce::Fok && quantity < working.left()
+            || order.terms.post_only && self.would_take(&order);
+        if !killed && quantity.0 > 0 && within(order.side, order.price, touch.price) {
             self.use_up(order.side.opposite(), quantity);
             if desk.fill(at.into(), number, touch.price, quantity, Liquidity::Taker).is_zero() {
                 return;
             }
         }
-        if working.is_immediate() {
+        if killed || working.is_immediate() {
             desk.cancel(at.into(), number, CancelReason::Unfilled);
         } else {
             self.own[order.side as usize].join(order.price, number);
         }
+    }
+
+    /// Is its limit at the other side's touch or through it?
+    pub(crate) fn would_take(&self, order: &Order) -> bool {
+        within(order.side, order.price, self.touch[order.side.opposite() as usize].price)
     }
 
     /// A resting order of ours leaves without a report.

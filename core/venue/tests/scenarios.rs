@@ -5,9 +5,11 @@
 //! ```text
 //! # settings, before the first time: instruments A B | tick 0.01 | lot 1 | latency 10us 20us (order, report)
 //! #   fees maker -0.002 taker 0.003 maker_ppm 0 taker_ppm 10 minimum 1 | half_spread 0.01 or 100ppm
-//! #   max_open 2 | max_pending 2 | day_begins 1h
+//! #   max_open 2 | max_pending 2 | day_begins 1h | session 09:30:00 16:00:00 (each day) | band 50000ppm
+//! #   auction_share 100000ppm | self_trade newest, oldest, both or decrement
 //! 09:30:00.000 add 1 B 100 @ 10.00            history; `2/09:30:00` is the second day, `B: add …` another instrument
-//! 09:30:00.001 us buy 50 @ 10.00 id=1 [ioc]   ours; `@ market` has no limit; also us cancel 1, us replace 1 30 @ 10.00
+//! 09:30:00.001 us buy 50 @ 10.00 id=1 [ioc]   ours; `@ market` has no limit; also us cancel 1, us replace 1 30 @ 10.00;
+//! #   behind the number: ioc fok open close, post_only, hidden, show=20 (an iceberg), mid (a peg), stop=10.05
 //! -> accepted 1                               the reports delivered up to and at this line, all of them, in order
 //! -> filled 1 50 @ 10.00 maker fee 0.15 stamped 09:30:00.001 at 09:30:00.002      from `fee` on: only if written
 //! = ahead 1 100                               displayed quantity before our order; also = counts unknown bad full
@@ -17,7 +19,7 @@ use helios_types::{
     Cash, Instrument, InstrumentId, Market, NANOS_PER_DAY, NANOS_PER_SECOND, Nanos, Order, OrderId, Output, Price,
     Quantity, Report, ReportKind, Side, StrategyId, Terms, TimeInForce, TradeKind, TradingStatus, Update,
 };
-use helios_venue::{Config, HalfSpread, Venue};
+use helios_venue::{Config, HalfSpread, SelfTrade, Venue};
 
 macro_rules! scenarios {
     ($($name:ident)*) => {
@@ -35,7 +37,9 @@ scenarios! {
     partial_fills immediate_or_cancel market_order replace_priority crossing_add hidden_print execute_at
     own_orders_do_not_meet halt rejects latency order_message_first fees unknown_references clear_and_end_of_day
     tables_full bars bars_limit bars_under_way bars_cancel_under_way bars_days quotes quotes_taken quotes_resting
-    trades_only better_data
+    trades_only better_data post_only fill_or_kill hidden iceberg midpoint stops stops_on_quotes stops_on_bars
+    auctions auctions_on_bars self_trade_newest self_trade_oldest self_trade_both self_trade_decrement sessions bands
+    terms_refused terms_on_quotes terms_on_bars iceberg_queue better_data_for_terms
 }
 
 #[test]
@@ -71,6 +75,7 @@ struct Table {
     tick: Price,
     lot: Quantity,
     config: Config,
+    session: Option<(Nanos, Nanos)>,
     venue: Option<Venue>,
     got: Vec<(Nanos, Report)>,
     expected: Vec<(String, String)>,
@@ -84,6 +89,7 @@ impl Default for Table {
             tick: Price(10_000_000),
             lot: Quantity::whole(1),
             config: Config { half_spread: HalfSpread::Fixed(Price::ZERO), ..Config::default() },
+            session: None,
             venue: None,
             got: Vec::new(),
             expected: Vec::new(),
@@ -123,6 +129,18 @@ impl Table {
             }
             ["max_open", n] => config.max_open_orders = n.parse().expect("a count"),
             ["max_pending", n] => config.max_pending_messages = n.parse().expect("a count"),
+            ["session", opens, closes] => self.session = Some((moment(opens), moment(closes))),
+            ["band", x] => config.price_band_ppm = Some(ppm(x)),
+            ["auction_share", x] => config.auction_share_ppm = ppm(x),
+            ["self_trade", mode] => {
+                config.self_trade = match *mode {
+                    "newest" => SelfTrade::CancelNewest,
+                    "oldest" => SelfTrade::CancelOldest,
+                    "both" => SelfTrade::CancelBoth,
+                    "decrement" => SelfTrade::Decrement,
+                    _ => panic!("{}: unknown mode {mode}", self.place),
+                }
+            }
             ["day_begins", x] => config.day_begins_ns = duration(x),
             _ => panic!("{}: unknown setting {words:?}", self.place),
         }
@@ -131,7 +149,12 @@ impl Table {
     fn venue(&mut self) -> &mut Venue {
         self.venue.get_or_insert_with(|| {
             let list = |name: &String| Instrument { symbol: name.clone(), tick: self.tick, lot: self.lot };
-            Venue::new(&self.names.iter().map(list).collect::<Vec<_>>(), self.config)
+            let mut venue = Venue::new(&self.names.iter().map(list).collect::<Vec<_>>(), self.config);
+            if let Some((opens, closes)) = self.session {
+                let day = |day: u64| (opens.plus(day * NANOS_PER_DAY), closes.plus(day * NANOS_PER_DAY));
+                venue.set_sessions((0..5).map(day).collect());
+            }
+            venue
         })
     }
 
@@ -169,8 +192,8 @@ impl Table {
                 side: if side == "buy" { Side::Buy } else { Side::Sell },
                 quantity: quantity(shares),
                 price: price(limit),
-                time_in_force: if rest.contains(&"ioc") { TimeInForce::Ioc } else { TimeInForce::Day },
-                terms: Terms::PLAIN,
+                time_in_force: rest.iter().find_map(|word| life(word)).unwrap_or(TimeInForce::Day),
+                terms: self.terms(rest),
             }),
             ["cancel", id] => Output::Cancel { order: OrderId(number(id)), instrument },
             ["replace", id, total, "@", limit] => Output::Replace {
@@ -181,6 +204,21 @@ impl Table {
             },
             _ => panic!("{}: unknown order {words:?}", self.place),
         }
+    }
+
+    fn terms(&self, words: &[&str]) -> Terms {
+        let mut terms = Terms::PLAIN;
+        for word in words {
+            match (*word, word.split_once('=')) {
+                ("post_only", _) => terms.post_only = true,
+                ("hidden", _) => terms.display = Quantity::ZERO,
+                ("mid", _) => terms.midpoint = true,
+                (_, Some(("show", shares))) => terms.display = quantity(shares),
+                (_, Some(("stop", at))) => terms.stop = price(at),
+                _ => assert!(life(word).is_some(), "{}: unknown term {word}", self.place),
+            }
+        }
+        terms
     }
 
     fn update(&self, words: &[&str]) -> Update {
@@ -340,6 +378,21 @@ fn duration(word: &str) -> u64 {
     let hours = [("h", 3_600_000_000_000)];
     let unit = units.iter().chain(&hours).find_map(|(unit, ns)| Some(number_of(word.strip_suffix(unit)?)? * ns));
     unit.unwrap_or_else(|| panic!("{word} is not a duration such as 10us or 1m"))
+}
+
+fn life(word: &str) -> Option<TimeInForce> {
+    Some(match word {
+        "day" => TimeInForce::Day,
+        "ioc" => TimeInForce::Ioc,
+        "fok" => TimeInForce::Fok,
+        "open" => TimeInForce::Open,
+        "close" => TimeInForce::Close,
+        _ => return None,
+    })
+}
+
+fn ppm(word: &str) -> u32 {
+    word.strip_suffix("ppm").and_then(|ppm| ppm.parse().ok()).unwrap_or_else(|| panic!("{word} is not like 100ppm"))
 }
 
 fn number_of(word: &str) -> Option<u64> {
