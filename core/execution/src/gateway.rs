@@ -4,6 +4,7 @@
 //! (max floor), fill-or-kill (immediate with the whole quantity as the least), opening and closing cross. Absent, and
 //! refused: stops, which OUCH does not have; they are kept at a broker or by whoever runs the session.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use helios_types::{Order, OrderId, Output, Price, Quantity, Side, Terms, TimeInForce};
@@ -16,6 +17,8 @@ const PRICE4: i64 = 100_000;
 const MARKET: u64 = 0x7FFF_FFFF;
 /// Largest order that OUCH 5.0 takes.
 const MAX_SHARES: i64 = 999_999;
+/// The least quantity that an order asks for is in round lots.
+const ROUND_LOT: u32 = 100;
 /// SoupBinTCP: two bytes of length and the packet type.
 const ENVELOPE: usize = 3;
 const UNSEQUENCED: u8 = b'U';
@@ -29,7 +32,7 @@ const MAX_OPTIONS: usize = 18;
 /// An order that OUCH cannot express. Nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EncodeError {
-    /// Not a whole number of shares from 1 to 999,999.
+    /// Not a whole number of shares from 1 to 999,999; fill-or-kill: not round lots of 100.
     Quantity(Quantity),
     /// More than four decimals, not positive, or 200,000 and above.
     Price(Price),
@@ -42,7 +45,9 @@ pub enum EncodeError {
 impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Quantity(q) => write!(f, "OUCH takes 1 to {MAX_SHARES} whole shares, not {q}"),
+            Self::Quantity(q) => {
+                write!(f, "OUCH takes 1 to {MAX_SHARES} whole shares (fill-or-kill: hundreds), not {q}")
+            }
             Self::Price(p) => write!(f, "OUCH takes prices below 200000 with four decimals, not {p}"),
             Self::Stop(price) => {
                 write!(
@@ -61,6 +66,8 @@ impl std::error::Error for EncodeError {}
 pub struct OuchGateway {
     /// Padded symbols by instrument.
     symbols: Vec<[u8; 8]>,
+    /// Terms of working orders that have some: a replace must say them again, or a hidden order would be displayed.
+    terms: BTreeMap<OrderId, Terms>,
     buffer: [u8; MAX_BYTES],
 }
 
@@ -73,10 +80,11 @@ impl OuchGateway {
             padded[..n].copy_from_slice(&symbol.as_bytes()[..n]);
             padded
         };
-        Self { symbols: symbols.map(pad).collect(), buffer: [0; MAX_BYTES] }
+        Self { symbols: symbols.map(pad).collect(), terms: BTreeMap::new(), buffer: [0; MAX_BYTES] }
     }
 
-    /// The packet for an output; empty for outputs that do not go to the venue.
+    /// The packet for an output; empty for outputs that do not go to the venue. It wants to see the ends of orders too,
+    /// so that it can forget their terms.
     #[inline]
     pub fn encode(&mut self, output: &Output) -> Result<&[u8], EncodeError> {
         let body = match output {
@@ -86,6 +94,8 @@ impl OuchGateway {
                 cancel.encode_into(&mut self.buffer[ENVELOPE..])
             }
             Output::Replace { order, quantity, price, .. } => {
+                let terms = self.terms.get(order).copied().unwrap_or_default();
+                let options = Options::new(&terms, None)?;
                 // Our identifier stays; a venue session keeps the map to the new reference (edge/io).
                 let reference = reference(*order)?;
                 let replace = ReplaceOrder {
@@ -94,12 +104,19 @@ impl OuchGateway {
                     quantity: shares(*quantity)?,
                     price: price4(*price)?,
                     time_in_force: b'0',
-                    display: b'Y',
+                    display: display(&terms),
                     intermarket_sweep_eligibility: b'N',
                     cl_ord_id: [b' '; 14],
-                    appendage_length: 0,
+                    appendage_length: options.used as u16,
                 };
-                replace.encode_into(&mut self.buffer[ENVELOPE..])
+                let fixed = replace.encode_into(&mut self.buffer[ENVELOPE..]);
+                options.append(&mut self.buffer[ENVELOPE..], fixed)
+            }
+            Output::State(change) => {
+                if change.to.is_done() {
+                    self.terms.remove(&change.order);
+                }
+                return Ok(&[]);
             }
             _ => return Ok(&[]),
         };
@@ -116,19 +133,11 @@ impl OuchGateway {
         }
         let quantity = shares(order.quantity)?;
         let at_once = matches!(order.time_in_force, TimeInForce::Ioc | TimeInForce::Fok);
-        let mut options = Options { bytes: [0; MAX_OPTIONS], used: 0 };
-        if terms.post_only {
-            options.push(tag::POST_ONLY, b"P");
+        let whole = (order.time_in_force == TimeInForce::Fok).then_some(quantity);
+        if whole.is_some_and(|quantity| quantity % ROUND_LOT != 0) {
+            return Err(EncodeError::Quantity(order.quantity));
         }
-        if terms.midpoint {
-            options.push(tag::PRICE_TYPE, b"M");
-        }
-        if terms.display != Terms::ALL && !terms.display.is_zero() {
-            options.push(tag::MAX_FLOOR, &shares(terms.display)?.to_be_bytes());
-        }
-        if order.time_in_force == TimeInForce::Fok {
-            options.push(tag::MIN_QTY, &quantity.to_be_bytes());
-        }
+        let options = Options::new(terms, whole)?;
         let enter = EnterOrder {
             user_ref_num: reference(order.id)?,
             side: if order.side == Side::Buy { b'B' } else { b'S' },
@@ -136,7 +145,7 @@ impl OuchGateway {
             symbol: self.symbols[order.instrument.index()],
             price: price4(order.price)?,
             time_in_force: if at_once { b'3' } else { b'0' },
-            display: if terms.midpoint || terms.display.is_zero() { b'N' } else { b'Y' },
+            display: display(terms),
             capacity: b'P',
             intermarket_sweep_eligibility: b'N',
             cross_type: match order.time_in_force {
@@ -148,10 +157,15 @@ impl OuchGateway {
             appendage_length: options.used as u16,
         };
         let fixed = enter.encode_into(&mut self.buffer[ENVELOPE..]);
-        let appendage = &mut self.buffer[ENVELOPE + fixed..][..options.used];
-        appendage.copy_from_slice(&options.bytes[..options.used]);
-        Ok(fixed + options.used)
+        if !terms.is_plain() {
+            self.terms.insert(order.id, *terms);
+        }
+        Ok(options.append(&mut self.buffer[ENVELOPE..], fixed))
     }
+}
+
+fn display(terms: &Terms) -> u8 {
+    if terms.midpoint || terms.display.is_zero() { b'N' } else { b'Y' }
 }
 
 /// The options of one order.
@@ -161,6 +175,31 @@ struct Options {
 }
 
 impl Options {
+    /// What these terms need, and the least quantity, if there is one.
+    fn new(terms: &Terms, least: Option<u32>) -> Result<Self, EncodeError> {
+        let mut options = Self { bytes: [0; MAX_OPTIONS], used: 0 };
+        if terms.post_only {
+            options.push(tag::POST_ONLY, b"P");
+        }
+        if terms.midpoint {
+            options.push(tag::PRICE_TYPE, b"M");
+        }
+        if terms.display != Terms::ALL && !terms.display.is_zero() {
+            options.push(tag::MAX_FLOOR, &shares(terms.display)?.to_be_bytes());
+        }
+        if let Some(least) = least {
+            options.push(tag::MIN_QTY, &least.to_be_bytes());
+        }
+        Ok(options)
+    }
+
+    /// Puts them behind the fixed part; returns the length of the whole.
+    fn append(&self, body: &mut [u8], fixed: usize) -> usize {
+        let length = fixed + self.used;
+        body[fixed..length].copy_from_slice(&self.bytes[..self.used]);
+        length
+    }
+
     fn push(&mut self, tag: u8, value: &[u8]) {
         let end = self.used + 2 + value.len();
         self.bytes[self.used] = value.len() as u8 + 1;
@@ -265,11 +304,35 @@ mod tests {
     }
 
     #[test]
+    fn a_replace_says_the_terms_again_until_the_order_has_ended() {
+        use helios_types::{OrderState, StateChange};
+        let Output::Submit(plain) = order(Quantity::whole(300), Price::whole(45)) else { unreachable!() };
+        let mut gateway = OuchGateway::new(["KO"].into_iter());
+        let terms = Terms { display: Quantity::ZERO, post_only: true, ..Terms::PLAIN };
+        gateway.encode(&Output::Submit(Order { time_in_force: TimeInForce::Day, terms, ..plain })).unwrap();
+        let (id, instrument, quantity, price) = (plain.id, plain.instrument, plain.quantity, plain.price);
+        let mut replaced = |gateway: &mut OuchGateway| {
+            let bytes = gateway.encode(&Output::Replace { order: id, instrument, quantity, price }).unwrap().to_vec();
+            let decoded = helios_wire::ouch::inbound::decode(&bytes[3..]).unwrap();
+            let helios_wire::ouch::inbound::Message::ReplaceOrder(m) = decoded.message else { panic!("a replace") };
+            (m.display(), decoded.options.unwrap_or_default().get(tag::POST_ONLY).map(<[u8]>::to_vec))
+        };
+        assert_eq!(replaced(&mut gateway), (b'N', Some(b"P".to_vec())));
+        let (from, to) = (OrderState::Accepted, OrderState::Cancelled);
+        gateway.encode(&Output::State(StateChange { order: id, instrument, from, to, reject: None })).unwrap();
+        assert!(gateway.terms.is_empty());
+    }
+
+    #[test]
     fn a_stop_is_an_error_that_says_what_to_do() {
         let stop = Price::whole(50);
         let error = entered(TimeInForce::Day, Terms { stop, ..Terms::PLAIN }).unwrap_err();
         assert_eq!(error, EncodeError::Stop(stop));
         assert!(error.to_string().contains("no stop orders (stop 50"), "{error}");
+        let Output::Submit(plain) = order(Quantity::whole(150), Price::whole(45)) else { unreachable!() };
+        let fok = Output::Submit(Order { time_in_force: TimeInForce::Fok, ..plain });
+        let odd = OuchGateway::new(["KO"].into_iter()).encode(&fok).map(<[u8]>::to_vec);
+        assert_eq!(odd, Err(EncodeError::Quantity(Quantity::whole(150))));
         let half = Quantity(50_000_000);
         let error = entered(TimeInForce::Day, Terms { display: half, ..Terms::PLAIN }).unwrap_err();
         assert_eq!(error, EncodeError::Quantity(half));

@@ -55,11 +55,11 @@ impl Session {
         measure: bool,
     ) -> PyResult<Self> {
         // Before the journal: a description that cannot be must leave no file behind.
-        let state = engine.state().map_err(raise)?;
+        let (state, venue) = (engine.state().map_err(raise)?, venue.venue(&engine).map_err(raise)?);
         let journal = journal.map(|path| JournalFile::create(&path, &config)).transpose().map_err(raise)?;
         let setup = Setup {
             state,
-            venue: venue.venue(&engine),
+            venue,
             source: Merge::new(Vec::new()).map_err(raise)?,
             journal,
             sample_ns,

@@ -6,7 +6,7 @@ use helios_io::SourceError;
 use helios_risk::{Feeds, Limits};
 use helios_signals::{BarKind, Binary, Field, Keeps, Node, NodeId, Past, PatternSpec, Sizing, Stat, Unary, Window};
 use helios_types::{Cash, Instrument, InstrumentId, Nanos, Price, Quantity, StrategyId};
-use helios_venue::{Capacity, Fees, HalfSpread};
+use helios_venue::{Capacity, Fees, HalfSpread, SelfTrade};
 use pyo3::FromPyObject;
 
 /// One node: operation, inputs, integer and float parameters.
@@ -46,6 +46,11 @@ pub(crate) struct VenueSpec {
     half_spread_fixed: i64,
     half_spread_ppm: u32,
     day_begins_ns: u64,
+    /// Opens and closes of the sessions, by turns; none: always open.
+    hours: Vec<u64>,
+    self_trade: String,
+    auction_share_ppm: u32,
+    price_band_ppm: Option<u32>,
 }
 
 fn error(message: impl Into<String>) -> SourceError {
@@ -99,7 +104,7 @@ impl EngineSpec {
 }
 
 impl VenueSpec {
-    pub(crate) fn venue(&self, engine: &EngineSpec) -> helios_venue::Venue {
+    pub(crate) fn venue(&self, engine: &EngineSpec) -> Result<helios_venue::Venue, SourceError> {
         let config = helios_venue::Config {
             order_latency_ns: self.order_latency_ns,
             report_latency_ns: self.report_latency_ns,
@@ -117,9 +122,25 @@ impl VenueSpec {
             },
             day_begins_ns: self.day_begins_ns,
             capacity: engine.capacity(),
+            self_trade: match self.self_trade.as_str() {
+                "cancel_newest" => SelfTrade::CancelNewest,
+                "cancel_oldest" => SelfTrade::CancelOldest,
+                "cancel_both" => SelfTrade::CancelBoth,
+                "decrement" => SelfTrade::Decrement,
+                name => return Err(error(format!("self-trade prevention has no mode {name:?}"))),
+            },
+            auction_share_ppm: self.auction_share_ppm,
+            price_band_ppm: self.price_band_ppm,
             ..helios_venue::Config::default()
         };
-        helios_venue::Venue::new(&engine.instruments(), config)
+        let hours: Vec<_> = self.hours.chunks_exact(2).map(|pair| (Nanos(pair[0]), Nanos(pair[1]))).collect();
+        let ordered = hours.iter().all(|(open, close)| open < close) && hours.windows(2).all(|w| w[0].1 <= w[1].0);
+        if !ordered || self.hours.len() % 2 != 0 {
+            return Err(error("sessions of the venue must open before they close, in order, without overlap"));
+        }
+        let mut venue = helios_venue::Venue::new(&engine.instruments(), config);
+        venue.set_sessions(hours);
+        Ok(venue)
     }
 }
 
