@@ -17,6 +17,7 @@
 //! `docs/models/bars.md`. Absent: volume limits, the path of prices within a bar, queue position, impact.
 
 use crate::desk::{Desk, Moment, Working, within};
+use crate::impact::{Offer, moved};
 use crate::sessions::Sessions;
 use helios_types::{
     BookRef, CancelReason, Liquidity, Nanos, Order, Price, Side, TimeInForce, Update, round_down_to_tick,
@@ -166,13 +167,31 @@ impl Bars {
                     desk.cancel(moment, waiting.number, reason);
                     false
                 }
-                Outcome::Fills(price, liquidity) => {
-                    desk.fill(moment, waiting.number, price, working.left(), liquidity);
+                Outcome::Fills(price, Liquidity::Maker) => {
+                    desk.fill(moment, waiting.number, price, working.left(), Liquidity::Maker);
                     false
                 }
                 Outcome::FillsAtClose(price) => {
                     desk.fill(at.into(), waiting.number, price, working.left(), Liquidity::Taker);
                     false
+                }
+                Outcome::Fills(price, Liquidity::Taker) => {
+                    if working.is_for_auction() {
+                        // One price for all: our impact is not in it.
+                        desk.fill(moment, waiting.number, price, working.left(), Liquidity::Taker);
+                        return false;
+                    }
+                    // Without impact all of it, at this price.
+                    let offer = Offer { shown: price, mid: bar.open, quantity: working.left() };
+                    let left = match desk.offer(moment.event, waiting.number, offer) {
+                        Some((price, quantity)) => desk.fill(moment, waiting.number, price, quantity, Liquidity::Taker),
+                        None => working.left(),
+                    };
+                    let ends = !left.is_zero() && working.is_immediate();
+                    if ends {
+                        desk.cancel(moment, waiting.number, CancelReason::Unfilled);
+                    }
+                    !left.is_zero() && !ends
                 }
             }
         });
@@ -185,6 +204,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) tick: Price,
     /// False while the instrument is halted: no order fills or ends.
     pub(crate) trading: bool,
+    /// By how much our impact has moved the bar's prices when it begins.
+    pub(crate) shift: i64,
     /// The number of the trading day of a moment.
     pub(crate) day: &'a dyn Fn(Nanos) -> u64,
     /// The bar ends with a closing auction.
@@ -227,12 +248,13 @@ impl Terms<'_> {
 
     fn awake(&self, order: &Order, bar: &Bar, first: bool) -> Outcome {
         let at_open = self.half_spread.price(order.side, bar.open, self.tick);
+        let here = |price| moved(price, self.shift, self.tick);
         let reached = order.price.is_defined()
             && match order.side {
-                Side::Buy => bar.low <= order.price,
-                Side::Sell => bar.high >= order.price,
+                Side::Buy => here(bar.low) <= order.price,
+                Side::Sell => here(bar.high) >= order.price,
             };
-        let (takes, post_only) = (within(order.side, order.price, at_open), order.terms.post_only);
+        let (takes, post_only) = (within(order.side, order.price, here(at_open)), order.terms.post_only);
         if takes && post_only && first {
             Outcome::Ends(CancelReason::Unfilled)
         } else if takes && !post_only {

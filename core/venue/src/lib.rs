@@ -7,6 +7,7 @@
 //! | data | model | page |
 //! |---|---|---|
 //! | single orders | `replay`: our orders rest in the historical queues | `docs/models/replay.md` |
+//! | price levels | `depth`: queue positions are estimated | `docs/models/depth.md` |
 //! | quotes, or trades alone | `quotes`: fills at the touch | `docs/models/quotes.md` |
 //! | bars | `bars`: fills at the next bar's open plus half a spread | `docs/models/bars.md` |
 //!
@@ -22,8 +23,10 @@ pub mod matching;
 
 mod bars;
 mod dark;
+mod depth;
 mod desk;
 mod fees;
+mod impact;
 mod latency;
 mod parked;
 #[cfg(test)]
@@ -33,17 +36,21 @@ mod replay;
 mod sessions;
 
 pub use bars::HalfSpread;
+pub use depth::QueueModel;
 pub use desk::is_ours;
 pub use fees::Fees;
 pub use helios_book::{BookError, Books, Capacity};
+pub use impact::{Decay, Impact, MAX_DECAYS};
+pub use latency::{Delay, Line, MAX_DELAY_NS, TimeOfDay};
 
-use bars::{Bars, Terms};
+use bars::Bars;
+use depth::Depth;
 use desk::{Desk, is_for_auction};
 use helios_types::{
     BookRef, CancelReason, Instrument, InstrumentId, Market, NANOS_PER_DAY, Nanos, Order, OrderId, Output, Price,
-    Quantity, RejectReason, Report, TimeInForce, TradeKind, TradingStatus, Update,
+    Quantity, RejectReason, Report, Terms, TimeInForce, TradeKind, TradingStatus, Update,
 };
-use latency::Line;
+use impact::{Impacts, moved};
 use parked::{Cross, Parked};
 use quotes::Quotes;
 use replay::Replay;
@@ -65,16 +72,20 @@ pub enum SelfTrade {
 }
 
 /// How the venue behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// From the engine to the venue.
-    pub order_latency_ns: u64,
+    pub order_latency: Delay,
     /// From the venue to the engine.
-    pub report_latency_ns: u64,
+    pub report_latency: Delay,
+    /// How our own trades move prices, by instrument; those that are not named are not moved.
+    pub impacts: BTreeMap<InstrumentId, Impact>,
     /// What a fill costs.
     pub fees: Fees,
     /// What a bar's open does not show.
     pub half_spread: HalfSpread,
+    /// How a queue position is estimated where history has price levels only.
+    pub queue: QueueModel,
     /// A trading day begins this long after 00:00 UTC; open orders expire there. Less than a day.
     pub day_begins_ns: u64,
     /// What becomes of orders of ours that meet.
@@ -94,10 +105,12 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            order_latency_ns: 0,
-            report_latency_ns: 0,
+            order_latency: Delay::ZERO,
+            report_latency: Delay::ZERO,
+            impacts: BTreeMap::new(),
             fees: Fees::default(),
             half_spread: HalfSpread::default(),
+            queue: QueueModel::default(),
             day_begins_ns: 0,
             self_trade: SelfTrade::default(),
             auction_share_ppm: 100_000,
@@ -148,6 +161,7 @@ enum Model {
     Unknown,
     Bars,
     Quotes,
+    Depth,
     Orders,
 }
 
@@ -161,7 +175,15 @@ struct Listing {
     quotes: Quotes,
     bars: Bars,
     parked: Parked,
+    /// By how much our impact moved the prices of the last event: at its beginning and at its end.
+    shift: [i64; 2],
 }
+
+/// Which draws a line of ours uses, where several share a seed.
+const ORDERS: u64 = 1;
+pub(crate) const REPORTS: u64 = 2;
+/// The same for the line of market data, which is the caller's.
+pub const FEED: u64 = 3;
 
 /// What the engine asks of the venue.
 #[derive(Clone, Copy, Debug)]
@@ -183,6 +205,7 @@ pub struct Venue {
     config: Config,
     listings: Vec<Listing>,
     replay: Replay,
+    depth: Depth,
     desk: Desk,
     /// Requests on their way, with the moment at which they were sent.
     requests: Line<(Nanos, Request)>,
@@ -206,14 +229,20 @@ impl Venue {
             assert!(tick.0 > 0 && lot.0 > 0, "{symbol}: tick and lot must be positive");
             let (status, model) = (TradingStatus::Trading, Model::Unknown);
             let (quotes, bars, parked) = (Quotes::new(), Bars::default(), Parked::default());
-            Listing { tick: *tick, lot: *lot, status, model, quotes, bars, parked }
+            Listing { tick: *tick, lot: *lot, status, model, quotes, bars, parked, shift: [0; 2] }
         };
+        let impacts = config.impacts.iter().map(|(id, impact)| {
+            let Instrument { tick, lot, .. } =
+                instruments.get(id.index()).expect("an impact is of a listed instrument");
+            (*id, impact.clone(), *tick, *lot)
+        });
         Self {
-            config,
             listings: instruments.iter().map(listing).collect(),
             replay: Replay::new(instruments.len(), config.capacity, config.self_trade),
-            desk: Desk::new(config.fees, config.report_latency_ns),
-            requests: Line::new(config.order_latency_ns),
+            depth: Depth::new(instruments.len(), config.capacity, config.queue),
+            desk: Desk::new(config.fees, config.report_latency.clone(), Impacts::new(impacts)),
+            requests: Line::new(config.order_latency.clone(), ORDERS),
+            config,
             held: BTreeMap::new(),
             held_so_far: 0,
             awake: VecDeque::new(),
@@ -284,8 +313,9 @@ impl Venue {
             Update::Clear => self.clear(at, instrument),
             Update::Status(status) => {
                 self.listings[instrument.index()].status = status;
-                if self.sessions.is_open(at) {
+                if status == TradingStatus::Trading && self.sessions.is_open(at) {
                     self.replay.status(&mut self.desk, at, instrument, status);
+                    self.depth.resume(&mut self.desk, at, instrument);
                 }
             }
             _ => self.history(at, instrument, update),
@@ -294,6 +324,26 @@ impl Venue {
             self.cross(at, instrument, price, quantity);
         }
         self.look_at_stops(at, instrument, update, printed);
+    }
+
+    /// True when trades of ours move prices: what the engine is to see of an event then comes from [`Venue::show`].
+    pub fn has_impact(&self) -> bool {
+        !self.desk.impacts.is_empty()
+    }
+
+    /// Moves the prices of the event that [`Venue::market`] was given last to where our impact has put them. Events of
+    /// single orders and of price levels stay as they are.
+    pub fn show(&self, market: &mut Market) {
+        if let Some(listing) = self.listings.get(market.instrument.index())
+            && matches!(listing.model, Model::Quotes | Model::Bars)
+        {
+            market.update = shifted(&market.update, listing.shift, listing.tick);
+        }
+    }
+
+    /// Where our impact has put the prices of an instrument, as a fraction of history's.
+    pub fn displacement(&mut self, at: Nanos, instrument: InstrumentId) -> f64 {
+        self.desk.impacts.fraction(at, instrument)
     }
 
     /// Market events that could not be used, since the start.
@@ -308,7 +358,8 @@ impl Venue {
 
     /// Where a resting order stands in its queue; `None` unless it rests in an order-level book.
     pub fn standing(&self, order: OrderId, instrument: InstrumentId) -> Option<Standing> {
-        self.replay.standing(&self.desk, self.desk.number(order, instrument)?)
+        let number = self.desk.number(order, instrument)?;
+        self.replay.standing(&self.desk, number).or_else(|| self.depth.standing(&self.desk, number))
     }
 
     /// The venue's order-level books: history less what we took, and our orders.
@@ -324,7 +375,12 @@ impl Venue {
             Model::Orders => {
                 self.replay.history(&mut self.desk, &mut self.counts, at, instrument, update, trading);
             }
-            Model::Quotes => listing.quotes.history(&mut self.desk, at, update, trading),
+            Model::Depth => self.depth.history(&mut self.desk, &mut self.counts, at, instrument, update, trading),
+            Model::Quotes => {
+                let shift = self.desk.impacts.shift(at, instrument, listing.quotes.reference(update));
+                (listing.shift, listing.quotes.shift) = ([shift; 2], shift);
+                listing.quotes.history(&mut self.desk, at, update, trading);
+            }
             Model::Bars => self.bar(at, instrument, update, trading),
             Model::Unknown => {}
         }
@@ -391,14 +447,18 @@ impl Venue {
     }
 
     fn bar(&mut self, at: Nanos, instrument: InstrumentId, update: &Update, trading: bool) {
-        let Update::Bar { span, .. } = *update else { return };
+        let Update::Bar { open, close, span, .. } = *update else { return };
         let start = Nanos(at.0.saturating_sub(span));
         self.release(at, instrument, start);
         let day = |moment| day_of(moment, self.config.day_begins_ns);
         let listing = &mut self.listings[instrument.index()];
         let closes = bars::closes(&self.sessions, start, at, span);
-        let terms = Terms { half_spread: self.config.half_spread, tick: listing.tick, trading, day: &day, closes };
+        let shift = self.desk.impacts.shift(start, instrument, open);
+        let (half_spread, tick, day) = (self.config.half_spread, listing.tick, &day);
+        let terms = bars::Terms { half_spread, tick, trading, shift, day, closes };
         listing.bars.history(&mut self.desk, at, update, &terms);
+        // What trades at a bar's open moves its close.
+        listing.shift = [shift, self.desk.impacts.shift(at, instrument, close)];
         self.release(at, instrument, at);
     }
 
@@ -423,6 +483,7 @@ impl Venue {
         let listing = &mut self.listings[instrument.index()];
         match listing.model {
             Model::Orders => self.replay.clear(&mut self.desk, at, instrument),
+            Model::Depth => self.depth.clear(&mut self.desk, at, instrument),
             Model::Quotes => listing.quotes.clear(&mut self.desk, at),
             // Bars know no book that could be void.
             Model::Bars | Model::Unknown => {}
@@ -576,12 +637,12 @@ impl Venue {
     /// Does the model of the instrument's data have such an order? The table stands in `docs/models/orders.md`.
     fn supports(&self, listing: &Listing, order: &Order) -> bool {
         let terms = &order.terms;
-        let unseen = terms.midpoint || terms.display != helios_types::Terms::ALL;
+        let unseen = terms.midpoint || terms.display != Terms::ALL;
         is_for_any_model(order)
             && match listing.model {
                 Model::Unknown => false,
                 Model::Orders => order.time_in_force != TimeInForce::Close || self.sessions.are_given(),
-                Model::Quotes => !unseen && !is_for_auction(order),
+                Model::Depth | Model::Quotes => !unseen && !is_for_auction(order),
                 Model::Bars => {
                     !unseen
                         && (order.time_in_force != TimeInForce::Close
@@ -618,6 +679,7 @@ impl Venue {
         order.terms.post_only
             && match listing.model {
                 Model::Orders => self.replay.would_take(order),
+                Model::Depth => self.depth.would_take(order.instrument, order.side, order.price),
                 Model::Quotes => listing.quotes.would_take(order),
                 Model::Bars | Model::Unknown => false,
             }
@@ -690,8 +752,14 @@ impl Venue {
             }
             self.desk.wake(number);
         }
+        // It was not when it was accepted: it slept, or other data was looked at.
+        if self.would_take_against_its_terms(order) {
+            return self.desk.cancel(at.into(), number, CancelReason::Unfilled);
+        }
+        let listing = &mut self.listings[order.instrument.index()];
         match listing.model {
             Model::Orders => self.replay.arrive(&mut self.desk, at, number),
+            Model::Depth => self.depth.arrive(&mut self.desk, at, number),
             Model::Quotes => listing.quotes.arrive(&mut self.desk, at, number),
             Model::Bars | Model::Unknown => unreachable!("orders of an instrument without data are rejected"),
         }
@@ -706,6 +774,7 @@ impl Venue {
         }
         match listing.model {
             Model::Orders => self.replay.withdraw(&self.desk, number),
+            Model::Depth => self.depth.withdraw(order.instrument, order.side, number),
             Model::Quotes => listing.quotes.withdraw(order.side, number),
             Model::Bars => listing.bars.withdraw(number),
             Model::Unknown => unreachable!("orders of an instrument without data are rejected"),
@@ -717,7 +786,7 @@ impl Listing {
     /// Why this quantity and limit of an order cannot be accepted, if so.
     fn refusal(&self, order: &Order, quantity: Quantity, price: Price) -> Option<RejectReason> {
         let on_tick = |price: Price| !price.is_defined() || price.0 > 0 && price.0 % self.tick.0 == 0;
-        let (shown, all) = (order.terms.display, helios_types::Terms::ALL);
+        let (shown, all) = (order.terms.display, Terms::ALL);
         let halted = match is_for_auction(order) {
             // An auction ends a pause.
             true => self.status == TradingStatus::Halted,
@@ -742,9 +811,9 @@ fn is_for_any_model(order: &Order) -> bool {
     let (terms, stops) = (&order.terms, order.terms.stop.is_defined());
     let at_once = matches!(order.time_in_force, TimeInForce::Ioc | TimeInForce::Fok);
     let rests = !at_once && !is_for_auction(order) && (order.price.is_defined() || terms.midpoint);
-    let for_resting = terms.post_only || terms.midpoint || terms.display != helios_types::Terms::ALL;
+    let for_resting = terms.post_only || terms.midpoint || terms.display != Terms::ALL;
     // A pegged order is unseen by nature; what waits for an auction or for the midpoint has no stop.
-    let iceberg = terms.display != helios_types::Terms::ALL && !terms.display.is_zero();
+    let iceberg = terms.display != Terms::ALL && !terms.display.is_zero();
     (rests || !for_resting) && !(terms.midpoint && (iceberg || stops)) && !(stops && is_for_auction(order))
 }
 
@@ -759,13 +828,26 @@ fn model_of(update: &Update) -> Model {
         | Update::Replace { .. } => Model::Orders,
         Update::Quote { .. } | Update::Trade { kind: TradeKind::Regular, .. } => Model::Quotes,
         Update::Bar { .. } => Model::Bars,
-        Update::Trade { .. }
-        | Update::TradeBreak { .. }
-        | Update::Depth { .. }
-        | Update::Status(_)
-        | Update::Clear
-        | Update::Value(_) => Model::Unknown,
+        Update::Depth { .. } => Model::Depth,
+        Update::Trade { .. } | Update::TradeBreak { .. } | Update::Status(_) | Update::Clear | Update::Value(_) => {
+            Model::Unknown
+        }
     }
+}
+
+/// An event's prices, moved: those at its beginning by the first, those at its end by the second.
+fn shifted(update: &Update, [first, last]: [i64; 2], tick: Price) -> Update {
+    let mut update = *update;
+    match &mut update {
+        Update::Quote { bid, ask, .. } => (*bid, *ask) = (moved(*bid, last, tick), moved(*ask, last, tick)),
+        Update::Trade { price, .. } => *price = moved(*price, last, tick),
+        Update::Bar { open, high, low, close, .. } => {
+            (*open, *close) = (moved(*open, first, tick), moved(*close, last, tick));
+            (*low, *high) = (moved(*low, first.min(last), tick), moved(*high, first.max(last), tick));
+        }
+        _ => {}
+    }
+    update
 }
 
 /// The number of a moment's trading day.

@@ -1,6 +1,6 @@
 //! What must hold whatever history and our orders do: random valid flow against the order-level and quote models.
 
-use crate::{Config, SelfTrade, Venue};
+use crate::{Config, Delay, SelfTrade, Venue};
 use helios_types::{
     BookRef, Instrument, InstrumentId, Market, Nanos, Order, OrderId, Output, Price, Quantity, Report, ReportKind,
     Side, StrategyId, Terms, TimeInForce, TradeKind, TradingStatus, Update,
@@ -12,7 +12,8 @@ const X: InstrumentId = InstrumentId(0);
 const TICK: i64 = 10_000_000;
 
 fn venue(order_latency_ns: u64, report_latency_ns: u64) -> Venue {
-    venue_with(Config { order_latency_ns, report_latency_ns, ..Config::default() })
+    let (order_latency, report_latency) = (Delay::Constant(order_latency_ns), Delay::Constant(report_latency_ns));
+    venue_with(Config { order_latency, report_latency, ..Config::default() })
 }
 
 fn venue_with(config: Config) -> Venue {
@@ -283,8 +284,8 @@ fn check_accounts(venue: &Venue, history: &History) {
 }
 
 /// Runs the dice; the reports are the outcome.
-fn play(dice: &[(Dice, u8)], config: Config, terms: bool) -> Vec<(Nanos, Report)> {
-    let mut venue = venue_with(config);
+fn play(dice: &[(Dice, u8)], config: &Config, terms: bool) -> Vec<(Nanos, Report)> {
+    let mut venue = venue_with(config.clone());
     let (mut history, mut ours, mut now) = (History::default(), Ours { terms, ..Ours::default() }, Nanos(1));
     let (mut all, mut fills, mut trading) = (Vec::new(), 0, true);
     for ((die, wait), index) in dice.iter().zip(0..) {
@@ -448,9 +449,10 @@ proptest! {
         order_latency in 0u64..4,
         report_latency in 0u64..4,
     ) {
-        let config = Config { order_latency_ns: order_latency, report_latency_ns: report_latency, ..Config::default() };
-        let once = play(&dice, config, false);
-        prop_assert_eq!(once, play(&dice, config, false), "the same flow gives the same reports");
+        let (order_latency, report_latency) = (Delay::Constant(order_latency), Delay::Constant(report_latency));
+        let config = Config { order_latency, report_latency, ..Config::default() };
+        let once = play(&dice, &config, false);
+        prop_assert_eq!(once, play(&dice, &config, false), "the same flow gives the same reports");
     }
 
     #[test]
@@ -460,9 +462,10 @@ proptest! {
         report_latency_ns in 0u64..4,
         self_trade in prop::sample::select(MODES.as_slice()),
     ) {
-        let config = Config { order_latency_ns, report_latency_ns, self_trade, ..Config::default() };
-        let once = play(&dice, config, true);
-        prop_assert_eq!(once, play(&dice, config, true), "the same flow gives the same reports");
+        let (order_latency, report_latency) = (Delay::Constant(order_latency_ns), Delay::Constant(report_latency_ns));
+        let config = Config { order_latency, report_latency, self_trade, ..Config::default() };
+        let once = play(&dice, &config, true);
+        prop_assert_eq!(once, play(&dice, &config, true), "the same flow gives the same reports");
     }
 
     #[test]

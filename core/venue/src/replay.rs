@@ -22,6 +22,7 @@
 
 use crate::dark::{Dark, Unseen, better};
 use crate::desk::{Desk, Moment, Queue, Working, is_ours, within};
+use crate::impact::{Offer, middle};
 use crate::{Counts, SelfTrade, Standing};
 use helios_book::{BookError, Books, Capacity, Resting};
 use helios_types::{
@@ -184,9 +185,11 @@ impl Replay {
         if terms.midpoint {
             return None;
         }
-        if terms.post_only && self.would_take(&working.order) || fok && !self.reaches(&working) {
+        if fok && !self.reaches(&working) {
             return Some(CancelReason::Unfilled);
         }
+        let top = self.books.top(working.order.instrument);
+        let mid = middle(top.bid.price, top.ask.price);
         loop {
             let Working { order, .. } = *desk.get(number)?;
             let left = desk.get(number)?.left();
@@ -197,11 +200,15 @@ impl Replay {
                     }
                 }
                 Met::Stranger(front) => {
-                    let quantity = left.min(front.quantity);
+                    // Our impact moves what we pay; what it puts beyond our limit we do not get, nor can it rest there.
+                    let offer = Offer { shown: front.price, mid, quantity: left.min(front.quantity) };
+                    let Some((price, quantity)) = desk.offer(at, number, offer) else {
+                        return Some(CancelReason::Unfilled);
+                    };
                     self.consume(order.instrument, front.order, quantity);
                     #[cfg(test)]
                     self.met.push((number, front.order, quantity));
-                    desk.fill(at.into(), number, front.price, quantity, Liquidity::Taker);
+                    desk.fill(at.into(), number, price, quantity, Liquidity::Taker);
                 }
             }
         }

@@ -53,6 +53,8 @@ impl Schema {
 pub struct ColumnBatch {
     /// Event time of each row.
     pub ts: Vec<i64>,
+    /// When each row was received; empty where that is not known or not asked for.
+    pub received: Vec<i64>,
     /// Instrument of each row.
     pub instrument: Vec<u32>,
     /// The value columns of the schema.
@@ -66,7 +68,8 @@ impl ColumnBatch {
         if self.values.len() != schema.columns().len() {
             return Err(format!("a batch of {schema:?} needs columns ts, instrument, {}", schema.columns().join(", ")));
         }
-        if self.instrument.len() != rows || self.values.iter().any(|column| column.len() != rows) {
+        let stamped = self.received.is_empty() || self.received.len() == rows;
+        if !stamped || self.instrument.len() != rows || self.values.iter().any(|column| column.len() != rows) {
             return Err("the columns of a batch have different lengths".to_owned());
         }
         Ok(())
@@ -205,6 +208,11 @@ impl Source for Columns {
             Err(_) => return Err(self.error(format!("row {}: a time before 1970", self.done + row as u64))),
         };
         Ok(true)
+    }
+
+    fn received(&self) -> Nanos {
+        let stamp = self.at.checked_sub(1).and_then(|row| self.batch.received.get(row));
+        Nanos(stamp.map_or(0, |stamp| u64::try_from(*stamp).unwrap_or(0)))
     }
 
     fn progress(&self) -> f64 {

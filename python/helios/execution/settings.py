@@ -14,6 +14,9 @@ from helios.scales import CASH_SCALE, PRICE_SCALE
 
 PPM_PER_BP = 100
 
+#: How a queue position is estimated; see docs/models/depth.md.
+_QUEUES = ("pessimistic", "optimistic", "proportional", "log")
+
 _ZERO = re.compile(r"\s*0+(\.0+)?\s*(ns|us|ms|s|m|h|d)\s*")
 
 
@@ -98,6 +101,9 @@ class Venue:
     auction_share: float = 0.1
     #: How far from the last trade a limit may be, as a fraction of it; beyond it an order is rejected.
     price_band: float | None = None
+    #: Where data has price levels only: how much of what others cancel stood behind our order. "pessimistic": all that
+    #: can; "optimistic": none while something is before us; "proportional"; "log"; a number n: as x to the power of n.
+    queue: Literal["pessimistic", "optimistic", "proportional", "log"] | float = "pessimistic"
 
     def __post_init__(self) -> None:
         if self.self_trade not in _SELF_TRADE:
@@ -137,7 +143,17 @@ class Venue:
             "self_trade": self.self_trade,
             "auction_share_ppm": _scaled(self.auction_share, 10**6, "auction_share"),
             "price_band_ppm": None if self.price_band is None else _scaled(self.price_band, 10**6, "price_band"),
+            "queue": self._queue(),
         }
+
+    def _queue(self) -> tuple[str, int]:
+        """Name and, for a power, the exponent in thousandths."""
+        if isinstance(self.queue, str):
+            if self.queue not in _QUEUES:
+                raise ArgumentError(f"queue is {self.queue!r}: it must be a number or one of {', '.join(_QUEUES)}")
+            return self.queue, 0
+        exponent = _scaled(self.queue, 1_000, "queue", least=0.001, bits=32)
+        return "power", exponent
 
 
 @dataclass(frozen=True, kw_only=True)
