@@ -87,6 +87,17 @@ struct Place {
     taken: u32,
 }
 
+impl Place {
+    /// True when a level at this price is nothing to our orders, nor to what we took.
+    #[inline]
+    fn is_indifferent(&self, side: Side, price: Price) -> bool {
+        let (same, other) = (&self.own[side as usize], &self.own[side.opposite() as usize]);
+        self.taken == 0
+            && same.iter().all(|own| own.price != price)
+            && other.first().is_none_or(|own| !within(side.opposite(), own.price, price))
+    }
+}
+
 /// The depth model of all instruments.
 pub(crate) struct Depth {
     model: QueueModel,
@@ -192,6 +203,7 @@ impl Depth {
     }
 
     /// One event of history. While `trading` is false nothing of ours trades.
+    #[inline]
     pub(crate) fn history(
         &mut self,
         desk: &mut Desk,
@@ -203,9 +215,7 @@ impl Depth {
     ) {
         match *update {
             Update::Depth { side, price, quantity } => {
-                let place = &self.places[instrument.index()];
-                let quiet = place.taken == 0 && place.own[0].is_empty() && place.own[1].is_empty();
-                let result = if quiet {
+                let result = if self.places[instrument.index()].is_indifferent(side, price) {
                     self.books.set_level(instrument, side, price, quantity).map(drop)
                 } else {
                     self.level(desk, at, instrument, side, price, quantity, trading)
@@ -224,7 +234,8 @@ impl Depth {
         }
     }
 
-    /// A level's new total, where orders of ours rest or levels differ from history's.
+    /// A level's new total, where it matters to orders of ours or levels differ from history's.
+    #[inline(never)]
     #[allow(clippy::too_many_arguments)]
     fn level(
         &mut self,

@@ -281,7 +281,11 @@ impl Venue {
     }
 
     /// The next moment at which something happens without a market event: a request arrives here, or a report there.
+    #[inline]
     pub fn next_due(&self) -> Option<Nanos> {
+        if self.requests.is_empty() && self.desk.reports.is_empty() && self.held.is_empty() && self.awake.is_empty() {
+            return None;
+        }
         let awake = self.awake.front().map(|(at, _)| *at);
         [self.requests.next(), self.next_held(), awake, self.desk.reports.next()].into_iter().flatten().min()
     }
@@ -296,9 +300,21 @@ impl Venue {
     }
 
     /// Applies one event of history at its `ts_event`, before the engine sees it. Requests due by then act first.
+    #[inline]
     pub fn market(&mut self, market: &Market) {
         let Market { instrument, ts_event: at, ref update } = *market;
         self.let_requests_arrive(at);
+        // What most events of a feed of levels are.
+        if let Update::Depth { .. } = update
+            && let Some(Listing { model: Model::Depth, status, .. }) = self.listings.get(instrument.index())
+        {
+            let trading = *status == TradingStatus::Trading;
+            return self.depth.history(&mut self.desk, &mut self.counts, at, instrument, update, trading);
+        }
+        self.any_market(at, instrument, update);
+    }
+
+    fn any_market(&mut self, at: Nanos, instrument: InstrumentId, update: &Update) {
         // A series is none of the venue's business, and its number no instrument's.
         if let Update::Value(_) = update {
             return;
@@ -510,7 +526,15 @@ impl Venue {
     }
 
     /// Requests and the ends of waits up to `to`, in time order; at one moment a wait ends first.
+    #[inline]
     fn let_requests_arrive(&mut self, to: Nanos) {
+        if !(self.requests.is_empty() && self.held.is_empty() && self.awake.is_empty()) {
+            self.let_each_arrive(to);
+        }
+        self.begin_day(to);
+    }
+
+    fn let_each_arrive(&mut self, to: Nanos) {
         loop {
             let wait = self.next_held().filter(|until| *until <= to);
             let others = [self.requests.next(), self.awake.front().map(|(at, _)| *at)].into_iter().flatten().min();
@@ -528,7 +552,6 @@ impl Venue {
                 break;
             }
         }
-        self.begin_day(to);
     }
 
     fn request(&mut self, at: Nanos, sent: Nanos, request: Request) {

@@ -10,15 +10,21 @@
 //! - A historical order that crosses an order of ours trades with us first, at our price; its rest joins the book.
 //! - A print against a hidden order at a price through ours trades with us first, at our price: the aggressor would
 //!   have met the better displayed price. Only when no stranger stands before us; at our own price, never.
+//! - A hidden order of ours stands behind all that is displayed at its price, and before everything at a worse one. At
+//!   its own price it gets what an aggressor has left after the displayed queue, as far as history's aggressors have
+//!   something left here; a print at that price is not for it, for nobody knows which hidden order was older.
+//! - A pegged order stands, unseen, at the midpoint of the best displayed prices as they were before the event. It also
+//!   gets prints at the midpoint, as if it were the first there, which is optimistic.
+//! - An iceberg displays its peak; when that is used up the next peak goes to the back of the price.
 //! - After a halt, orders of ours that cross the book trade at their own limit.
 //!
 //! What it assumes: history would have happened all the same. Nobody reacts to our orders; an aggressor that traded
-//! with us first still trades with the order that it met in history. Our order never meets another order of ours:
-//! the incoming one stops there and its rest is cancelled. Auctions pass us by. An owner whose order we took from
+//! with us first still trades with the order that it met in history. Orders of ours never trade with one another
+//! ([`SelfTrade`] says what becomes of them); two that come to cross because the midpoint moved leave each other alone. An owner whose order we took from
 //! and who then changes it gets the new quantity less what we took, as an exchange that counts executed shares
 //! would do. See `docs/models/replay.md`.
 //!
-//! Absent: hidden orders and pegs of ours, market impact, reserve, self-match modes other than the one above.
+//! Absent: auctions (`parked`), discretion, minimum quantities, reserves drawn at random, pegs other than to the midpoint.
 
 use crate::dark::{Dark, Unseen, better};
 use crate::desk::{Desk, Moment, Queue, Working, is_ours, within};

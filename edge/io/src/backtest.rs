@@ -306,6 +306,18 @@ impl Backtest {
     /// Delivers every timer, answer and market event that is due at or before `to`.
     #[inline]
     fn settle(&mut self, to: Nanos, callbacks: &mut impl Callbacks) -> Result<(), SourceError> {
+        let due = |at: Option<Nanos>| at.is_some_and(|at| at <= to);
+        let feed = self.feed.as_ref().and_then(|feed| feed.next());
+        // For most events nothing is.
+        if due(self.next_timer) || due(self.venue.next_due()) || due(feed) {
+            self.deliver_due(to, callbacks)
+        } else {
+            Ok(())
+        }
+    }
+
+    #[inline(never)]
+    fn deliver_due(&mut self, to: Nanos, callbacks: &mut impl Callbacks) -> Result<(), SourceError> {
         let mut rounds = 0;
         let mut last = Nanos(0);
         loop {

@@ -104,6 +104,10 @@ impl Columns {
 
     #[inline(always)]
     fn update(&mut self, row: usize) -> Result<Update, SourceError> {
+        #[inline(always)]
+        fn row_of<const N: usize>(values: &[Vec<i64>], row: usize) -> [i64; N] {
+            std::array::from_fn(|column| values[column][row])
+        }
         let value = |column: usize| self.batch.values[column][row];
         let side = |code: i64| if code == 0 { Side::Buy } else { Side::Sell };
         Ok(match self.schema {
@@ -123,13 +127,14 @@ impl Columns {
             },
             Schema::Series => Update::Value(f64::from_bits(value(0) as u64)),
             Schema::Depth => {
-                let (price, quantity) = (Price(value(2)), Quantity(value(3)));
-                match value(0) {
-                    0 => Update::Depth { side: side(value(1)), price, quantity },
+                let [kind, who, price, quantity] = row_of(&self.batch.values, row);
+                let (price, quantity) = (Price(price), Quantity(quantity));
+                match kind {
+                    0 => Update::Depth { side: side(who), price, quantity },
                     1 => Update::Clear,
                     2 => {
                         self.next_trade += 1;
-                        let aggressor = (value(1) >= 0).then(|| side(value(1)));
+                        let aggressor = (who >= 0).then(|| side(who));
                         let (kind, trade) = (TradeKind::Regular, self.next_trade - 1);
                         Update::Trade { price, quantity, aggressor, kind, trade }
                     }

@@ -197,7 +197,8 @@ class Strategy(Parametrised):
 
     def queue(self, symbol: str | int, order: int) -> Queue | None:
         """Where an order stands at the simulated venue, exactly, latency left aside: its price, what an aggressor meets
-        before it there, and what is left of it. None unless it rests in an order-level book.
+        before it there, and what is left of it. On price levels what is before it is an estimate; None unless it rests in a
+        book of single orders or levels.
 
         A backtest's truth, for research: no exchange tells it. Outside a backtest it is None, so a strategy that is to
         go live must do without.
