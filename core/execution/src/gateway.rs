@@ -311,7 +311,7 @@ mod tests {
         let terms = Terms { display: Quantity::ZERO, post_only: true, ..Terms::PLAIN };
         gateway.encode(&Output::Submit(Order { time_in_force: TimeInForce::Day, terms, ..plain })).unwrap();
         let (id, instrument, quantity, price) = (plain.id, plain.instrument, plain.quantity, plain.price);
-        let mut replaced = |gateway: &mut OuchGateway| {
+        let replaced = |gateway: &mut OuchGateway| {
             let bytes = gateway.encode(&Output::Replace { order: id, instrument, quantity, price }).unwrap().to_vec();
             let decoded = helios_wire::ouch::inbound::decode(&bytes[3..]).unwrap();
             let helios_wire::ouch::inbound::Message::ReplaceOrder(m) = decoded.message else { panic!("a replace") };

@@ -809,7 +809,8 @@ impl Listing {
     /// Why this quantity and limit of an order cannot be accepted, if so.
     fn refusal(&self, order: &Order, quantity: Quantity, price: Price) -> Option<RejectReason> {
         let on_tick = |price: Price| !price.is_defined() || price.0 > 0 && price.0 % self.tick.0 == 0;
-        let (shown, all) = (order.terms.display, Terms::ALL);
+        let shown = order.terms.display;
+        let no_part = shown != Terms::ALL && (shown.0 < 0 || shown > order.quantity || shown.0 % self.lot.0 != 0);
         let halted = match is_for_auction(order) {
             // An auction ends a pause.
             true => self.status == TradingStatus::Halted,
@@ -817,9 +818,7 @@ impl Listing {
         };
         if halted {
             Some(RejectReason::NotTrading)
-        } else if quantity.0 <= 0 || quantity.0 % self.lot.0 != 0 {
-            Some(RejectReason::BadQuantity)
-        } else if shown != all && (shown.0 < 0 || shown > order.quantity || shown.0 % self.lot.0 != 0) {
+        } else if quantity.0 <= 0 || quantity.0 % self.lot.0 != 0 || no_part {
             Some(RejectReason::BadQuantity)
         } else if !on_tick(price) || !on_tick(order.terms.stop) {
             Some(RejectReason::BadPrice)

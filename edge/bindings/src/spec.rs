@@ -156,7 +156,7 @@ impl VenueSpec {
         };
         let hours: Vec<_> = self.hours.chunks_exact(2).map(|pair| (Nanos(pair[0]), Nanos(pair[1]))).collect();
         let ordered = hours.iter().all(|(open, close)| open < close) && hours.windows(2).all(|w| w[0].1 <= w[1].0);
-        if !ordered || self.hours.len() % 2 != 0 {
+        if !ordered || !self.hours.len().is_multiple_of(2) {
             return Err(error("sessions of the venue must open before they close, in order, without overlap"));
         }
         let mut venue = helios_venue::Venue::new(&engine.instruments(), config);

@@ -74,7 +74,8 @@ class Hours(Protocol):
     """Sessions: moments (ns since 1970 UTC) of opens and closes by turns. `hx.session(…)` makes them."""
 
     @property
-    def hours(self) -> tuple[int, ...]: ...
+    def hours(self) -> tuple[int, ...]:
+        """Open, close, open, close, …"""
 
 
 SelfTrade = Literal["cancel_newest", "cancel_oldest", "cancel_both", "decrement"]
@@ -94,8 +95,8 @@ class Venue:
     #: expires at a close, and a cross at or after a close is a closing auction. None: always open. Bars look at the
     #: closes only.
     session: Hours | None = None
-    #: What becomes of our order that meets another of ours; they never trade. "decrement": the smaller is cancelled, the
-    #: larger made smaller by as much.
+    #: What becomes of our order that meets another of ours; they never trade. "decrement": the smaller is cancelled,
+    #: the larger made smaller by as much.
     self_trade: SelfTrade = "cancel_newest"
     #: Largest part of an auction's quantity that our orders in it get, 0 to 1.
     auction_share: float = 0.1

@@ -42,7 +42,7 @@ def raw_terms(
     peg: str | None,
     stop: float | None,
 ) -> tuple[int, bool, bool, int | None, int | None]:
-    """Life time, post-only, midpoint, display and stop as the core takes them. ArgumentError for what makes no sense."""
+    """Life time, post-only, midpoint, display and stop as the core takes them; ArgumentError for what is no order."""
 
     def refuse(text: str) -> ArgumentError:
         return ArgumentError(f"strategy {strategy.name!r}: {text}")

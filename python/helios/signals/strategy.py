@@ -162,8 +162,8 @@ class Strategy(Parametrised):
         `tif`: "day" (rests; the default with a price), "ioc" (takes what it can at once; the default without one; also
         `ioc=True`), "fok" (all at once or nothing), "open" and "close" (the next opening or closing auction only).
         `post_only`: rejected rather than taking. `display`: how much is shown at once (an iceberg); `hidden`: nothing.
-        `peg="mid"`: unseen at the midpoint, with `price` as the worst one. `stop`: sleeps until a trade at this price or
-        beyond it, above the market for a buy and below it for a sale. What the data of a backtest can do of this
+        `peg="mid"`: unseen at the midpoint, with `price` as the worst one. `stop`: sleeps until a trade at this price
+        or beyond it, above the market for a buy and below it for a sale. What the data of a backtest can do of this
         stands in docs/models/orders.md; the rest is rejected by the simulated venue as "unsupported".
         """
         given = (tif, ioc, post_only, display, hidden, peg, stop)
@@ -197,8 +197,8 @@ class Strategy(Parametrised):
 
     def queue(self, symbol: str | int, order: int) -> Queue | None:
         """Where an order stands at the simulated venue, exactly, latency left aside: its price, what an aggressor meets
-        before it there, and what is left of it. On price levels what is before it is an estimate; None unless it rests in a
-        book of single orders or levels.
+        before it there, and what is left of it. On price levels what is before it is an estimate; None unless it rests
+        in a book of single orders or levels.
 
         A backtest's truth, for research: no exchange tells it. Outside a backtest it is None, so a strategy that is to
         go live must do without.
