@@ -45,6 +45,9 @@ taker_per_share = 0.003
 maker_bp = -0.1
 half_spread_bp = 1.5
 day_begins = "5h"
+self_trade = "cancel_both"
+auction_share = 0.2
+price_band = 0.05
 
 [execution]
 style = "touch"
@@ -125,8 +128,10 @@ def test_every_key_arrives(folder: Path) -> None:
     assert run.execution == hx.Execution(style="touch", ticks=1)
     assert run.limits == hx.Limits(order_notional=50_000, order_rate=100, price_collar=0.05, daily_loss=5_000)
     assert run.venue.spec() == {
-        "order_latency_ns": 50_000,
-        "report_latency_ns": 0,
+        "feed_latency": ("constant", [0], []),
+        "order_latency": ("constant", [50_000], []),
+        "report_latency": ("constant", [0], []),
+        "impacts": [],
         "maker_per_share": 0,
         "taker_per_share": 3_000,
         "maker_ppm": -10,
@@ -135,6 +140,11 @@ def test_every_key_arrives(folder: Path) -> None:
         "half_spread_fixed": 0,
         "half_spread_ppm": 150,
         "day_begins_ns": 5 * 3600 * 10**9,
+        "hours": [],
+        "self_trade": "cancel_both",
+        "auction_share_ppm": 200_000,
+        "price_band_ppm": 50_000,
+        "queue": ("pessimistic", 0),
     }
     results = run.run()
     assert results.meta["name"] == "two drinks"
