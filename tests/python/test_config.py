@@ -145,6 +145,7 @@ def test_every_key_arrives(folder: Path) -> None:
         "auction_share_ppm": 200_000,
         "price_band_ppm": 50_000,
         "queue": ("pessimistic", 0),
+        "fast": False,
     }
     results = run.run()
     assert results.meta["name"] == "two drinks"
