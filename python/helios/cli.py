@@ -252,6 +252,26 @@ def lobster_check(file: Path, json_: Json = False) -> None:
         raise typer.Exit(1)
 
 
+@lobster_app.command("ghosts")
+def lobster_ghosts(
+    file: Path,
+    orders: Annotated[int, typer.Option(min=0, help="How many real orders to stand in for; 0: all.")] = 1_500,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 0,
+    json_: Json = False,
+) -> None:
+    """Put our order in the place of real ones, and compare its fills with theirs."""
+    from helios.research.ghosts import ghosts, print_ghosts
+
+    with _core():
+        found = ghosts(file, orders=orders, seed=seed)
+    if json_:
+        _print_json(found.summary())
+    else:
+        print_ghosts(found, _console())
+    if found.unexplained:
+        raise typer.Exit(1)
+
+
 @app.command()
 def backtest(
     run: Annotated[Path, typer.Argument(help="RUN.toml or RUN.py")],
@@ -266,7 +286,8 @@ def backtest(
     from helios.research.summary import print_summary
 
     if compare:
-        return _compare(run, out, json_)
+        _compare(run, out, json_)
+        return
     results = load_run(run).run(out, overwrite=overwrite, progress=not json_ and sys.stderr.isatty())
     for warning in results.meta.get("warnings", []):
         print(f"warning: {warning}", file=sys.stderr)
@@ -308,8 +329,9 @@ def _compare(run: Path, out: Path | None, json_: bool) -> None:
         raise ArgumentError("--compare makes two runs and writes no folder: leave out --out")
     compared = side_by_side(lambda: load_run(run), progress=not json_ and sys.stderr.isatty())
     if json_:
-        return _print_json(jsonable(compared.as_dict()))
-    return compared.show(_console())
+        _print_json(jsonable(compared.as_dict()))
+    else:
+        compared.show(_console())
 
 
 @app.command()

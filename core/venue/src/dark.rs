@@ -79,6 +79,12 @@ impl Dark {
         first
     }
 
+    /// Those of a side, and where they stand now.
+    pub(crate) fn orders(&self, side: Side, midpoint: Price) -> impl Iterator<Item = (Price, BookRef)> + '_ {
+        let of_side = self.0.iter().filter(move |order| order.side == side);
+        of_side.filter_map(move |order| Some((order.price(midpoint)?, order.number)))
+    }
+
     /// Where an order stands now, and who stands before it at its price.
     pub(crate) fn place(&self, number: BookRef, midpoint: Price) -> Option<(Side, Price, Vec<BookRef>)> {
         let at = self.0.iter().position(|order| order.number == number)?;

@@ -13,7 +13,7 @@ use crate::desk::{Desk, within};
 use helios_types::{BookRef, CancelReason, Liquidity, Nanos, Price, Quantity, Side, TimeInForce};
 
 /// The orders of one instrument.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Parked {
     stops: Vec<BookRef>,
     auction: Vec<BookRef>,

@@ -64,17 +64,22 @@ class Comparison:
         def of(name: str) -> tuple[Any, Any]:
             return getattr(self.exact.headline, name), getattr(self.fast.headline, name)
 
-        shares = tuple(float(one.market_fills["quantity"].sum()) for one in (self.exact, self.fast))
-        speed = tuple(one.meta.get("events_per_second") for one in (self.exact, self.fast))
+        def shares(results: Results) -> float:
+            return float(results.market_fills["quantity"].sum())
+
+        def speed(results: Results) -> Any:
+            return results.meta.get("events_per_second")
+
+        exact, fast = self.exact, self.fast
         return [
             ("net", *of("net"), text.money),
             ("fees", *of("fees"), text.money),
             ("max_drawdown", *of("max_drawdown"), text.money),
             ("orders", *of("orders"), text.count),
             ("fills", *of("fills"), text.count),
-            ("shares", *shares, text.number),
+            ("shares", shares(exact), shares(fast), text.number),
             ("maker_share", *of("maker_share"), text.percent),
-            ("events_per_second", *speed, text.rate),
+            ("events_per_second", speed(exact), speed(fast), text.rate),
         ]
 
     def show(self, console: Console) -> None:
