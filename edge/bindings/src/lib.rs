@@ -4,6 +4,7 @@
 
 mod arrow;
 mod compiled;
+mod ghosts;
 mod matching;
 mod over;
 mod session;
@@ -45,6 +46,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<tools::Market>()?;
     for function in [
         wrap_pyfunction!(compiled::compiled_layout, module)?,
+        wrap_pyfunction!(ghosts::ghosts, module)?,
         wrap_pyfunction!(matching::bench_matching, module)?,
         wrap_pyfunction!(over::bench_graph, module)?,
         wrap_pyfunction!(over::over_columns, module)?,
