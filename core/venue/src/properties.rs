@@ -1,6 +1,6 @@
 //! What must hold whatever history and our orders do: random valid flow against the order-level and quote models.
 
-use crate::{Config, Delay, Venue};
+use crate::{Config, Decay, Delay, Impact, Venue};
 use helios_types::{
     BookRef, Instrument, InstrumentId, Market, Nanos, Order, OrderId, Output, Price, Quantity, Report, ReportKind,
     Side, StrategyId, Terms, TimeInForce, TradeKind, TradingStatus, Update,
@@ -11,10 +11,25 @@ use std::collections::BTreeMap;
 const X: InstrumentId = InstrumentId(0);
 const TICK: i64 = 10_000_000;
 
-fn venue(order_latency_ns: u64, report_latency_ns: u64) -> Venue {
-    let (order_latency, report_latency) = (Delay::Constant(order_latency_ns), Delay::Constant(report_latency_ns));
+/// What else the venue does, by its bits: latencies that are drawn; trades of ours that move prices.
+type Extras = u8;
+
+fn venue(order_latency_ns: u64, report_latency_ns: u64, extras: Extras) -> Venue {
+    let delay = |ns: u64| match extras & 1 {
+        0 => Delay::Constant(ns),
+        _ => Delay::LogNormal { minimum_ns: ns, median_ns: ns + 2, p99_ns: ns + 20, seed: ns },
+    };
+    let decays = vec![Decay { amplitude: 0.003, lifetime_ns: 20 }, Decay { amplitude: 0.001, lifetime_ns: 500 }];
+    let (volume, exponent, permanent, maker) = (Quantity::whole(5), 0.5, 0.0002, 0.25);
+    let impact = Impact { decays, permanent, exponent, volume, maker };
     let listed = Instrument { symbol: "X".to_owned(), tick: Price(TICK), lot: Quantity::whole(1) };
-    Venue::new(&[listed], Config { order_latency, report_latency, ..Config::default() })
+    let config = Config {
+        order_latency: delay(order_latency_ns),
+        report_latency: delay(report_latency_ns),
+        impacts: if extras & 2 == 0 { BTreeMap::new() } else { BTreeMap::from([(X, impact)]) },
+        ..Config::default()
+    };
+    Venue::new(&[listed], config)
 }
 
 fn ticks(n: i64) -> Price {
@@ -244,8 +259,8 @@ fn check_accounts(venue: &Venue, history: &History) {
 }
 
 /// Runs the dice; the reports are the outcome.
-fn play(dice: &[(Dice, u8)], order_latency: u64, report_latency: u64) -> Vec<(Nanos, Report)> {
-    let mut venue = venue(order_latency, report_latency);
+fn play(dice: &[(Dice, u8)], order_latency: u64, report_latency: u64, extras: Extras) -> Vec<(Nanos, Report)> {
+    let mut venue = venue(order_latency, report_latency, extras);
     let (mut history, mut ours, mut now) = (History::default(), Ours::default(), Nanos(1));
     let (mut all, mut fills, mut trading) = (Vec::new(), 0, true);
     for ((die, wait), index) in dice.iter().zip(0..) {
@@ -356,16 +371,17 @@ proptest! {
         dice in prop::collection::vec((any::<Dice>(), any::<u8>()), 1..250),
         order_latency in 0u64..4,
         report_latency in 0u64..4,
+        extras in 0u8..4,
     ) {
-        let once = play(&dice, order_latency, report_latency);
-        prop_assert_eq!(once, play(&dice, order_latency, report_latency), "the same flow gives the same reports");
+        let once = play(&dice, order_latency, report_latency, extras);
+        prop_assert_eq!(once, play(&dice, order_latency, report_latency, extras), "the same flow gives the same reports");
     }
 
     #[test]
     fn passive_orders_fill_as_in_a_textbook_queue(
         dice in prop::collection::vec((any::<Dice>(), any::<u8>()), 1..250),
     ) {
-        let (mut venue, mut history, mut textbook) = (venue(0, 0), History::default(), Textbook::default());
+        let (mut venue, mut history, mut textbook) = (venue(0, 0, 0), History::default(), Textbook::default());
         let (mut next, mut reports) = (0u64, Vec::new());
         for (((what, a, b, c), wait), now) in dice.into_iter().zip(1..) {
             let now = Nanos(now);
@@ -413,8 +429,9 @@ proptest! {
         dice in prop::collection::vec((any::<Dice>(), any::<u8>()), 1..200),
         order_latency in 0u64..4,
         report_latency in 0u64..4,
+        extras in 0u8..4,
     ) {
-        let mut venue = venue(order_latency, report_latency);
+        let mut venue = venue(order_latency, report_latency, extras);
         let (mut ours, mut now, mut joined) = (Ours::default(), Nanos(1), 0);
         let mut shown = [(0, 0); 2];
         for ((a, b, c, d), wait) in &dice {
