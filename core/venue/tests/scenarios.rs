@@ -41,7 +41,7 @@ scenarios! {
     tables_full bars bars_limit bars_under_way bars_cancel_under_way bars_days quotes quotes_taken quotes_resting
     trades_only better_data depth_trades depth_cancels depth_proportional depth_taken depth_crossing depth_terms
     latency_by_time_of_day impact_decays impact_keeps_what_is_taken impact_on_bars
-    impact_on_orders impact_of_resting
+    impact_on_orders impact_on_levels impact_of_resting
 }
 
 #[test]
