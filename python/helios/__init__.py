@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from helios.errors import ArgumentError, ConfigError, DataError, HeliosError, ReplayMismatch, RunError
     from helios.execution import Execution, Fees, Gamma, HalfSpread, Impact, Latency, LogNormal, Measured, Venue
     from helios.research.backtest import Backtest, Instrument
+    from helios.research.compare import Comparison, compare
     from helios.research.describe import describe
     from helios.research.executors import Processes, Serial
     from helios.research.graph import Graph, graph
@@ -111,6 +112,7 @@ _HOMES = {
         "Venue",
     ),
     "helios.research.backtest": ("Backtest", "Instrument"),
+    "helios.research.compare": ("Comparison", "compare"),
     "helios.research.describe": ("describe",),
     "helios.research.executors": ("Processes", "Serial"),
     "helios.research.graph": ("Graph", "graph"),
@@ -184,6 +186,7 @@ __all__ = [
     "ArgumentError",
     "Backtest",
     "CappedKelly",
+    "Comparison",
     "ConfigError",
     "DataError",
     "Execution",
@@ -227,6 +230,7 @@ __all__ = [
     "bollinger",
     "calibrate_impact",
     "close",
+    "compare",
     "compiled",
     "constant",
     "cross",

@@ -164,6 +164,17 @@ def over_events(
     every_event: bool,
     max_orders: int,
 ) -> tuple[bytes, bytes, list[Floats], int]: ...
+
+# ts, price, quantity
+_Fills = list[tuple[int, int, int]]
+# ts, executed order, price, quantity, the order that stood first, its price
+_Jump = tuple[int, int, int, int, int, int]
+# order, its fills, ours, quantity ahead of it, of ours, reason of a reject, jumps in its life, the one before
+_Ghost = tuple[int, _Fills, _Fills, int, int | None, str | None, list[_Jump], _Jump | None]
+
+def ghosts(
+    symbols: Sequence[str], sources: Sequence[tuple[Any, ...]], orders: Sequence[int], named: bool
+) -> tuple[list[_Ghost], list[_Jump], int]: ...
 def bench_graph(nodes: Nodes, instruments: int, active: int, quotes: int) -> float: ...
 def bench_decode(data: bytes) -> tuple[int, float]: ...
 def bench_book(data: bytes) -> tuple[int, float, int, int]: ...

@@ -148,6 +148,7 @@ class VenueTable(_Table):
     half_spread_bp: float = 1.0
     half_spread_fixed: float = 0.0
     day_begins: str | None = None
+    mode: Literal["exact", "fast"] = "exact"
     #: "pessimistic", "optimistic", "proportional", "log", or the exponent of a power.
     queue: Literal["pessimistic", "optimistic", "proportional", "log"] | float = "pessimistic"
 
@@ -319,6 +320,7 @@ def _build(table: RunTable, file: Path, data: Sequence[Source] | None = None) ->
         half_spread=HalfSpread(bp=v.half_spread_bp, fixed=v.half_spread_fixed),
         day_begins=v.day_begins,
         queue=v.queue,
+        mode=v.mode,
     )
     return Backtest(
         data=data or [_source(each, file) for each in table.data],

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hint::select_unpredictable;
 
-use helios_types::{BookRef, Digest, Hasher, InstrumentId, Price, QualityKind, Quantity, Side, Update};
+use helios_types::{BookRef, Digest, Hasher, InstrumentId, Price, QualityKind, Quantity, Side, TradeKind, Update};
 
 use crate::index::Index;
 use crate::ladder::{Ladder, Rank};
@@ -163,7 +163,7 @@ struct Node {
 const _: () = assert!(size_of::<Node>() == 32);
 
 /// Nodes with a free list; freed slots are reused, last freed first. How many there may be is the caller's to know.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Slab {
     nodes: Vec<Node>,
     free: Vec<u32>,
@@ -222,7 +222,8 @@ pub(crate) fn fetch<T>(record: &T) {
     let _ = record;
 }
 
-/// The order books of a whole market.
+/// The order books of a whole market. A clone goes its own way.
+#[derive(Clone)]
 pub struct Books {
     index: Index,
     /// Levels without orders, by side and price.
@@ -327,6 +328,10 @@ impl Books {
             Update::Clear => {
                 self.clear(instrument);
                 Ok(None)
+            }
+            Update::Trade { price, quantity, aggressor, kind: TradeKind::Displayed, .. } => {
+                let aggressor = aggressor.ok_or(BookError::BadValue)?;
+                self.trade(instrument, aggressor.opposite(), price, quantity).map(Some)
             }
             Update::Trade { .. }
             | Update::TradeBreak { .. }
@@ -531,6 +536,50 @@ impl Books {
             best.quantity = Quantity(level.quantity);
         }
         Ok(Change { side, price, top_changed })
+    }
+
+    /// Takes `quantity` from the orders of a side, first in first out, at prices up to `limit`. Refused whole when they
+    /// have less: as an unknown order when there is none at all, and levels without single orders have none.
+    pub fn trade(
+        &mut self,
+        instrument: InstrumentId,
+        side: Side,
+        limit: Price,
+        quantity: Quantity,
+    ) -> Result<Change, BookError> {
+        if quantity.0 <= 0 || limit.0 <= 0 || !limit.is_defined() {
+            return Err(BookError::BadValue);
+        }
+        let there = self.displayed(instrument, side, limit, quantity);
+        if there < quantity {
+            return Err(if there.is_zero() { BookError::UnknownOrder } else { BookError::ExceedsQuantity });
+        }
+        let (mut left, mut top_changed) = (quantity, false);
+        loop {
+            let front = self.front(instrument, side).expect("as much was just seen in the book");
+            let taken = left.min(front.quantity);
+            let change = self.reduce(instrument, front.order, taken)?;
+            top_changed |= change.top_changed;
+            left.0 -= taken.0;
+            if left.is_zero() {
+                return Ok(Change { top_changed, ..change });
+            }
+        }
+    }
+
+    /// What single orders of a side show up to `limit`, counted no further than `enough`.
+    fn displayed(&self, instrument: InstrumentId, side: Side, limit: Price, enough: Quantity) -> Quantity {
+        let worst = Rank::new(side, limit);
+        let levels = self.ladder(instrument, side).into_iter().flat_map(Ladder::best_first);
+        let (mut sum, mut levels) = (0i64, levels.map(|level| &self.nodes[level]));
+        while sum < enough.0
+            && let Some(level) = levels.next()
+            && Rank::from_key(level.key) >= worst
+            && level.level_or_count > 0
+        {
+            sum = sum.saturating_add(level.quantity);
+        }
+        Quantity(sum)
     }
 
     /// Removes an order.

@@ -1,7 +1,7 @@
 //! The books against a naive oracle: a list of orders, searched from the front.
 
 use helios_book::{BookError, Books, Capacity, Level};
-use helios_types::{BookRef, Digest, Hasher, InstrumentId, Price, Quantity, Side};
+use helios_types::{BookRef, Digest, Hasher, InstrumentId, Price, Quantity, Side, TradeKind, Update};
 use proptest::prelude::*;
 
 const INSTRUMENTS: u32 = 3;
@@ -12,6 +12,7 @@ enum Step {
     Reduce { instrument: u32, order: u64, quantity: i64 },
     Remove { instrument: u32, order: u64 },
     Replace { instrument: u32, order: u64, new_order: u64, price: i64, quantity: i64 },
+    Trade { instrument: u32, buy: bool, limit: i64, quantity: i64 },
     Clear { instrument: u32 },
 }
 
@@ -28,6 +29,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (instrument.clone(), order.clone()).prop_map(|(instrument, order)| Step::Remove { instrument, order }),
         2 => (instrument.clone(), order.clone(), order, price, quantity).prop_map(
             |(instrument, order, new_order, price, quantity)| Step::Replace { instrument, order, new_order, price, quantity }),
+        2 => (instrument.clone(), any::<bool>(), -1i64..13, 0i64..9)
+            .prop_map(|(instrument, buy, limit, quantity)| Step::Trade { instrument, buy, limit, quantity }),
         1 => instrument.prop_map(|instrument| Step::Clear { instrument }),
     ]
 }
@@ -91,7 +94,33 @@ impl Oracle {
                 let old = self.0.remove(at);
                 self.0.push(Plain { order: new_order, price, quantity, ..old });
             }
+            Step::Trade { instrument, buy, limit, quantity } => return self.trade(instrument, buy, limit, quantity),
             Step::Clear { instrument } => self.0.retain(|o| o.instrument != instrument),
+        }
+        Ok(())
+    }
+
+    /// Takes from the resting bids (`buy`) or asks, share by share.
+    fn trade(&mut self, instrument: u32, buy: bool, limit: i64, quantity: i64) -> Result<(), BookError> {
+        if limit <= 0 || quantity <= 0 {
+            return Err(BookError::BadValue);
+        }
+        let side = if buy { Side::Buy } else { Side::Sell };
+        let reaches = |o: &Plain| {
+            o.instrument == instrument && o.side == side && if buy { o.price >= limit } else { o.price <= limit }
+        };
+        match self.0.iter().filter(|o| reaches(o)).map(|o| o.quantity).sum::<i64>() {
+            0 => return Err(BookError::UnknownOrder),
+            there if there < quantity => return Err(BookError::ExceedsQuantity),
+            _ => {}
+        }
+        for _ in 0..quantity {
+            let prices = self.0.iter().filter(|o| reaches(o)).map(|o| o.price);
+            let best = if buy { prices.max() } else { prices.min() };
+            let front =
+                self.0.iter_mut().find(|o| o.instrument == instrument && o.side == side && Some(o.price) == best);
+            front.expect("as much was just counted").quantity -= 1;
+            self.0.retain(|o| o.quantity > 0);
         }
         Ok(())
     }
@@ -134,6 +163,12 @@ fn run(books: &mut Books, step: &Step) -> Result<(), BookError> {
         Step::Remove { instrument, order } => books.remove(InstrumentId(instrument), order).map(drop),
         Step::Replace { instrument, order, new_order, price, quantity } => {
             books.replace(InstrumentId(instrument), order, new_order, Price(price), Quantity(quantity)).map(drop)
+        }
+        Step::Trade { instrument, buy, limit, quantity } => {
+            let (aggressor, price) = (if buy { Side::Sell } else { Side::Buy }, Price(limit));
+            let (quantity, kind) = (Quantity(quantity), TradeKind::Displayed);
+            let trade = Update::Trade { price, quantity, aggressor: Some(aggressor), kind, trade: 0 };
+            books.apply(InstrumentId(instrument), &trade).map(drop)
         }
         Step::Clear { instrument } => {
             books.clear(InstrumentId(instrument));
@@ -191,6 +226,7 @@ proptest! {
             let (instrument, replaces) = match *step {
                 Step::Add { instrument, .. } | Step::Reduce { instrument, .. } | Step::Remove { instrument, .. } => (instrument, false),
                 Step::Replace { instrument, .. } => (instrument, true),
+                Step::Trade { instrument, .. } => (instrument, false),
                 Step::Clear { .. } => continue,
             };
             let id = InstrumentId(instrument);
@@ -203,6 +239,9 @@ proptest! {
                 Step::Remove { order, .. } => books.remove(id, order),
                 Step::Replace { order, new_order, price, quantity, .. } => {
                     books.replace(id, order, new_order, Price(price), Quantity(quantity))
+                }
+                Step::Trade { buy, limit, quantity, .. } => {
+                    books.trade(id, if buy { Side::Buy } else { Side::Sell }, Price(limit), Quantity(quantity))
                 }
                 Step::Clear { .. } => unreachable!("skipped above"),
             };

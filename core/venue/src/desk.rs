@@ -73,6 +73,7 @@ impl Working {
 }
 
 /// All our open orders and the reports under way to the engine.
+#[derive(Clone)]
 pub(crate) struct Desk {
     fees: Fees,
     /// By feed number, which is the order of acceptance.
@@ -227,7 +228,7 @@ impl Desk {
 }
 
 /// Order numbers used so far, as ranges `first -> last`: callers count upwards, so the ranges are few.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Used(BTreeMap<u64, u64>);
 
 impl Used {
@@ -266,6 +267,11 @@ impl Queue {
     /// The order with the highest priority.
     pub(crate) fn first(&self) -> Option<(Price, BookRef)> {
         self.orders.first().copied()
+    }
+
+    /// All of them, by priority.
+    pub(crate) fn orders(&self) -> impl Iterator<Item = (Price, BookRef)> + '_ {
+        self.orders.iter().copied()
     }
 
     /// Joins behind all orders of the same or a better price.

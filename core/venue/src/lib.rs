@@ -149,7 +149,7 @@ impl Model {
 }
 
 /// One listed instrument.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Listing {
     tick: Price,
     lot: Quantity,
@@ -182,7 +182,8 @@ struct Change {
     to: Option<(Quantity, Price)>,
 }
 
-/// The simulated exchange of a run.
+/// The simulated exchange of a run. A clone goes its own way: what if, from this moment on.
+#[derive(Clone)]
 pub struct Venue {
     config: Config,
     listings: Vec<Listing>,

@@ -42,7 +42,7 @@ impl Touch {
 }
 
 /// The quote of one instrument and our resting orders.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Quotes {
     /// Bid and ask, by [`Side`].
     touch: [Touch; 2],

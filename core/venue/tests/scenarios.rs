@@ -17,6 +17,8 @@
 //! = shown quote 100 @ 10.01 / 100 @ 10.02     what the engine sees of the last event of history
 //! ```
 
+mod ledger;
+
 use helios_types::{
     Cash, Instrument, InstrumentId, Market, NANOS_PER_DAY, NANOS_PER_SECOND, Nanos, Order, OrderId, Output, Price,
     Quantity, Report, ReportKind, Side, StrategyId, Terms, TimeInForce, TradeKind, TradingStatus, Update,
@@ -40,6 +42,7 @@ scenarios! {
     own_orders_do_not_meet halt rejects latency order_message_first fees unknown_references clear_and_end_of_day
     tables_full bars bars_limit bars_under_way bars_cancel_under_way bars_days quotes quotes_taken quotes_resting
     trades_only better_data depth_trades depth_cancels depth_proportional depth_taken depth_crossing depth_terms
+    unnamed_trades
     latency_by_time_of_day impact_decays impact_keeps_what_is_taken impact_on_bars
     impact_on_orders impact_on_levels impact_of_resting
 }
@@ -79,6 +82,7 @@ struct Table {
     config: Config,
     impact: Option<Impact>,
     venue: Option<Venue>,
+    ledger: ledger::Ledger,
     seen: Option<Update>,
     got: Vec<(Nanos, Report)>,
     expected: Vec<(String, String)>,
@@ -94,6 +98,7 @@ impl Default for Table {
             config: Config { half_spread: HalfSpread::Fixed(Price::ZERO), ..Config::default() },
             impact: None,
             venue: None,
+            ledger: ledger::Ledger::default(),
             seen: None,
             got: Vec::new(),
             expected: Vec::new(),
@@ -125,7 +130,10 @@ impl Table {
                     }
                 }
             }
-            ["impact", words @ ..] => self.impact = Some(impact(words)),
+            ["impact", words @ ..] => {
+                self.impact = Some(impact(words));
+                self.ledger.moved = true;
+            }
             ["half_spread", x] => {
                 config.half_spread = match x.strip_suffix("ppm") {
                     Some(ppm) => HalfSpread::Ppm(ppm.parse().expect("parts per million")),
@@ -173,10 +181,12 @@ impl Table {
             ["pass"] => {}
             ["us", ours @ ..] => {
                 let output = self.output(instrument, ours);
+                self.ledger.message(&output);
                 self.venue().submit(at, &output);
             }
             history => {
                 let mut market = Market { instrument, ts_event: at, update: self.update(history) };
+                self.ledger.market(&market);
                 self.venue().market(&market);
                 self.venue().show(&mut market);
                 self.seen = Some(market.update);
@@ -234,13 +244,14 @@ impl Table {
                 price: price(at),
                 quantity: quantity(shares),
             },
-            [kind @ ("trade" | "hidden" | "cross"), shares, "@", at, ref rest @ ..] => Update::Trade {
+            [kind @ ("trade" | "hidden" | "cross" | "displayed"), shares, "@", at, ref rest @ ..] => Update::Trade {
                 price: price(at),
                 quantity: quantity(shares),
                 aggressor: rest.first().map(|who| side(who)),
                 kind: match kind {
                     "trade" => TradeKind::Regular,
                     "hidden" => TradeKind::Hidden,
+                    "displayed" => TradeKind::Displayed,
                     _ => TradeKind::Cross,
                 },
                 trade: 0,
@@ -278,6 +289,9 @@ impl Table {
     fn compare(&mut self) {
         let got = std::mem::take(&mut self.got);
         let expected = std::mem::take(&mut self.expected);
+        for (_, report) in &got {
+            self.ledger.report(report, &self.config.fees, &self.place);
+        }
         for (index, (place, line)) in expected.iter().enumerate() {
             let Some((arrival, report)) = got.get(index) else { panic!("{place}: expected `{line}`, got nothing") };
             let (words, wanted) = (render(*arrival, report), canonical(line));

@@ -4,6 +4,7 @@
 
 mod arrow;
 mod compiled;
+mod ghosts;
 mod over;
 mod session;
 mod spec;
@@ -43,6 +44,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<tools::Market>()?;
     for function in [
         wrap_pyfunction!(compiled::compiled_layout, module)?,
+        wrap_pyfunction!(ghosts::ghosts, module)?,
         wrap_pyfunction!(over::bench_graph, module)?,
         wrap_pyfunction!(over::over_columns, module)?,
         wrap_pyfunction!(over::over_events, module)?,

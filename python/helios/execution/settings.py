@@ -58,6 +58,9 @@ class Venue:
     half_spread: HalfSpread = field(default_factory=HalfSpread)
     #: Length of time after 00:00 UTC at which a trading day begins and day orders have expired, like "5h".
     day_begins: str | timedelta | None = None
+    #: "exact": the venue keeps history's orders or price levels and our place among them. "fast": it fills against the
+    #: best prices that the engine sees; `helios backtest --compare` tells what that costs.
+    mode: Literal["exact", "fast"] = "exact"
     #: Where data has price levels only: how much of what others cancel stood behind our order. "pessimistic": all that
     #: can; "optimistic": none while something is before us; "proportional"; "log"; a number n: as x to the power of n.
     queue: Literal["pessimistic", "optimistic", "proportional", "log"] | float = "pessimistic"
@@ -75,6 +78,7 @@ class Venue:
 
     def spec(self) -> dict[str, Any]:
         """As the core takes it."""
+        self._check_mode()
         fees, half = self.fees, self.half_spread
         per_share = {
             name: _scaled(getattr(fees, name), CASH_SCALE, f"fees.{name}")
@@ -94,7 +98,12 @@ class Venue:
             "half_spread_ppm": _scaled(half.bp, PPM_PER_BP, "half_spread.bp", least=0, bits=32),
             "day_begins_ns": length_ns(self.day_begins, "day_begins"),
             "queue": self._queue(),
+            "fast": self.mode == "fast",
         }
+
+    def _check_mode(self) -> None:
+        if self.mode not in ("exact", "fast"):
+            raise ArgumentError(f"Venue: mode is {self.mode!r}: it must be 'exact' or 'fast'")
 
     def _impacts(self) -> list[ImpactSpec]:
         if isinstance(self.impact, Mapping):
