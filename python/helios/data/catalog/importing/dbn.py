@@ -26,6 +26,7 @@ layouts that the library states.
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -46,6 +47,7 @@ from helios.data.catalog.importing.pieces import (
     Unit,
     files_of,
     instant,
+    local_dates,
     of_another_day,
 )
 from helios.data.columns import Integers
@@ -63,7 +65,8 @@ _SPANS = {"OHLCV_1S": 1, "OHLCV_1M": 60, "OHLCV_1H": 3600, "OHLCV_1D": 86_400, "
 _QUOTES = ("MBP_1", "CMBP_1", "TBBO", "TCBBO")
 _SAMPLED = ("BBO_1S", "BBO_1M", "CBBO_1S", "CBBO_1M")
 _F_LAST = 128
-_F_SNAPSHOT = 32
+#: What a definition is, by its class.
+_CLASSES = {"K": "stock", "F": "future", "S": "spread", "C": "option", "P": "option", "T": "option", "X": "fx", "B": "bond", "I": "index", "Y": "commodity", "M": "mixed spread"}
 
 Records = npt.NDArray[np.void]
 
@@ -256,7 +259,7 @@ class _Reading:
     def __post_init__(self) -> None:
         self.source = self.unit.name
         self.symbols = _Symbols(self.options, self.source)
-        self.definitions: dict[str, dict[str, object]] = {}
+        self.definitions: dict[tuple[str, dt.date], dict[str, object]] = {}
         self.clocks: dict[str, Clocks] = {}
         self.books = _Orders(self)
         self.levels = _Levels()
@@ -335,7 +338,7 @@ class _Reading:
             first = int(at[np.argmin(usable)])
             error = DataError("no usable time", source=self.source, row=first, column="ts_event")
             self.notes.refuse(self.options, error, "no usable time", int((~usable).sum()))
-        dates = _dates(ts, self.tz, ends=schema == "bars")
+        dates = local_dates(ts, self.tz, ends=schema == "bars")
         number = self.symbols.dense(rows["instrument_id"], dates)
         keep = usable & (number >= 0)
         if not keep.all():
@@ -433,42 +436,41 @@ class _Reading:
             if self.options.symbols is not None and symbol not in self.options.symbols:
                 continue
             name = self.options.named(symbol, number)
-            self.definitions[name] = {
-                "instrument": name,
-                "symbol": symbol,
-                "venue_number": number,
-                "currency": row["currency"].decode(),
-                "exchange": row["exchange"].decode(),
-                "security_type": row["security_type"].decode(),
-                "instrument_class": row["instrument_class"].decode(),
-                "tick_size": _price(row["min_price_increment"]),
-                "round_lot": _defined(row["min_lot_size_round_lot"]),
+            day = local_dates(row["ts_recv"].astype(np.int64).reshape(1), self.tz, ends=False)[0]
+            details = {
+                "instrument_id": number,
+                "security_type": row["security_type"].decode("utf-8", "replace"),
+                "instrument_class": row["instrument_class"].decode("utf-8", "replace"),
                 "multiplier": _price(row["unit_of_measure_qty"]),
                 "strike": _price(row["strike_price"]),
                 "expiration": _moment(row["expiration"]),
-                "underlying": row["underlying"].decode(),
+                "underlying": row["underlying"].decode("utf-8", "replace"),
             }
-
-
-def _dates(ts: Integers, tz: str, *, ends: bool) -> pl.Series:
-    from helios.data.catalog.importing.pieces import local_dates
-
-    return local_dates(ts, tz, ends=ends)
+            lot = int(row["min_lot_size_round_lot"])
+            tick = int(row["min_price_increment"])
+            self.definitions[name, day] = {
+                "instrument": name,
+                "symbol": symbol,
+                "from": day,
+                "to": day + dt.timedelta(days=1),
+                "venue": row["exchange"].decode("utf-8", "replace"),
+                "currency": row["currency"].decode("utf-8", "replace"),
+                "tick": None if tick in (0, UNDEFINED_PRICE) else tick,
+                "lot": None if lot in (0, 2**31 - 1) else lot * QUANTITY_SCALE,
+                "kind": _CLASSES.get(details["instrument_class"]),
+                "details": json.dumps({name: value for name, value in details.items() if value}),
+            }
 
 
 def _price(raw: Any) -> float | None:
     return None if int(raw) == UNDEFINED_PRICE else int(raw) / 1e9
 
 
-def _defined(raw: Any) -> int | None:
-    return None if int(raw) == 2**31 - 1 else int(raw)
-
-
-def _moment(raw: Any) -> dt.datetime | None:
+def _moment(raw: Any) -> str | None:
     ns = int(raw)
     if ns in (0, _UNDEFINED_TS):
         return None
-    return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=ns // 1000)
+    return str(dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=ns // 1000))
 
 
 def _sizes(raw: npt.NDArray[Any]) -> tuple[Integers, npt.NDArray[np.bool_]]:

@@ -7,8 +7,11 @@ broken trades, imbalance and price band messages, and the participants' states.
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,6 +20,7 @@ from helios.data.catalog.importing.pieces import DayDone, Notes, Options, Rows, 
 from helios.data.itch import NO_DATE, itch
 from helios.data.source import BATCH_ROWS
 from helios.errors import DataError
+from helios.scales import QUANTITY_SCALE
 
 PATTERNS = ("*ITCH*", "*.itch", "*.itch.gz", "*.pcap")
 TZ = "America/New_York"
@@ -63,7 +67,7 @@ def read(unit: Unit, options: Options, notes: Notes) -> Iterator[Rows | Table | 
         notes.leave_out(reason, first, count)
     _refuse_missing(options, [listing["symbol"] for listing in reader.listings(0)], unit.name)
     if names:
-        yield Table("instruments", _instruments(reader.listings(0), names))
+        yield Table("instruments", _instruments(reader.listings(0), names, unit.date))
     yield DayDone(unit.date)
 
 
@@ -89,5 +93,21 @@ def _refuse_missing(options: Options, there: list[str], source: str) -> None:
         raise DataError(f"lists no stock {', '.join(map(repr, missing))}", source=source, hint=hint)
 
 
-def _instruments(listings: list[dict[str, object]], names: list[str]) -> pl.DataFrame:
-    return pl.DataFrame(listings).with_columns(instrument=pl.Series(names))
+def _instruments(listings: list[dict[str, Any]], names: list[str], date: dt.date) -> pl.DataFrame:
+    """As listed on that day."""
+    plain = ("locate", "symbol", "round_lot")
+    rows = [
+        {
+            "instrument": name,
+            "symbol": listing["symbol"],
+            "from": date,
+            "to": date + dt.timedelta(days=1),
+            "venue": "XNAS",
+            "currency": "USD",
+            "lot": listing["round_lot"] * QUANTITY_SCALE,
+            "kind": "etp" if listing["etp"] == "Y" else "stock",
+            "details": json.dumps({"stock_locate": listing["locate"]} | {k: v for k, v in listing.items() if k not in plain}),
+        }
+        for name, listing in zip(names, listings, strict=True)
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None)

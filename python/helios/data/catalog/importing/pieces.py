@@ -122,9 +122,8 @@ class Rows(NamedTuple):
     instruments: Sequence[str]
     #: As in `helios.data.source`; schema "depth" has `kind` (0 level, 1 clear) `side` `price` `size`.
     batch: Batch
-    #: Their trading date; None: that of `ts` in `tz`.
-    date: dt.date | None = None
-    tz: str = "UTC"
+    #: Their trading date.
+    date: dt.date
     #: Own stamps; 0 where there is none.
     ts_recv: Integers | None = None
     #: Where the rows come from, for errors.
