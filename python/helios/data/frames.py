@@ -317,7 +317,7 @@ class _Table(ColumnSource):
             yield batch
 
     def blocks(self, ids: Mapping[str, int], size: int = BATCH_ROWS) -> Iterator[Block]:
-        """All good rows in the order of the source, whatever their times: for who sorts them, or looks at each symbol."""
+        """All good rows in the order of the source, whatever their times: for who sorts them."""
         check_request(ids, size)
         self.skipped, self._good = {}, 0
         for part, batch, rows in self._checked(dict(ids), size):

@@ -105,9 +105,7 @@ def orderbook(
 # ---- files -----------------------------------------------------------------------------------------------------------
 
 
-def message_files(
-    path: str | Path, symbol: str | None = None, date: str | dt.date | None = None
-) -> list[_File]:
+def message_files(path: str | Path, symbol: str | None = None, date: str | dt.date | None = None) -> list[_File]:
     """Every message file of a zip, or the one that is meant: `symbol` and `date` name a file that has another name."""
     path = Path(path)
     if path.is_file() and path.suffix.lower() == ".zip":

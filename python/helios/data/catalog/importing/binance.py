@@ -8,24 +8,23 @@ One file is one unit; days are UTC. Spot, USD-M and COIN-M. What becomes what:
 | `trade` (or `aggTrade`, where a file has no `trade`) | trades |
 | `bookTicker` | quotes |
 
-`ts` is the exchange's stamp (`T`, else `E`), `ts_recv` the local one (19 digits ns, 16 us, 13 ms). Spot's bookTicker and
-REST snapshots have none: theirs is the local stamp less the smallest delay between the exchange's stamps and ours seen so
-far, the latest moment at which it can have been. Rows of a schema keep the order in which they came: an exchange stamp
-that goes back (they are milliseconds of several machines) is held at the latest one.
+`ts` is the exchange's stamp (`T`, else `E`), `ts_recv` the local one (19 digits ns, 16 us, 13 ms). Spot's bookTicker
+and REST snapshots have none: theirs is the local stamp less the smallest delay between the exchange's stamps and ours
+seen so far, the latest moment at which it can have been. Rows of a schema keep the order in which they came: an
+exchange stamp that goes back (they are milliseconds of several machines) is held at the latest one.
 
-The chain of updates is checked: futures by `pu`, spot by `U`. After a gap the book is not known: a warning, and a `clear`
-row, from which on only what is told since stands in it, until the next snapshot. Updates that a snapshot holds already
-are dropped; updates that came before a snapshot but are younger than it are applied behind it. A file whose symbol has no
-snapshot begins with a `clear` row and says so: its book holds only levels that have changed.
+The chain of updates is checked: futures by `pu`, spot by `U`. After a gap the book is not known: a warning, and a
+`clear` row, from which on only what is told since stands in it, until the next snapshot. Updates that a snapshot
+holds already are dropped; updates that came before a snapshot but are younger than it are applied behind it. A file
+whose symbol has no snapshot begins with a `clear` row and says so: its book holds only levels that have changed.
 
-Numbers are read from their text, never through a float. COIN-M quantities are contracts. Assumes one connection: lines in
-the order of arrival. Absent: partial book streams (`depth5` and so on), liquidations, mark prices, klines. Source of the
-synchronisation: Binance's "How to manage a local order book correctly", spot and futures.
+Numbers are read from their text, never through a float. COIN-M quantities are contracts. Assumes one connection:
+lines in the order of arrival. Absent: partial book streams (`depth5` and so on), liquidations, mark prices, klines.
+Source of the synchronisation: Binance's "How to manage a local order book correctly", spot and futures.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import gzip
 import zlib
 from collections import deque
@@ -40,7 +39,6 @@ import numpy as np
 import polars as pl
 
 from helios.data.catalog.importing.pieces import (
-    DayDone,
     Notes,
     Options,
     Rows,
@@ -50,7 +48,6 @@ from helios.data.catalog.importing.pieces import (
     fixed_text,
     instant,
     local_dates,
-    of_another_day,
 )
 from helios.data.columns import EARLIEST_EPOCH_NS, LATEST_NS, Mask
 from helios.data.source import UNDEFINED_PRICE, Batch
@@ -86,7 +83,7 @@ class _Message(msgspec.Struct):
     q: str | None = None
     m: bool | None = None
     X: str | None = None
-    lastUpdateId: int | None = None
+    lastUpdateId: int | None = None  # noqa: N815
     bids: _Levels | None = None
     asks: _Levels | None = None
 
@@ -98,12 +95,12 @@ class _Line(msgspec.Struct):
     stream: str = ""
 
 
-def units(source: str | Path, options: Options) -> list[Unit]:
+def units(source: str | Path, _options: Options) -> list[Unit]:
     """One per file."""
     return [Unit(str(path), (path,)) for path in files_of(source, PATTERNS, "recorded WebSocket")]
 
 
-def read(unit: Unit, options: Options, notes: Notes) -> Iterator[Rows | Table | DayDone]:
+def read(unit: Unit, options: Options, notes: Notes) -> Iterator[Rows | Table]:
     """Depth, trades and quotes of every symbol in the file."""
     return _Reading(unit, options, notes).run()
 
@@ -167,17 +164,15 @@ class _Reading:
         self.delay: int | None = None
         self.recv = 0
         self.columns = {schema: self._empty(schema) for schema in _SCHEMAS}
-        self.dates: set[dt.date] = set()
+        self.told = 0
         self._decode_line = msgspec.json.Decoder(_Line).decode
         self._decode_message = msgspec.json.Decoder(_Message).decode
 
     @staticmethod
     def _empty(schema: str) -> _Columns:
-        return _Columns(
-            whole={name: [] for name in _WHOLE[schema]}, text={name: [] for name in _TEXT[schema]}
-        )
+        return _Columns(whole={name: [] for name in _WHOLE[schema]}, text={name: [] for name in _TEXT[schema]})
 
-    def run(self) -> Iterator[Rows | Table | DayDone]:
+    def run(self) -> Iterator[Rows | Table]:
         """Everything in the file."""
         path = self.unit.files[0]
         size = max(path.stat().st_size, 1)
@@ -195,16 +190,16 @@ class _Reading:
             raise DataError(f"cannot be read: {error}", source=self.source, row=self.line, hint=hint) from error
         yield from self._flush()
         self._report()
-        for date in sorted(self.dates):
-            yield DayDone(date)
 
     def _report(self) -> None:
         for symbol, chain in self.chains.items():
             if not chain.snapshots:
-                self.notes.warn(f"{self.source}: {symbol} has no snapshot: its book holds only levels that have changed")
+                self.notes.warn(
+                    f"{self.source}: {symbol} has no snapshot: its book holds only levels that have changed"
+                )
         for schema, count in self.held.items():
             self.notes.leave_out(f"(kept) {schema}: exchange stamps that go back, held", self.source, count)
-        if not self.dates and not self.notes.left_out:
+        if not self.told and not self.notes.left_out:
             raise DataError("holds no depth, trade or quote", source=self.source, hint="Lines are: <stamp> <JSON>.")
 
     # -- one line --
@@ -223,9 +218,8 @@ class _Reading:
             self._bad(f"local stamp {recv} is not of our time", "local stamp is not of our time")
             return
         if recv < self.recv:
-            self.notes.warn(
-                f"{self.source}, line {self.line}: the local clock goes back from {instant(self.recv)} to {instant(recv)}"
-            )
+            back = f"from {instant(self.recv)} to {instant(recv)}"
+            self.notes.warn(f"{self.source}, line {self.line}: the local clock goes back {back}")
         self.recv = recv
         try:
             message = self._decode_line(body).data if body[:10].find(b'"stream"') > 0 else self._decode_message(body)
@@ -248,7 +242,7 @@ class _Reading:
         elif self.delay is None:
             self.notes.leave_out("no exchange stamp seen yet", f"{self.source}, line {self.line}")
             return
-        ts = stamp * _NS_PER_MS if stamp is not None else recv - cast("int", self.delay)
+        ts = stamp * _NS_PER_MS if stamp is not None else recv - self.delay
         symbol = m.s or m.symbol or self._only_symbol(m)
         if symbol is None or (self.options.symbols is not None and symbol not in self.options.symbols):
             return
@@ -297,12 +291,13 @@ class _Reading:
 
     def _follows(self, symbol: str, chain: _Chain, m: _Message, ts: int, recv: int) -> bool:
         """Whether an update is to be applied; tells of a gap before it."""
-        assert m.U is not None and m.u is not None
+        assert m.U is not None
+        assert m.u is not None
         if chain.snapshot is not None:
             old = m.u < chain.snapshot if chain.futures else m.u <= chain.snapshot
             if old:
                 return False
-            whole = m.U <= chain.snapshot + (0 if chain.futures else 1) or m.pu == chain.snapshot
+            whole = chain.snapshot + (0 if chain.futures else 1) >= m.U or m.pu == chain.snapshot
             chain.snapshot = None
         elif chain.last is None:
             whole = True
@@ -310,7 +305,7 @@ class _Reading:
             self.notes.leave_out("depth: update seen before", f"{self.source}, line {self.line}")
             return False
         else:
-            whole = m.pu == chain.last if chain.futures else m.U <= chain.last + 1
+            whole = m.pu == chain.last if chain.futures else chain.last + 1 >= m.U
         if not whole:
             first = m.pu if chain.futures else m.U
             self.notes.warn(
@@ -329,9 +324,13 @@ class _Reading:
 
     def _snapshot(self, symbol: str, m: _Message, ts: int, recv: int) -> None:
         chain = self.chains.setdefault(symbol, _Chain())
-        assert m.lastUpdateId is not None and m.bids is not None and m.asks is not None
+        assert m.lastUpdateId is not None
+        assert m.bids is not None
+        assert m.asks is not None
         chain.begun, chain.last, chain.snapshot = True, m.lastUpdateId, m.lastUpdateId
         chain.snapshots += 1
+        # An answer that came after younger updates is told of behind them.
+        ts = max(ts, self.latest.get(("depth", self._number(symbol)), 0))
         self._row("depth", symbol, ts, recv, (1, 0), ("0", "0"))
         for side, levels in enumerate((m.bids, m.asks)):
             for price, size in levels:
@@ -363,13 +362,15 @@ class _Reading:
 
     # -- rows --
 
-    def _row(
-        self, schema: str, symbol: str, ts: int, recv: int, whole: tuple[int, ...], text: tuple[str, ...]
-    ) -> None:
+    def _number(self, symbol: str) -> int:
         number = self.numbers.get(symbol)
         if number is None:
             number = self.numbers[symbol] = len(self.names)
             self.names.append(self.options.named(symbol))
+        return number
+
+    def _row(self, schema: str, symbol: str, ts: int, recv: int, whole: tuple[int, ...], text: tuple[str, ...]) -> None:
+        number = self._number(symbol)
         latest = self.latest.get((schema, number), 0)
         if ts < latest:
             self.held[schema] = self.held.get(schema, 0) + 1
@@ -383,8 +384,8 @@ class _Reading:
         columns.instrument.append(number)
         for value, column in zip(whole, columns.whole.values(), strict=True):
             column.append(value)
-        for value, column in zip(text, columns.text.values(), strict=True):
-            column.append(value)
+        for piece, texts in zip(text, columns.text.values(), strict=True):
+            texts.append(piece)
 
     def _flush(self) -> Iterator[Rows]:
         for schema in _SCHEMAS:
@@ -414,15 +415,14 @@ class _Reading:
         if schema == "trades":
             bad |= self._empty_trades(batch, columns)
         keep = ~bad
-        recv = np.array(columns.recv, dtype=np.int64)
+        batch["ts_recv"] = np.array(columns.recv, dtype=np.int64)
+        batch["line"] = np.array(columns.line, dtype=np.int64)
         dates = local_dates(ts, self.options.tz or "UTC")
-        for date in dates.unique(maintain_order=True).to_list():
-            if self.options.date not in (None, date):
-                of_another_day(self.source, date, self.options.date, columns.line[0])  # type: ignore[arg-type]
-            self.dates.add(date)
-            mask = (dates == date).to_numpy() & keep
-            part = {name: np.ascontiguousarray(column[mask]) for name, column in batch.items()}
-            yield Rows(schema, self.names, part, date=date, ts_recv=recv[mask], source=self.source)
+        if not keep.all():
+            dates, batch = dates.filter(pl.Series(keep)), {name: column[keep] for name, column in batch.items()}
+        self.told += int(keep.sum())
+        recv, lines = batch.pop("ts_recv"), batch.pop("line")
+        yield Rows(schema, self.names, batch, dates, ts_recv=recv, source=self.source, at=lines)
 
     def _empty_trades(self, batch: Batch, columns: _Columns) -> Mask:
         empty = (batch["size"] == 0) | (batch["price"] == 0)

@@ -4,7 +4,7 @@ One file is one unit. What becomes what:
 
 | DBN | catalog |
 |---|---|
-| mbo | orders: add, cancel (reduce), modify (reduce in place, or replace), fill (execute), clear; a trade's part that met no displayed order is a trade against a hidden one |
+| mbo | orders: see `_Orders` |
 | mbp-1, cmbp-1, bbo-1s/1m, cbbo-1s/1m | quotes |
 | tbbo, tcbbo | trades, and the quotes before them |
 | mbp-10 | depth: the ten levels, as differences; a level that falls out of the ten is gone |
@@ -13,14 +13,14 @@ One file is one unit. What becomes what:
 | definition | reference table instruments |
 
 Records of other schemas (status, imbalance, statistics, …) are counted and left out. `ts` is the venue's stamp
-(`ts_event`), `ts_recv` Databento's; sampled quotes have only the end of their interval. Databento sorts by `ts_recv`, so
-that `ts_event` can go back by a little: it is then held at the latest one of its instrument, and told of.
+(`ts_event`), `ts_recv` Databento's; sampled quotes have only the end of their interval. Databento sorts by `ts_recv`,
+so that `ts_event` can go back by a little: it is then held at the latest one of its instrument, and told of.
 
 Symbols come from the file's own mappings, date by date; without them from definitions and mapping records, else the
 venue's number is the name. The day is that of New York for venues of the United States' shares and options, else UTC.
 
-Needs `databento-dbn` (extra `dbn`). Absent: DBZ (the format before DBN), fragments without metadata. Source: the record
-layouts that the library states.
+Needs `databento-dbn` (extra `dbn`). Absent: DBZ (the format before DBN), fragments without metadata. Source: the
+record layouts that the library states.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ import polars as pl
 
 from helios.data.catalog.importing.pieces import (
     Clocks,
-    DayDone,
     Notes,
     Options,
     Rows,
@@ -48,7 +47,6 @@ from helios.data.catalog.importing.pieces import (
     files_of,
     instant,
     local_dates,
-    of_another_day,
 )
 from helios.data.columns import Integers
 from helios.data.source import UNDEFINED_PRICE, Batch
@@ -58,20 +56,30 @@ from helios.scales import QUANTITY_SCALE
 PATTERNS = ("*.dbn", "*.dbn.zst")
 _CHUNK = 4 << 20
 _UNDEFINED_TS = 2**64 - 1
-_NEW_YORK = (
-    "XNAS XNYS XASE ARCX BATS BATY EDGA EDGX IEXG XBOS XPSX XCHI XCIS MEMX EPRL DBEQ EQUS OPRA FINN FINY".split()
+_NEW_YORK = frozenset(
+    ["XNAS", "XNYS", "XASE", "ARCX", "BATS", "BATY", "EDGA", "EDGX", "IEXG", "XBOS", "XPSX", "XCHI", "XCIS"]
+    + ["MEMX", "EPRL", "DBEQ", "EQUS", "OPRA", "FINN", "FINY"]
 )
 _SPANS = {"OHLCV_1S": 1, "OHLCV_1M": 60, "OHLCV_1H": 3600, "OHLCV_1D": 86_400, "OHLCV_EOD": 86_400}
 _QUOTES = ("MBP_1", "CMBP_1", "TBBO", "TCBBO")
 _SAMPLED = ("BBO_1S", "BBO_1M", "CBBO_1S", "CBBO_1M")
 _F_LAST = 128
 #: What a definition is, by its class.
-_CLASSES = {"K": "stock", "F": "future", "S": "spread", "C": "option", "P": "option", "T": "option", "X": "fx", "B": "bond", "I": "index", "Y": "commodity", "M": "mixed spread"}
+_CLASSES = {
+    "K": "stock",
+    "F": "future",
+    "S": "spread",
+    **dict.fromkeys("CPT", "option"),
+    "X": "fx",
+    "B": "bond",
+    "I": "index",
+    "Y": "commodity",
+}
 
 Records = npt.NDArray[np.void]
 
 
-def units(source: str | Path, options: Options) -> list[Unit]:
+def units(source: str | Path, _options: Options) -> list[Unit]:
     """One per file."""
     return [Unit(str(path), (path,)) for path in files_of(source, PATTERNS, "DBN")]
 
@@ -84,7 +92,7 @@ def _library() -> Any:
     return databento_dbn
 
 
-def read(unit: Unit, options: Options, notes: Notes) -> Iterator[Rows | Table | DayDone]:
+def read(unit: Unit, options: Options, notes: Notes) -> Iterator[Rows | Table]:
     """Rows of every schema in the file."""
     return _Reading(unit, options, notes).run()
 
@@ -122,7 +130,7 @@ def _records(path: Path, notes: Notes) -> Iterator[Any]:
 
 
 def _refuse_cut_zstd(path: Path) -> None:
-    """Walks the frames' block headers (RFC 8878, section 3.1): the decoder does not tell a cut file from a whole one."""
+    """Walks the frames' block headers (RFC 8878, section 3.1): the decoder does not tell a cut file from a whole."""
     size = path.stat().st_size
 
     def cut(at: int) -> DataError:
@@ -166,8 +174,8 @@ def _columns(records: list[Any]) -> Records:
     fields = np.dtype(type(records[0])._dtypes)
     stride = len(raw) // len(records)
     if stride != fields.itemsize:  # a send stamp stands behind each
-        offsets = [fields.fields[name][1] for name in fields.names]  # type: ignore[index, union-attr]
-        formats = [fields.fields[name][0] for name in fields.names]  # type: ignore[index, union-attr]
+        offsets = [fields.fields[name][1] for name in fields.names]
+        formats = [fields.fields[name][0] for name in fields.names]
         fields = np.dtype({"names": fields.names, "formats": formats, "offsets": offsets, "itemsize": stride})
     return np.frombuffer(raw, dtype=fields)
 
@@ -264,13 +272,12 @@ class _Reading:
         self.books = _Orders(self)
         self.levels = _Levels()
         self.kinds = {kind.value: name for name, kind in self._kinds(_library())}
-        self.dates: set[dt.date] = set()
 
     @staticmethod
     def _kinds(lib: Any) -> list[tuple[str, Any]]:
         return [(name, getattr(lib.RType, name)) for name in dir(lib.RType) if name.isupper()]
 
-    def run(self) -> Iterator[Rows | Table | DayDone]:
+    def run(self) -> Iterator[Rows | Table]:
         """Everything in the file."""
         schema = None
         for records in _records(self.unit.files[0], self.notes):
@@ -289,8 +296,6 @@ class _Reading:
             self.notes.warn(f"{self.source}: holds no record")
         if self.definitions:
             yield Table("instruments", pl.DataFrame(list(self.definitions.values()), infer_schema_length=None))
-        for date in sorted(self.dates):
-            yield DayDone(date)
 
     def _run(self, rows: Records, what: str, schema: str | None) -> Iterator[Rows]:
         kind = self.kinds.get(int(rows["rtype"][0]), what)
@@ -356,15 +361,7 @@ class _Reading:
             )
             self.notes.leave_out(f"(kept) {schema}: stamps that go back, held", f"row {at[first]}", int(late.sum()))
         batch = {"ts": latest, "instrument": instrument, **batch}
-        for date in dates.unique(maintain_order=True).to_list():
-            if self.options.date not in (None, date):
-                of_another_day(self.source, date, self.options.date, int(at[0]))  # type: ignore[arg-type]
-            self.dates.add(date)
-            mask = (dates == date).to_numpy()
-            whole = bool(mask.all())
-            part = batch if whole else {name: column[mask] for name, column in batch.items()}
-            own = recv if whole else recv[mask]
-            yield Rows(schema, self.symbols.names, part, date=date, ts_recv=own, source=self.source)
+        yield Rows(schema, self.symbols.names, batch, dates, ts_recv=recv, source=self.source, at=at)
 
     def good(self, rows: Records, faults: Mapping[str, npt.NDArray[np.bool_]]) -> npt.NDArray[np.bool_]:
         """Rows without a fault; the others are an error or are counted."""
@@ -524,11 +521,12 @@ _ADD, _EXECUTE, _REDUCE, _REPLACE, _HIDDEN, _CLEAR = 0, 1, 2, 4, 5, 9
 
 
 class _Orders:
-    """MBO actions as order events.
+    """MBO actions as order events: add, cancel (reduce), modify (reduce in place, else replace), fill, clear.
 
     A trade (T) says what an aggressor did, a fill (F) which resting orders it met, and a cancel or modify behind them
-    what that left: the fill becomes the execution, and what only repeats it is dropped. What no fill explains met orders
-    that are not displayed. An event ends at the record with the last-of-event flag.
+    what that left: the fill becomes the execution, and what only repeats it is dropped. What no fill explains met
+    orders that are not displayed: a trade against a hidden order. An event ends at the record with the flag
+    "last of event".
     """
 
     def __init__(self, reading: _Reading) -> None:
@@ -655,15 +653,14 @@ class _Orders:
             told.append((at, _EXECUTE, order, 0, -1, price, size * QUANTITY_SCALE))
             self._filled[number, order] = self._filled.get((number, order), 0) + size
 
-    def _trade(self, _told: Any, at: int, number: int, _order: int, price: int, size: int, side: bytes) -> None:
+    def _trade(self, _told: Any, _at: int, number: int, _order: int, price: int, size: int, side: bytes) -> None:
         if price != UNDEFINED_PRICE and size:
-            self._prints.append([number, price, size, at, {b"B": 0, b"A": 1}.get(side, -1)])
+            self._prints.append([number, price, size, {b"B": 0, b"A": 1}.get(side, -1)])
 
     def _end(self, told: Any, last: int) -> None:
-        for _, price, size, at, side in self._prints:
+        for _, price, size, side in self._prints:
             if size > 0:
-                at = min(at, last)
-                told.append((last if at > last else last, _HIDDEN, 0, 0, side, price, size * QUANTITY_SCALE))
+                told.append((last, _HIDDEN, 0, 0, side, price, size * QUANTITY_SCALE))
         self._prints.clear()
 
     def _clear(self, told: Any, at: int, number: int, _order: int, _price: int, _size: int, _side: bytes) -> None:

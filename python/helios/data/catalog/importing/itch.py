@@ -1,8 +1,8 @@
 """NASDAQ TotalView-ITCH 5.0 days: order events of all stocks, and the day's list of stocks.
 
-One file is one unit and one trading day: the day of its name (MMDDYYYY), or `--date`. Messages are read by the core. The
-directory (`R`) gives the reference table `instruments`. Assumes that the file begins with the day's directory. Absent:
-broken trades, imbalance and price band messages, and the participants' states.
+One file is one unit and one trading day: the day of its name (MMDDYYYY), or `--date`. Messages are read by the core.
+The directory (`R`) gives the reference table `instruments`. Assumes that the file begins with the day's directory.
+Absent: broken trades, imbalance and price band messages, and the participants' states.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from helios.data.catalog.importing.pieces import DayDone, Notes, Options, Rows, Table, Unit, files_of, of_another_day
+from helios.data.catalog.importing.pieces import Notes, Options, Rows, Table, Unit, files_of, of_another_day
 from helios.data.itch import NO_DATE, itch
 from helios.data.source import BATCH_ROWS
 from helios.errors import DataError
@@ -31,8 +31,8 @@ def units(source: str | Path, options: Options) -> list[Unit]:
     found = []
     for path in files_of(source, PATTERNS, "ITCH"):
         named = itch(path).date
-        if named != NO_DATE and options.date not in (None, named):
-            of_another_day(str(path), named, options.date)  # type: ignore[arg-type]
+        if named != NO_DATE and options.date is not None and options.date != named:
+            of_another_day(str(path), named, options.date)
         date = options.date or named
         if date == NO_DATE:
             hint = "Pass --date YYYY-MM-DD: the messages hold only the time of day."
@@ -41,7 +41,7 @@ def units(source: str | Path, options: Options) -> list[Unit]:
     return found
 
 
-def read(unit: Unit, options: Options, notes: Notes) -> Iterator[Rows | Table | DayDone]:
+def read(unit: Unit, options: Options, notes: Notes) -> Iterator[Rows | Table]:
     """The order events of the wanted stocks, then the list of them."""
     from helios._core import CoreError, ItchRows
 
@@ -59,7 +59,7 @@ def read(unit: Unit, options: Options, notes: Notes) -> Iterator[Rows | Table | 
             }
             notes.progress = reader.progress
             if options.wants("orders"):
-                yield Rows("orders", names, batch, date=unit.date, source=unit.name)
+                yield Rows("orders", names, batch, unit.date, source=unit.name)
     except CoreError as error:
         raise DataError(error.args[1], source=error.args[0]) from None
     _name(reader, names, options, unit.name)
@@ -68,13 +68,12 @@ def read(unit: Unit, options: Options, notes: Notes) -> Iterator[Rows | Table | 
     _refuse_missing(options, [listing["symbol"] for listing in reader.listings(0)], unit.name)
     if names:
         yield Table("instruments", _instruments(reader.listings(0), names, unit.date))
-    yield DayDone(unit.date)
 
 
-def _name(reader: object, names: list[str], options: Options, source: str) -> None:
+def _name(reader: Any, names: list[str], options: Options, source: str) -> None:
     """Names what the directory has listed since."""
     owner = {name: number for number, name in enumerate(names)}
-    listings = reader.listings(0)  # type: ignore[attr-defined]
+    listings = reader.listings(0)
     for listing in listings[len(names) :]:
         name = options.named(listing["symbol"], listing["locate"])
         if name in owner:
@@ -106,8 +105,14 @@ def _instruments(listings: list[dict[str, Any]], names: list[str], date: dt.date
             "currency": "USD",
             "lot": listing["round_lot"] * QUANTITY_SCALE,
             "kind": "etp" if listing["etp"] == "Y" else "stock",
-            "details": json.dumps({"stock_locate": listing["locate"]} | {k: v for k, v in listing.items() if k not in plain}),
+            "details": json.dumps(
+                {"stock_locate": listing["locate"]} | {k: v for k, v in listing.items() if k not in plain}
+            ),
         }
         for name, listing in zip(names, listings, strict=True)
     ]
     return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _without(listing: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: value for name, value in listing.items() if name not in names}

@@ -1,8 +1,8 @@
 """LEAN data folders (QuantConnect): ticks, bars, quote bars, factor and map files.
 
 The place of a file says what it is: `<type>/<market>/<resolution>/<ticker>/<YYYYMMDD>_<trade|quote>.zip`, or
-`<type>/<market>/<daily|hour>/<ticker>[_trade|_quote].zip`. All files of one date, market and resolution are one unit; so
-are all daily files, and the factor and map files of a market. What becomes what:
+`<type>/<market>/<daily|hour>/<ticker>[_trade|_quote].zip`. All files of one date, market and resolution are one unit;
+so are all daily files, and the factor and map files of a market. What becomes what:
 
 | LEAN | catalog |
 |---|---|
@@ -13,24 +13,25 @@ are all daily files, and the factor and map files of a market. What becomes what
 | map files | reference table symbol_changes; and the permanent names of instruments |
 | factor files | reference tables splits and dividends |
 
-The permanent name of an instrument is the name of its map file, upper case (`goog.csv` is GOOG, which traded as GOOCV in
-its first days, while until then GOOG was the symbol of GOOGL). A ticker without a map file is its own name; days that the
-map files of a ticker leave out are left out and counted. Equity prices are deci-cents and times milliseconds since
-midnight in New York; crypto prices are plain and times UTC. Ticks flagged as suspicious are left out and counted. Quotes
-may be crossed, as they were.
+The permanent name of an instrument is the name of its map file, upper case (`goog.csv` is GOOG, which traded as GOOCV
+in its first days, while until then GOOG was the symbol of GOOGL). A ticker without a map file is its own name; days
+that the map files of a ticker leave out are left out and counted. Equity prices are deci-cents and times milliseconds
+since midnight in New York; crypto prices are plain and times UTC. Ticks flagged as suspicious are left out and
+counted. Quotes may be crossed, as they were.
 
-Splits and dividends are worked back from the factors: a ratio is the simplest fraction within their rounding, a dividend
-the reference close times the fall of the price factor, rounded to 1e-4. The ex-date is the next weekday after the
-factor's date: where that is a holiday no price lies between, so that adjusted prices are the same.
+Splits and dividends are worked back from the factors: a ratio is the simplest fraction within their rounding, a
+dividend the reference close times the fall of the price factor, rounded to 1e-4. The ex-date is the next weekday
+after the factor's date: where that is a holiday no price lies between, so that adjusted prices are the same.
 
-Absent: options, futures, forex, margin interest; conditions and exchanges of ticks. Source: LEAN's readme files of its data
-folders; `CorporateFactorRow.GetSplit` and `GetDividend`.
+Absent: options, futures, forex, margin interest; conditions and exchanges of ticks. Source: LEAN's readme files of
+its data folders; `CorporateFactorRow.GetSplit` and `GetDividend`.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import io
+import itertools
 import re
 import zipfile
 import zlib
@@ -44,7 +45,6 @@ import numpy as np
 import polars as pl
 
 from helios.data.catalog.importing.pieces import (
-    DayDone,
     Notes,
     Options,
     Part,
@@ -66,7 +66,11 @@ _SPANS = {"second": 1, "minute": 60, "hour": 3600, "daily": 86_400}
 _NS = 1_000_000_000
 _NS_PER_MS = 1_000_000
 #: Steps of 1e-9 in LEAN's unit of price; and the zone of its times.
-_MARKETS = {"equity": (100_000, "America/New_York"), "crypto": (PRICE_SCALE, "UTC"), "cryptofuture": (PRICE_SCALE, "UTC")}
+_MARKETS = {
+    "equity": (100_000, "America/New_York"),
+    "crypto": (PRICE_SCALE, "UTC"),
+    "cryptofuture": (PRICE_SCALE, "UTC"),
+}
 _FOR_EVER = dt.date(2049, 1, 1)
 
 _TICK_TRADES = ("ts", "price", "size", "exchange", "condition", "suspicious")
@@ -94,7 +98,7 @@ def _place(path: Path) -> _Place | None:
     if dated is not None and len(parts) >= 5 and parts[-3] in ("tick", "second", "minute"):
         kind, market, resolution, ticker = parts[-5:-1]
         try:
-            date = dt.datetime.strptime(dated[1], "%Y%m%d").date()  # noqa: DTZ007
+            date = dt.datetime.strptime(dated[1], "%Y%m%d").date()
         except ValueError:
             return None
         return _Place(kind, market, resolution, ticker, dated[2], date, path.parents[2])
@@ -127,7 +131,9 @@ def units(source: str | Path, options: Options) -> list[Unit]:
             resolutions[place.resolution] = path
             groups.setdefault((place.kind, place.market, place.resolution, str(place.date or "")), []).append(path)
     if len(resolutions) > 1:
-        hint = f"They tell of the same days; give the folder of one, for example {next(iter(resolutions.values())).parent}"
+        hint = (
+            f"They tell of the same days; give the folder of one, for example {next(iter(resolutions.values())).parent}"
+        )
         raise DataError(f"holds several resolutions: {', '.join(sorted(resolutions))}", source=str(source), hint=hint)
     if options.date is not None and not groups and dates:
         of_another_day(str(source), min(dates), options.date)
@@ -148,7 +154,7 @@ def units(source: str | Path, options: Options) -> list[Unit]:
     return found
 
 
-def read(unit: Unit, options: Options, notes: Notes) -> Iterator[Rows | Table | DayDone]:
+def read(unit: Unit, options: Options, notes: Notes) -> Iterator[Rows | Table]:
     """Rows of every file of the unit."""
     data = [part.path for part in unit.parts if part.member is None]
     for part in unit.parts:
@@ -157,15 +163,9 @@ def read(unit: Unit, options: Options, notes: Notes) -> Iterator[Rows | Table | 
     if data and data[0].suffix == ".csv":
         yield from _references(data, options)
         return
-    dates: set[dt.date] = set()
     for number, path in enumerate(data):
         notes.progress = number / len(data)
-        for rows in _file(path, options, notes):
-            assert rows.date is not None
-            dates.add(rows.date)
-            yield rows
-    for date in sorted(dates):
-        yield DayDone(date)
+        yield from _file(path, options, notes)
 
 
 # ---- names -----------------------------------------------------------------------------------------------------------
@@ -212,9 +212,7 @@ def _map_files(root: Path, ticker: str) -> list[Path]:
     return [root / "map_files" / f"{name}.csv" for name in sorted(names)]
 
 
-def _named(
-    place: _Place, path: Path, days: pl.Series, options: Options
-) -> tuple[list[str], Integers]:
+def _named(place: _Place, path: Path, days: pl.Series, options: Options) -> tuple[list[str], Integers]:
     """The instruments behind a ticker, and for each day which of them it was; -1 where no map file covers it."""
     ticker = place.ticker.upper()
     intervals = _maps(place.root).get(ticker)
@@ -268,13 +266,9 @@ def _file(path: Path, options: Options, notes: Notes) -> Iterator[Rows]:
                         int(unmapped.sum()))  # fmt: skip
         keep &= ~unmapped
     batch = {"ts": ts, "instrument": np.maximum(which, 0).astype(np.uint32), **batch}
-    for date in [place.date] if place.date is not None else days.unique().sort().to_list():
-        mask = keep if place.date is not None else keep & (days == date).to_numpy()
-        if options.date not in (None, date):
-            of_another_day(str(path), date, options.date)  # type: ignore[arg-type]
-        if mask.any():
-            part = batch if mask.all() else {name: np.ascontiguousarray(column[mask]) for name, column in batch.items()}
-            yield Rows(schema, instruments, part, date=date, source=str(path))
+    if not keep.all():
+        batch, days = {name: column[keep] for name, column in batch.items()}, days.filter(pl.Series(keep))
+    yield Rows(schema, instruments, batch, days, source=str(path), at=np.flatnonzero(keep))
 
 
 def _layout(place: _Place) -> tuple[str, tuple[str, ...]]:
@@ -358,9 +352,7 @@ def _carried(block: pl.DataFrame) -> pl.DataFrame:
     return block.with_columns(carried)
 
 
-def _judge(
-    path: Path, block: pl.DataFrame, keep: Mask, faults: list[Fault], options: Options, notes: Notes
-) -> None:
+def _judge(path: Path, block: pl.DataFrame, keep: Mask, faults: list[Fault], options: Options, notes: Notes) -> None:
     """Takes rows with a fault out of `keep`, or raises at the first."""
     found = [fault._replace(rows=fault.rows & keep) for fault in faults]
     found = [fault for fault in found if fault.rows.any()]
@@ -395,7 +387,7 @@ def _csv_rows(path: Path, width: int) -> list[list[str]]:
 
 def _day(text: str, path: Path, row: int) -> dt.date:
     try:
-        return dt.datetime.strptime(text.strip(), "%Y%m%d").date()  # noqa: DTZ007
+        return dt.datetime.strptime(text.strip(), "%Y%m%d").date()
     except ValueError:
         raise DataError(f"{text!r} is no date YYYYMMDD", source=str(path), row=row) from None
 
@@ -420,7 +412,7 @@ def _factor_file(path: Path) -> list[_Factors]:
         if not (0 < price < 1e6 and 0 < split < 1e9 and 0 <= close < 1e9):
             raise DataError("a factor is not positive", source=str(path), row=number)
         found.append(_Factors(_day(row[0], path, number), price, split, close))
-    if any(later.day <= earlier.day for earlier, later in zip(found, found[1:], strict=False)):
+    if any(later.day <= earlier.day for earlier, later in itertools.pairwise(found)):
         raise DataError("dates do not rise", source=str(path))
     return found
 
@@ -436,7 +428,7 @@ def _references(paths: list[Path], options: Options) -> Iterator[Table]:
                 tables["symbol_changes"].append(row)
             continue
         rows = _factor_file(path)
-        for here, after in zip(rows, rows[1:], strict=False):
+        for here, after in itertools.pairwise(rows):
             ex_date = _next_weekday(here.day)
             if here.split != after.split:
                 new, old = _ratio(here.split, after.split)
@@ -466,5 +458,3 @@ def _ratio(before: float, after: float) -> tuple[int, int]:
         if new > 0 and abs(new / old / exact - 1) <= error:
             return new, old
     return round(exact * 100_000), 100_000
-
-

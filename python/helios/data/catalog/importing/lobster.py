@@ -1,7 +1,7 @@
 """LOBSTER days: the order events of one stock, seeded from the order book file where there is one.
 
-One message file (in a zip or on its own) is one unit; see `helios.data.lobster` for what is in them. Absent: the order
-book file as depth, since the book made of the seeded events equals it.
+One message file (in a zip or on its own) is one unit; see `helios.data.lobster` for what is in them. Absent: the
+order book file as depth, since the book made of the seeded events equals it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from helios.data.catalog.importing.pieces import (
-    DayDone,
     Notes,
     Options,
     Part,
@@ -51,12 +50,12 @@ def units(source: str | Path, options: Options) -> list[Unit]:
     return found
 
 
-def read(unit: Unit, options: Options, notes: Notes) -> Iterator[Rows | Table | DayDone]:
+def read(unit: Unit, options: Options, _notes: Notes) -> Iterator[Rows | Table]:
     """The order events."""
     path, symbol = unit.parts[0]
-    assert symbol is not None and unit.date is not None, "units() sees to it"
+    assert symbol is not None, "units() sees to it"
+    assert unit.date is not None, "units() sees to it"
     source = lobster(path, symbol, unit.date, options.tz or TZ)
     name = options.named(symbol)
     for batch in source.batches({symbol: 0}):
-        yield Rows("orders", [name], batch, date=unit.date, source=unit.name)
-    yield DayDone(unit.date)
+        yield Rows("orders", [name], batch, unit.date, source=unit.name)

@@ -1,7 +1,7 @@
 """What the readers of foreign formats have in common: what they are asked, what they give, what they leave out.
 
 A reader splits what it is given into `Unit`s, each of which becomes one commit of the catalog, and turns a unit into
-`Rows` (numbers at our scales), `Table`s of reference data and `DayDone`s. Absent: anything that knows the catalog.
+`Rows` (numbers at our scales) and `Table`s of reference data. Absent: anything that knows the catalog.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from helios.errors import ArgumentError, DataError
 
 __all__ = [
     "Clocks",
-    "DayDone",
     "LeftOut",
     "Notes",
     "Options",
@@ -122,12 +121,13 @@ class Rows(NamedTuple):
     instruments: Sequence[str]
     #: As in `helios.data.source`; schema "depth" has `kind` (0 level, 1 clear) `side` `price` `size`.
     batch: Batch
-    #: Their trading date.
-    date: dt.date
+    #: Their trading date, or that of each row.
+    days: dt.date | pl.Series
     #: Own stamps; 0 where there is none.
     ts_recv: Integers | None = None
-    #: Where the rows come from, for errors.
+    #: Where the rows come from, and their numbers there, for errors.
     source: str = ""
+    at: Integers | None = None
 
 
 class Table(NamedTuple):
@@ -137,13 +137,7 @@ class Table(NamedTuple):
     frame: pl.DataFrame
 
 
-class DayDone(NamedTuple):
-    """No more rows of this date will come from the unit."""
-
-    date: dt.date
-
-
-Reader = Callable[[Unit, Options, "Notes"], Iterator[Rows | Table | DayDone]]
+Reader = Callable[[Unit, Options, "Notes"], Iterator[Rows | Table]]
 
 
 @dataclass
@@ -262,7 +256,7 @@ def instant(ns: int) -> str:
 
 
 def local_dates(ts: Integers, tz: str, *, ends: bool = False) -> pl.Series:
-    """The local date of each moment; with `ends`, of the moment before it (a bar that ends at midnight is of the day)."""
+    """The local date of each moment; with `ends`, of the moment before it: a bar until midnight is of the day."""
     moments = pl.Series(ts - 1 if ends else ts).cast(pl.Datetime("ns")).dt.replace_time_zone("UTC")
     try:
         return moments.dt.convert_time_zone(tz).dt.date()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from helios.data.catalog.importing import binance, dbn, itch, lean, lobster, tables
 from helios.data.catalog.importing.pieces import (
-    DayDone,
     LeftOut,
     Notes,
     Options,
@@ -22,6 +23,7 @@ from helios.data.catalog.importing.pieces import (
     Table,
     Unit,
     digest_of,
+    of_another_day,
 )
 from helios.data.catalog.schemas import MARKET, TIME, from_batch
 from helios.errors import ArgumentError
@@ -142,26 +144,43 @@ def _unit(
         return
     for piece in form.read(unit, options, notes):
         match piece:
-            case DayDone(date):
-                job.commit_day(date)
             case Table(table, frame):
                 job.write(table, None, frame)
                 done.rows[table] = done.rows.get(table, 0) + frame.height
             case Rows():
-                _rows(piece, job, done)
+                _rows(piece, options, job, done)
         tell()
 
 
-def _rows(rows: Rows, job: ImportJob, done: Imported) -> None:
-    count = rows.batch["ts"].size
+def _rows(rows: Rows, options: Options, job: ImportJob, done: Imported) -> None:
     assert rows.schema in MARKET, rows.schema
-    if count == 0 or job.skips(rows.date):
+    if rows.batch["ts"].size == 0:
         return
     frame = from_batch(rows.batch, rows.instruments)
     if rows.ts_recv is not None:
         stamps = pl.Series("ts_recv", rows.ts_recv)
         frame = frame.with_columns(stamps.set(stamps <= 0, None).cast(TIME))
-    job.write(rows.schema, rows.date, frame)
-    done.rows[rows.schema] = done.rows.get(rows.schema, 0) + count
-    done.days.add(rows.date)
+    for date, part, first in _by_day(rows, frame):
+        if options.date not in (None, date):
+            of_another_day(rows.source, date, options.date, first)
+        if job.skips(date):
+            continue
+        job.write(rows.schema, date, part)
+        done.rows[rows.schema] = done.rows.get(rows.schema, 0) + part.height
+        done.days.add(date)
     done.instruments.update(frame["instrument"].unique().to_list())
+
+
+def _by_day(rows: Rows, frame: pl.DataFrame) -> Iterator[tuple[dt.date, pl.DataFrame, int | None]]:
+    """The rows of each date, in their order, and the number of the first of them in the source."""
+    if isinstance(rows.days, dt.date):
+        yield rows.days, frame, None if rows.at is None else int(rows.at[0])
+        return
+    days, at = rows.days.to_physical().to_numpy(), rows.at
+    if (days[1:] < days[:-1]).any():
+        order = np.argsort(days, kind="stable")
+        days, frame, at = days[order], frame[pl.Series(order)], None if at is None else at[order]
+    cuts = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), days.size]
+    for begin, end in itertools.pairwise(cuts):
+        date = dt.date(1970, 1, 1) + dt.timedelta(days=int(days[begin]))
+        yield date, frame.slice(begin, end - begin), None if at is None else int(at[begin])

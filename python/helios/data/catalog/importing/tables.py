@@ -1,14 +1,14 @@
 """CSV and Parquet tables of bars, quotes or trades, by way of `helios.data.bars`, `quotes` and `trades`.
 
-All files of a SOURCE are one unit. Which schema it is follows from the columns, or from `--schema`. Rows may be grouped by
-symbol or by time; within a symbol a time that goes back is an error unless `--sort` says that the file is in no order.
-The day of a row is that of its time in `--tz` (UTC without it); a bar that ends at midnight belongs to the day that ends.
-Two instruments with one symbol cannot be told apart in a table: import them one by one with `--symbol-is`.
+All files of a SOURCE are one unit. Which schema it is follows from the columns, or from `--schema`. Rows may be
+grouped by symbol or by time; within a symbol a time that goes back is an error unless `--sort` says that the file is
+in no order. The day of a row is that of its time in `--tz` (UTC without it); a bar that ends at midnight belongs to
+the day that ends. Two instruments with one symbol cannot be told apart in a table: import them one by one with
+`--symbol-is`.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ import polars as pl
 from helios.data import frames
 from helios.data.catalog.importing.pieces import (
     Clocks,
-    DayDone,
     Notes,
     Options,
     Rows,
@@ -28,7 +27,6 @@ from helios.data.catalog.importing.pieces import (
     files_of,
     instant,
     local_dates,
-    of_another_day,
 )
 from helios.data.source import BATCH_ROWS
 from helios.data.tables import find_column, open_tables
@@ -66,7 +64,7 @@ def schema_of(path: Path, options: Options) -> str:
     raise DataError(f"is neither bars, quotes nor trades: it has {', '.join(there)}", source=str(path), hint=hint)
 
 
-def read(unit: Unit, options: Options, notes: Notes) -> Iterator[Rows | Table | DayDone]:
+def read(unit: Unit, options: Options, notes: Notes) -> Iterator[Rows | Table]:
     """The rows of all files."""
     schema = schema_of(unit.files[0], options)
     table = dict(options.table)
@@ -87,9 +85,9 @@ def read(unit: Unit, options: Options, notes: Notes) -> Iterator[Rows | Table | 
         twice = next(name for name in names if names.count(name) > 1)
         raise ArgumentError(f"--name gives {twice!r} to more than one symbol of {unit.name}")
     ids = {symbol: number for number, symbol in enumerate(symbols)}
-    clocks, dates, done = Clocks(), set[dt.date](), 0
+    clocks, done = Clocks(), 0
     for block in source.blocks(ids, BATCH_ROWS):
-        batch = block.batch
+        batch, rows = block.batch, block.rows
         if not sort:
             late, latest = clocks.late(batch["instrument"], batch["ts"])
             if late.any():
@@ -98,25 +96,17 @@ def read(unit: Unit, options: Options, notes: Notes) -> Iterator[Rows | Table | 
                 error = DataError(
                     f"time of {symbol} goes back to {instant(int(batch['ts'][at]))} after {instant(int(latest[at]))}",
                     source=block.source,
-                    row=int(block.rows[at]),
+                    row=int(rows[at]),
                     column=block.ts_column,
                     hint="Pass --sort if the file is in no order; --on-error skip leaves single stragglers out.",
                 )
                 if late.sum() > max(100, late.size // 10):
                     raise error
                 notes.refuse(options, error, "time goes back", int(late.sum()))
-                batch = {name: column[~late] for name, column in batch.items()}
+                batch, rows = {name: column[~late] for name, column in batch.items()}, rows[~late]
         done += batch["ts"].size
         notes.progress = done / source.rows if source.rows else 0.0
         days = local_dates(batch["ts"], options.tz or "UTC", ends=schema == "bars")
-        for date in days.unique(maintain_order=True).to_list():
-            mask = (days == date).to_numpy()
-            if options.date not in (None, date):
-                of_another_day(block.source, date, options.date, int(block.rows[np.argmax(mask)]))  # type: ignore[arg-type]
-            dates.add(date)
-            part = batch if mask.all() else {name: np.ascontiguousarray(column[mask]) for name, column in batch.items()}
-            yield Rows(schema, names, part, date=date, source=block.source)
+        yield Rows(schema, names, batch, days, source=block.source, at=rows)
     for reason, skipped in source.skipped.items():
         notes.leave_out(reason, f"{skipped.source}, row {skipped.first_row}", skipped.count)
-    for date in sorted(dates):
-        yield DayDone(date)
