@@ -57,8 +57,8 @@ PATTERNS = ("*.dbn", "*.dbn.zst")
 _CHUNK = 4 << 20
 _UNDEFINED_TS = 2**64 - 1
 _NEW_YORK = frozenset(
-    ["XNAS", "XNYS", "XASE", "ARCX", "BATS", "BATY", "EDGA", "EDGX", "IEXG", "XBOS", "XPSX", "XCHI", "XCIS"]
-    + ["MEMX", "EPRL", "DBEQ", "EQUS", "OPRA", "FINN", "FINY"]
+    {"XNAS", "XNYS", "XASE", "ARCX", "BATS", "BATY", "EDGA", "EDGX", "IEXG", "XBOS", "XPSX", "XCHI", "XCIS"}
+    | {"MEMX", "EPRL", "DBEQ", "EQUS", "OPRA", "FINN", "FINY"}
 )
 _SPANS = {"OHLCV_1S": 1, "OHLCV_1M": 60, "OHLCV_1H": 3600, "OHLCV_1D": 86_400, "OHLCV_EOD": 86_400}
 _QUOTES = ("MBP_1", "CMBP_1", "TBBO", "TCBBO")
@@ -353,6 +353,8 @@ class _Reading:
             return
         instrument = number.astype(np.uint32)
         late, latest = self.clocks.setdefault(schema, Clocks()).late(instrument, ts)
+        if schema == "bars":  # bars of several lengths end in no common order
+            late, latest = np.zeros(ts.size, dtype=np.bool_), ts
         if late.any():
             first = int(np.argmax(late))
             self.notes.warn(

@@ -37,7 +37,7 @@ def units(source: str | Path, options: Options) -> list[Unit]:
         if date == NO_DATE:
             hint = "Pass --date YYYY-MM-DD: the messages hold only the time of day."
             raise DataError("the name does not tell the day", source=str(path), hint=hint)
-        found.append(Unit(str(path), (path,), date=date))
+        found.append(Unit(str(path), (path,), date=date, key=str(date)))
     return found
 
 
