@@ -948,3 +948,20 @@ def test_stamps_of_instruments_that_go_back() -> None:
     late, latest = clocks.late(np.array([1, 0, 2], dtype=np.uint32), np.array([3, 5, 1]))
     assert late.tolist() == [True, False, False]
     assert latest.tolist() == [4, 5, 1]
+
+
+def test_signals_over_the_catalog_equal_signals_over_the_file(tmp_path: Path, catalog: Catalog) -> None:
+    import helios as h
+    from helios.data import itch
+    from helios.research.graph import graph
+    from helios.research.simulate import simulate
+
+    file = tmp_path / "01052026.itch"
+    simulate(file, symbols=3, minutes=2, seed=11, rate=20.0)
+    do("itch", file, catalog)
+    symbol = itch(file).symbols[0]
+    told = graph(mid=h.mid(symbol), last=h.last(symbol), flow=h.flow(symbol), size=h.bid_size(symbol))
+    direct = told.over(itch(file))
+    ours = told.over(catalog.source("orders"))
+    assert direct.height > 1_000
+    assert ours.equals(direct)
