@@ -183,10 +183,10 @@ def _day(date: str | dt.date | None) -> dt.date | None:
 
 
 def _named(name: str) -> re.Match[str] | None:
-    """What the name of a file tells, if its date is one."""
+    """What the name of a file tells, if its date is one, in the years that nanoseconds reach."""
     match = _NAME.search(name)
     try:
-        return match if match is not None and dt.date.fromisoformat(match["date"]) else None
+        return match if match is not None and 1970 < dt.date.fromisoformat(match["date"]).year < 2200 else None
     except ValueError:
         return None
 

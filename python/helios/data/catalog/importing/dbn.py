@@ -114,19 +114,28 @@ def _records(path: Path, notes: Notes) -> Iterator[Any]:
             raise DataError("is no DBN file: it does not begin with DBN or a Zstandard frame", source=name, hint=hint)
         compression = lib.Compression.ZSTD if magic[:3] != b"DBN" else lib.Compression.NONE
         decoder = lib.DBNDecoder(upgrade_policy=lib.VersionUpgradePolicy.UPGRADE_TO_V3, compression=compression)
-        try:
-            while chunk := file.read(_CHUNK):
-                records = decoder.write_and_decode(chunk)
-                seen += len(chunk)
-                notes.progress = seen / size
-                yield records
-        except (lib.DBNError, ValueError, OverflowError) as error:
-            hint = "The file is damaged or no DBN file: fetch it again."
-            raise DataError(f"cannot be decoded: {error}", source=name, offset=seen, hint=hint) from None
+        while chunk := file.read(_CHUNK):
+            yield _decoded(lib, decoder, chunk, name, seen)
+            seen += len(chunk)
+            notes.progress = seen / size
         rest = len(decoder.buffer())
     if rest:
         hint = "Fetch it again: what comes before is whole."
         raise DataError(f"is cut: its last {rest} bytes are no whole record", source=name, offset=size, hint=hint)
+
+
+def _decoded(lib: Any, decoder: Any, chunk: bytes, name: str, offset: int) -> Any:
+    """The records of a chunk, and of what was left of the one before."""
+    try:
+        return decoder.write_and_decode(chunk)
+    except BaseException as error:
+        # The library panics at records of an impossible length, and a panic is no Exception.
+        if type(error).__module__ != "pyo3_runtime" and not isinstance(
+            error, lib.DBNError | ValueError | OverflowError
+        ):
+            raise
+        hint = "The file is damaged or no DBN file: fetch it again."
+        raise DataError(f"cannot be decoded: {error}", source=name, offset=offset, hint=hint) from None
 
 
 def _refuse_cut_zstd(path: Path) -> None:
