@@ -147,6 +147,8 @@ def test_itch_says_what_every_message_said(tmp_path: Path, catalog: Catalog) -> 
     assert listed["lot"].to_list() == [100 * S] * 2
     assert listed["kind"].to_list() == ["stock", "etp"]
     assert json.loads(listed["details"][1])["stock_locate"] == 2
+    assert listed.row(0, named=True)["from"] == dt.date(2019, 12, 30)
+    assert listed.row(0, named=True)["to"] == dt.date(2019, 12, 31)
 
 
 def test_itch_symbols_choose_and_names_rename(tmp_path: Path, catalog: Catalog) -> None:
@@ -259,6 +261,10 @@ def test_lobster(tmp_path: Path, catalog: Catalog) -> None:
     assert [row[2] for row in found] == [0, 0, 1, 3]
     with pytest.raises(DataError, match="is of 2012-06-21, not of 2012-06-22"):
         do("lobster", tmp_path, catalog, date=dt.date(2012, 6, 22))
+    other = tmp_path / "GOOG_2012-06-22_34200000_57600000_message_1.csv"
+    other.write_text(MESSAGES)
+    assert do("lobster", tmp_path, catalog, date=dt.date(2012, 6, 22)).days == {dt.date(2012, 6, 22)}
+    other.unlink()
     file.write_text(MESSAGES + "34199.0,3,12,50,5859100,-1\n")
     with pytest.raises(DataError, match=r"row 4.*time goes back"):
         do("lobster", tmp_path, catalog)
@@ -562,7 +568,7 @@ def lean_file(root: Path, place: str, text: str) -> Path:
 def test_lean_ticks_and_bars(tmp_path: Path, catalog: Catalog) -> None:
     root = tmp_path / "ticks"
     lean_file(root, "equity/usa/tick/ibm/20131007_trade.zip", "34200000.5,1815200,283,P,1,0\n34200001,1,5,P,1,1\n")
-    quotes = "34200000,0,0,1836300,100,Q,1,0\n34200001,1800100,300,0,0,P,1,0\n34200001,0,0,1,3,P,1,1\n"
+    quotes = "34200000,0,0,1836300,100,Q,1,0\n34200001,0,0,1,3,P,1,1\n34200001,1800100,300,0,0,P,1,0\n"
     lean_file(root, "equity/usa/tick/ibm/20131007_quote.zip", quotes)
     done = do("lean", root, catalog)
     open_ns = ns("2013-10-07 09:30:00") + NY
