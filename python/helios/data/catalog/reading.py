@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from helios.data.catalog.actions import adjusted
 from helios.data.catalog.manifest import Entry
 from helios.data.catalog.schemas import PRICES, SCHEMAS, values_of
 from helios.data.catalog.sorting import FACTOR, Sorter, in_order, row_bytes
@@ -33,6 +34,7 @@ from helios.errors import ArgumentError
 
 if TYPE_CHECKING:
     from helios.data.catalog.catalog import Catalog
+    from helios.data.catalog.symbology import Selection
 
 __all__ = ["CatalogSource"]
 
@@ -69,11 +71,11 @@ class CatalogSource(ColumnSource):
         catalog: Catalog,
         schema: str,
         entries: Sequence[Entry],
-        names: Sequence[str] | None,
+        selection: Selection | None,
         start: int | None,
         end: int | None,
         memory: int,
-        adjust: str | None,
+        factors: pl.DataFrame | None,
     ) -> None:
         if memory < LEAST_MEMORY:
             raise ArgumentError(f"memory: {memory >> 20} MB are too few, {LEAST_MEMORY >> 20} MB are needed")
@@ -81,10 +83,12 @@ class CatalogSource(ColumnSource):
         self.skipped = {}
         self._catalog = catalog
         self._entries = sorted(entries, key=lambda entry: entry.order)
-        self._names = None if names is None else frozenset(names)
+        #: Which instruments, and what they are called; None: all, as they stand.
+        self._selection = selection
         self._start, self._end = start, end
         self._memory = memory
-        self._adjust = adjust
+        #: What prices and sizes are multiplied by; see `actions.factors`.
+        self._factors = factors
         self._columns = ["ts", *values_of(schema), "seq"]
         types = {name: pl.Int64 if dtype.is_temporal() else dtype for name, dtype in SCHEMAS[schema].items()}
         #: What a row is in memory while it is sorted.
@@ -107,16 +111,20 @@ class CatalogSource(ColumnSource):
             assert entry.last_ts is not None
             if (self._start or 0) > entry.first_ts or (self._end is not None and entry.last_ts >= self._end):
                 return None
-            total += entry.rows if self._names is None else int(self._index(entry)["rows"].sum())
+            total += entry.rows if self._selects_all else int(self._index(entry)["rows"].sum())
         return total
+
+    @property
+    def _selects_all(self) -> bool:
+        return self._selection is None or self._selection.wanted is None
 
     def _index(self, entry: Entry) -> pl.DataFrame:
         """The instruments of a file that are selected, with `begin`, the row at which each begins."""
         index = self._catalog.index(entry)
         ends = index["rows"].cum_sum()
         index = index.with_columns(begin=ends - index["rows"])
-        if self._names is not None:
-            index = index.filter(pl.col("instrument").is_in(self._names))
+        if self._selection is not None and entry.date is not None:
+            index = self._selection.of(index, entry.date)
         if self._start is not None:
             index = index.filter(pl.col("last_ts").to_physical() >= self._start)
         if self._end is not None:
@@ -172,9 +180,19 @@ class CatalogSource(ColumnSource):
         return self._read(dict(ids), size)
 
     def _read(self, ids: dict[str, int], size: int) -> Iterator[Batch]:
+        factors = self._factors_of(ids)
         for frame in self._ordered(self._pieces(ids)):
+            if factors is not None:
+                frame = adjusted(frame.lazy(), factors).collect()
             for part in frame.iter_slices(size):
                 yield self._batch(part)
+
+    def _factors_of(self, ids: Mapping[str, int]) -> pl.DataFrame | None:
+        """Factors by number; None where there is nothing to adjust."""
+        if self._factors is None or self._factors.is_empty():
+            return None
+        known = self._factors.filter(pl.col("instrument").is_in(list(ids)))
+        return known.with_columns(pl.col("instrument").replace_strict(dict(ids), return_dtype=pl.UInt32))
 
     def _batch(self, frame: pl.DataFrame) -> Batch:
         batch: Batch = {}
