@@ -177,9 +177,8 @@ def _print(frame: pl.DataFrame, formats: dict[str, Any]) -> None:
         table.add_column(name, justify="right" if dtype.is_numeric() else "left", no_wrap=True)
     for row in frame.iter_rows(named=True):
         table.add_row(*(escape(_cell(value, formats.get(name))) for name, value in row.items()))
-    console = Console()
     # A file or a pipe has no width that a table must fit into.
-    console.print(table, highlight=False, width=None if console.is_terminal else 400, crop=False)
+    Console(width=None if sys.stdout.isatty() else 400).print(table, highlight=False)
 
 
 def _cell(value: Any, shown: Any) -> str:

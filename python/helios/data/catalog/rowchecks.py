@@ -175,11 +175,11 @@ def check_frame(rows: pl.DataFrame, schema: str, day: date, rules: Rules) -> Loo
     found = Notes(schema, day, rules, session_of(day, rules))
     parts: list[_Part] = []
     shapes: list[Shape] = []
-    for run in (
-        rows.with_row_index("row").group_by(by, maintain_order=True).agg(pl.col("row").first(), n=pl.len()).iter_rows()
-    ):
-        name, first, count = str(run[0]), run[-2], run[-1]
-        part = _Part(name, schema, rows.slice(first, count))
+    # Rows of another day are no neighbours of this day's.
+    own = rows.filter(~pl.col("other day")).with_row_index("row")
+    runs = own.group_by(by, maintain_order=True).agg(pl.col("row").first(), pl.len().alias("count"))
+    for name, first, count in runs.select("instrument", "row", "count").iter_rows():
+        part = _Part(name, schema, own.slice(first, count))
         # A day of a few rows has neither a rate nor returns; there may be very many such days.
         if count >= rules.least_rows or schema in ("orders", "depth"):
             part.look(found)
@@ -413,10 +413,10 @@ class _Part:
     def shape(self, day: date) -> Shape:
         """Rows and prices in bins of equal time."""
         ts = self.rows["ts"].to_physical().to_numpy()
-        edges = np.linspace(int(ts[0]), int(ts[-1]) + 1, _BINS + 1).astype(np.int64)
+        edges = ts[0] + np.arange(_BINS + 1) * (ts[-1] + 1 - ts[0]) // _BINS
         low, high, at = self._range(ts)
         return Shape(
-            self.schema, day, self.name, edges, np.histogram(ts, edges)[0].astype(np.int64),
+            self.schema, day, self.name, edges, np.bincount(_bins(ts, edges), minlength=_BINS).astype(np.int64),
             _binned(low, at, edges, np.fmin), _binned(high, at, edges, np.fmax),
         )  # fmt: skip
 
@@ -460,9 +460,12 @@ def spikes_of(log: Floats, limit: float) -> tuple[NDArray[np.bool_], NDArray[np.
 def _binned(values: Floats, at: Ints, edges: Ints, least: np.ufunc) -> Floats:
     """The extreme of each bin, NaN for a bin without a value."""
     out = np.full(edges.size - 1, np.nan)
-    bins = np.clip(np.searchsorted(edges, at, side="right") - 1, 0, out.size - 1)
-    least.at(out, bins, values)
+    least.at(out, _bins(at, edges), values)
     return out
+
+
+def _bins(at: Ints, edges: Ints) -> NDArray[np.intp]:
+    return np.clip(np.searchsorted(edges, at, side="right") - 1, 0, edges.size - 2)
 
 
 def _seconds(ns: float) -> str:

@@ -89,8 +89,9 @@ _MEASURES: Final = {
     "trades": (pl.col("price") / PRICE_SCALE, pl.col("size") / QUANTITY_SCALE),
     "bars": (pl.col("close") / PRICE_SCALE, pl.col("volume") / QUANTITY_SCALE),
     "quotes": ((pl.col("bid") / 2 + pl.col("ask") / 2) / PRICE_SCALE, None),
-    "orders": (pl.col("price") / PRICE_SCALE, None),
-    "depth": (pl.col("price") / PRICE_SCALE, None),
+    # Some events have no price: zero or null.
+    "orders": (pl.col("price").filter(pl.col("price") > 0) / PRICE_SCALE, None),
+    "depth": (pl.col("price").filter(pl.col("price") > 0) / PRICE_SCALE, None),
 }
 
 
