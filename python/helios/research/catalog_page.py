@@ -116,7 +116,7 @@ def _found(result: CheckResult) -> str:
         return page.section("What was found", "", page.none("Nothing."))
     cells = [_cells_of(row) for row in found.head(_FINDINGS).iter_rows(named=True)]
     headings = ["level", "check", "day", "schema", "instrument", "count", "first at (UTC)", "what"]
-    left = dict.fromkeys((0, 1, 2, 3, 4, 7), ' style="text-align:left;padding-right:14px"')
+    left = dict.fromkeys((0, 1, 2, 3, 4, 7), ' style="text-align:left;padding:0 14px"')
     shown = (
         f"the first {_FINDINGS} of {found.height:,}; all are in findings.parquet" if found.height > _FINDINGS else ""
     )
@@ -314,44 +314,44 @@ def _iso(ns: int) -> str:
 
 
 def print_check(result: CheckResult, console: Console, page_path: Path | None = None) -> None:
-    """The instrument-days that are wrong or have notes, what was found, and one line for all."""
-    shown = [name for name in CHECKS if result.table[name].sum()]
+    """The instrument-days that are wrong or have notes, what is wrong, and one line for all."""
     rows = result.table.filter(pl.col("verdict") != "sound")
     rows = rows.sort(pl.col("verdict") != "wrong", maintain_order=True)
     if rows.height:
-        console.print(_table(rows.head(_TERMINAL_ROWS), shown))
-        if rows.height > _TERMINAL_ROWS:
-            console.print(f"… and {rows.height - _TERMINAL_ROWS:,} more", highlight=False)
+        console.print(_table(rows.head(_TERMINAL_ROWS)))
+        _more(rows.height, console)
     wrong = result.findings.filter(pl.col("level") == "wrong")
     for row in wrong.head(_TERMINAL_ROWS).iter_rows(named=True):
-        when = f"{row['date']} {_clock(row['ts'])}".strip()
-        line = Text.assemble((row["check"], "bold red"), f" {when} {row['schema']} {text.name(row['instrument'])}: ")
-        console.print(
-            line.append(f"{row['count']:,} {text.name(row['what'])}" if row["count"] > 1 else row["what"]),
-            soft_wrap=True,
-        )
-    if wrong.height > _TERMINAL_ROWS:
-        console.print(f"… and {wrong.height - _TERMINAL_ROWS:,} more", highlight=False)
+        where = f" {row['date']} {row['schema']} {text.name(row['instrument'])}"
+        when = f" {_clock(row['ts'])}" if row["ts"] is not None else ""
+        count = f"{row['count']:,} " if row["count"] > 1 else ""
+        line = Text.assemble((row["check"], "bold red"), f"{where}{when}: {count}{text.name(row['what'])}")
+        console.print(line, soft_wrap=True)
+    _more(wrong.height, console)
     verdicts = result.table["verdict"]
-    told = ", ".join(f"{int((verdicts == level).sum()):,} {name}" for level, name in
-                     (("sound", "sound"), ("note", "with notes"), ("wrong", "wrong")))  # fmt: skip
+    names = {"sound": "sound", "note": "with notes", "wrong": "wrong"}
+    told = ", ".join(f"{int((verdicts == level).sum()):,} {name}" for level, name in names.items())
     console.print(f"{text.many(result.table.height, 'instrument-day')}: {told}", highlight=False)
     if page_path is not None:
         console.print(f"page: {page_path}", highlight=False, soft_wrap=True)
 
 
-def _table(rows: pl.DataFrame, shown: Sequence[str]) -> Table:
+def _more(count: int, console: Console) -> None:
+    if count > _TERMINAL_ROWS:
+        console.print(f"… and {count - _TERMINAL_ROWS:,} more", highlight=False)
+
+
+def _table(rows: pl.DataFrame) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for name in ("day", "schema", "instrument"):
         table.add_column(name, no_wrap=True, overflow="ellipsis")
-    for name in ("rows", *shown):
-        table.add_column(name, justify="right")
-    table.add_column("verdict")
+    table.add_column("rows", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("found", overflow="fold")
     styles = {"wrong": "bold red", "note": "yellow"}
     for row in rows.iter_rows(named=True):
-        counts = [f"{row[name]:,}" if row[name] else "·" for name in shown]
+        found = ", ".join(f"{name} {row[name]:,}" for name in CHECKS if row[name])
         verdict = Text(row["verdict"], style=styles[row["verdict"]])
-        table.add_row(
-            str(row["date"]), row["schema"], Text(text.name(row["instrument"])), f"{row['rows']:,}", *counts, verdict
-        )
+        instrument = Text(text.name(row["instrument"]))
+        table.add_row(str(row["date"]), row["schema"], instrument, f"{row['rows']:,}", verdict, found)
     return table

@@ -272,4 +272,6 @@ def _result(
     # "wrong" is after "note" in the order of letters.
     verdicts = found.group_by(key).agg(pl.col("level").max().alias("verdict"))
     table = table.join(verdicts, on=key, how="left").with_columns(pl.col("verdict").fill_null("sound"))
+    wrong = set(verdicts.filter(pl.col("verdict") == "wrong").select(key).iter_rows())
+    shapes.sort(key=lambda shape: (shape.schema, shape.day, shape.instrument) not in wrong)
     return CheckResult(table.select(TABLE.names()).sort(order), found, tuple(shapes))
