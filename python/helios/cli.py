@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from helios import cli_catalog_views
+from helios.cli_data import app as data_app
 from helios.errors import ArgumentError, HeliosError, ReplayMismatch
 from helios.scales import PRICE_SCALE, QUANTITY_SCALE
 
@@ -24,13 +24,9 @@ itch_app = typer.Typer(no_args_is_help=True, help="NASDAQ TotalView-ITCH 5.0 fil
 lobster_app = typer.Typer(no_args_is_help=True, help="LOBSTER files.")
 app.add_typer(itch_app, name="itch")
 app.add_typer(lobster_app, name="lobster")
-data_app = typer.Typer(no_args_is_help=True, help="The catalog: history in Parquet files, imported once.")
-import_app = typer.Typer(no_args_is_help=True, help="Read data into a catalog.")
-data_app.add_typer(import_app, name="import")
-cli_catalog_views.register(data_app, import_app)
-app.add_typer(data_app, name="data")
 check_app = typer.Typer(no_args_is_help=True, help="Checks of a run: does it know the future?")
 app.add_typer(check_app, name="check")
+app.add_typer(data_app, name="data")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 

@@ -21,11 +21,10 @@ End = Annotated[str | None, typer.Option(help="Last trading date, included.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
-def register(data: typer.Typer, imports: typer.Typer) -> None:
-    """Adds the commands to `helios data` and to `helios data import`."""
+def register(app: typer.Typer) -> None:
+    """Adds the commands to `helios data`."""
     for name, command in (("list", list_), ("describe", describe), ("check", check), ("export", export)):
-        data.command(name)(command)
-    imports.command("reference")(import_reference)
+        app.command(name)(command)
 
 
 def list_(catalog: Place, json_: Json = False) -> None:
@@ -139,23 +138,15 @@ def export(
 
 
 def import_reference(
-    file: Annotated[Path, typer.Argument(help="CSV or Parquet.")],
-    catalog: Annotated[str, typer.Option(help="The catalog to write into.")],
-    table: Annotated[str, typer.Option(help="splits, dividends, symbol_changes, membership or instruments.")],
-    column: Annotated[list[str] | None, typer.Option(help="OURS=THEIRS: another column name; again for each.")] = None,
-    universe: Annotated[str | None, typer.Option(help="Name of a membership file's list.")] = None,
-    replace: Annotated[bool, typer.Option(help="Put the file in the table's place.")] = False,
+    file: Path, catalog: str, table: str | None, columns: dict[str, str], universe: str | None, *, replace: bool
 ) -> None:
-    """Read a reference table: checked whole before anything is written."""
+    """`helios data import reference`: reads a reference table, checked whole before anything is written."""
     from helios.data.catalog import Catalog
     from helios.data.catalog.reference import import_reference as read
+    from helios.data.catalog.schemas import REFERENCE
 
-    columns = {}
-    for one in column or []:
-        ours, equals, theirs = one.partition("=")
-        if not equals or not ours or not theirs:
-            raise ArgumentError(f"--column {one!r}: write it as OURS=THEIRS")
-        columns[ours] = theirs
+    if table is None:
+        raise ArgumentError(f"--table is missing: one of {', '.join(REFERENCE)}")
     told = read(Catalog.open(catalog, create=True), file, table, columns=columns, universe=universe, replace=replace)
     print(f"{told.table}: {told.read:,} rows read, {told.added:,} new, {told.rows:,} in the table")
 

@@ -568,17 +568,10 @@ def test_the_real_membership(tmp_path: Path) -> None:
 
 def test_the_command(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("who,ex_date,numerator,denominator\nX,2020-01-02,2,1\n")
-    words = [
-        "data",
-        "import",
-        "reference",
-        str(tmp_path / "s.csv"),
-        "--catalog",
-        str(tmp_path / "c"),
-        "--table",
-        "splits",
-    ]
-    done = CliRunner().invoke(app, [*words, "--column", "instrument=who"])
+    words = ["data", "import", "reference", str(tmp_path / "s.csv"), "--catalog", str(tmp_path / "c")]
+    done = CliRunner().invoke(app, [*words, "--table", "splits", "--column", "instrument=who"])
     assert done.stdout == "splits: 1 rows read, 1 new, 1 in the table\n"
-    done = CliRunner().invoke(app, [*words, "--column", "instrument"])
+    done = CliRunner().invoke(app, [*words, "--table", "splits", "--column", "instrument"])
     assert isinstance(done.exception, ArgumentError)
+    done = CliRunner().invoke(app, words)
+    assert "--table is missing: one of instruments, symbol_changes, splits" in str(done.exception)
