@@ -4,6 +4,7 @@
 
 mod arrow;
 mod compiled;
+mod itch_rows;
 mod over;
 mod session;
 mod spec;
@@ -39,6 +40,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<strategy::RefusalView>()?;
     module.add_class::<strategy::OrderView>()?;
     module.add_class::<arrow::Floats>()?;
+    module.add_class::<itch_rows::ItchRows>()?;
     module.add_class::<tools::Book>()?;
     module.add_class::<tools::Market>()?;
     for function in [

@@ -149,9 +149,12 @@ impl Columns {
                     7 => Update::Status(TradingStatus::Halted),
                     8 => Update::Status(TradingStatus::Trading),
                     9 => Update::Clear,
+                    10 | 11 => Update::ExecuteAt { order, quantity, price, printable: kind == 10, trade },
+                    12 => Update::Status(TradingStatus::Paused),
+                    13 => Update::Status(TradingStatus::QuoteOnly),
                     _ => {
                         let row = self.done + row as u64;
-                        return Err(self.error(format!("row {row}: kind {kind} is not one of 0 to 9")));
+                        return Err(self.error(format!("row {row}: kind {kind} is not one of 0 to 13")));
                     }
                 }
             }

@@ -105,6 +105,15 @@ def orderbook(
 # ---- files -----------------------------------------------------------------------------------------------------------
 
 
+def message_files(path: str | Path, symbol: str | None = None, date: str | dt.date | None = None) -> list[_File]:
+    """Every message file of a zip, or the one that is meant: `symbol` and `date` name a file that has another name."""
+    path = Path(path)
+    if path.is_file() and path.suffix.lower() == ".zip":
+        return _members(path, "message")
+    match = _NAME.search(path.name)
+    return [_find(path, None, None) if match is not None else _find(path, symbol, date)]
+
+
 @dataclass(frozen=True)
 class _File:
     """One CSV file, on its own or inside a zip."""
@@ -117,6 +126,13 @@ class _File:
     @property
     def name(self) -> str:
         return f"{self.path}:{self.member}" if self.member else str(self.path)
+
+    def book(self) -> Path | None:
+        """The file in which its order book file lies, if there is one."""
+        try:
+            return _key_of(self).path
+        except DataError:
+            return None
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes] | gzip.GzipFile]:

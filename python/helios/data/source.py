@@ -13,7 +13,8 @@ the Unix epoch, UTC, never going back over the whole stream; equal times keep th
 | orders | `kind` `order` `new_order` `side` (0 buy, 1 sell, -1 none) `price` (1e-9) `size` (1e-8) |
 
 Kinds of order events: 0 add, 1 execute, 2 reduce, 3 delete, 4 replace, 5 trade against a hidden order (`side` is the
-aggressor's), 6 cross, 7 halted, 8 trading, 9 clear. Absent: floats, strings, nulls.
+aggressor's), 6 cross, 7 halted, 8 trading, 9 clear, 10 execute at another price than the order's (`price`), 11 the same
+but not counted as volume, 12 paused for volatility, 13 quotes only. Absent: floats, strings, nulls.
 """
 
 from __future__ import annotations

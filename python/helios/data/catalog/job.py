@@ -77,6 +77,7 @@ class ImportJob:
         self._writers: dict[tuple[str, dt.date], DayWriter] = {}
         self._tables: dict[str, list[pl.DataFrame]] = {}
         self._days: set[dt.date] = set()
+        self._held = 0
         self._stack = ExitStack()
 
     def __enter__(self) -> ImportJob:
@@ -148,10 +149,15 @@ class ImportJob:
         if date is None:
             self._tables.setdefault(schema, []).append(frame)
             return
-        self._writer(schema, date).add(frame)
-        held = sum(writer.held_bytes for writer in self._writers.values())
-        if held > self._memory // 2:
-            max(self._writers.values(), key=lambda writer: writer.held_bytes).spill()
+        writer = self._writer(schema, date)
+        before = writer.held_bytes
+        writer.add(frame)
+        # Not a sum over all: an import of daily bars has thousands of days open.
+        self._held += writer.held_bytes - before
+        if self._held > self._memory // 2:
+            largest = max(self._writers.values(), key=lambda writer: writer.held_bytes)
+            largest.spill()
+            self._held = sum(writer.held_bytes for writer in self._writers.values())
 
     def _writer(self, schema: str, date: dt.date) -> DayWriter:
         if (schema, date) not in self._writers:
@@ -185,6 +191,7 @@ class ImportJob:
         self._days |= set(dates)
         self._tables = {}
         self._writers = {key: writer for key, writer in self._writers.items() if key[1] not in dates}
+        self._held = sum(writer.held_bytes for writer in self._writers.values())
 
     def _place(self, name: str) -> Path:
         folder = self._folder / name

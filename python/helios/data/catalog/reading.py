@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from helios.data.catalog.actions import adjusted
 from helios.data.catalog.manifest import Entry
 from helios.data.catalog.schemas import SCHEMAS, values_of
 from helios.data.catalog.sorting import FACTOR, Columns, Sorter, length, order_of, together
@@ -33,6 +34,7 @@ from helios.errors import ArgumentError
 
 if TYPE_CHECKING:
     from helios.data.catalog.catalog import Catalog
+    from helios.data.catalog.symbology import Selection
 
 __all__ = ["CatalogSource"]
 
@@ -95,11 +97,11 @@ class CatalogSource(ColumnSource):
         catalog: Catalog,
         schema: str,
         entries: Sequence[Entry],
-        names: Sequence[str] | None,
+        selection: Selection | None,
         start: int | None,
         end: int | None,
         memory: int,
-        adjust: str | None,
+        factors: pl.DataFrame | None,
     ) -> None:
         if memory < LEAST_MEMORY:
             raise ArgumentError(f"memory: {memory >> 20} MB are too few, {LEAST_MEMORY >> 20} MB are needed")
@@ -107,10 +109,12 @@ class CatalogSource(ColumnSource):
         self.skipped = {}
         self._catalog = catalog
         self._entries = sorted(entries, key=lambda entry: entry.order)
-        self._names = None if names is None else frozenset(names)
+        #: Which instruments, and what they are called; None: all, as they stand.
+        self._selection = selection
         self._start, self._end = start, end
         self._memory = memory
-        self._adjust = adjust
+        #: What prices and sizes are multiplied by; see `actions.factors`.
+        self._factors = factors
         self._columns = ["ts", *values_of(schema), "seq"]
         types = SCHEMAS[schema]
         #: Bytes of a row while it is sorted, with the number of its instrument.
@@ -133,16 +137,20 @@ class CatalogSource(ColumnSource):
             assert entry.last_ts is not None
             if (self._start or 0) > entry.first_ts or (self._end is not None and entry.last_ts >= self._end):
                 return None
-            total += entry.rows if self._names is None else int(self._index(entry)["rows"].sum() or 0)
+            total += entry.rows if self._selects_all else int(self._index(entry)["rows"].sum() or 0)
         return total
+
+    @property
+    def _selects_all(self) -> bool:
+        return self._selection is None or self._selection.wanted is None
 
     def _index(self, entry: Entry) -> pl.DataFrame:
         """The instruments of a file that are selected, with `begin`, the row at which each begins."""
         index = self._catalog.index(entry)
         ends = index["rows"].cum_sum()
         index = index.with_columns(begin=ends - index["rows"])
-        if self._names is not None:
-            index = index.filter(pl.col("instrument").is_in(self._names))
+        if self._selection is not None and entry.date is not None:
+            index = self._selection.of(index, entry.date)
         if self._start is not None:
             index = index.filter(pl.col("last_ts").to_physical() >= self._start)
         if self._end is not None:
@@ -154,7 +162,7 @@ class CatalogSource(ColumnSource):
     @property
     def _most_rows(self) -> int:
         """Rows that may be held at once."""
-        return max(ROW_GROUP_ROWS, self._memory // (FACTOR * self._row_bytes))
+        return max(ROW_GROUP_ROWS, int(self._memory // (FACTOR * self._row_bytes)))
 
     def _pieces(self, ids: Mapping[str, int]) -> list[_Piece]:
         """What is to be read, in the order of first stamps."""
@@ -186,10 +194,19 @@ class CatalogSource(ColumnSource):
         return self._read(dict(ids), size)
 
     def _read(self, ids: dict[str, int], size: int) -> Iterator[Batch]:
+        factors = self._factors_of(ids)
         for columns, order in self._ordered(self._pieces(ids)):
             for begin in range(0, length(columns), size):
-                yield self._batch(columns, order, slice(begin, begin + size))
+                batch = self._batch(columns, order, slice(begin, begin + size))
+                yield batch if factors is None else _adjusted(batch, factors)
             del columns, order
+
+    def _factors_of(self, ids: Mapping[str, int]) -> pl.DataFrame | None:
+        """Factors by number; None where there is nothing to adjust."""
+        if self._factors is None or self._factors.is_empty():
+            return None
+        known = self._factors.filter(pl.col("instrument").is_in(list(ids)))
+        return known.with_columns(pl.col("instrument").replace_strict(dict(ids), return_dtype=pl.UInt32))
 
     def _batch(self, columns: Columns, order: npt.NDArray[np.int64] | None, rows: slice) -> Batch:
         """Rows are put in order as they go out: sorted columns beside the others would double the memory."""
@@ -302,6 +319,11 @@ def _together(held: list[_Held]) -> tuple[Columns, npt.NDArray[np.int64] | None]
     unique = len(held) == 1
     held.clear()
     return columns, order_of(columns, ("ts", "seq"), unique=unique)
+
+
+def _adjusted(batch: Batch, factors: pl.DataFrame) -> Batch:
+    frame = adjusted(pl.LazyFrame(batch), factors).collect()
+    return {name: np.ascontiguousarray(frame[name].to_numpy()) for name in batch}
 
 
 def trading_days(start: Any, end: Any) -> tuple[dt.date | None, dt.date | None]:
