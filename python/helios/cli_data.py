@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from helios import cli_catalog_views
 from helios.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Catalogs of market data: import, and look at what is there.")
 
-FORMATS = "itch, lobster, dbn, csv, parquet, lean, binance-ws"
+cli_catalog_views.register(app)
+
+FORMATS = "itch, lobster, dbn, csv, parquet, lean, binance-ws; reference for a reference table"
 
 
 @app.command("import")
@@ -44,6 +47,11 @@ def import_command(
     ts_unit: Annotated[str | None, typer.Option(help="csv, parquet: unit of bare numbers: s, ms, us, ns.")] = None,
     price_unit: Annotated[float | None, typer.Option(help="csv, parquet: prices are in this unit, e.g. 1e-4.")] = None,
     sort: Annotated[bool, typer.Option("--sort", help="csv, parquet: the rows are in no order.")] = False,
+    table: Annotated[
+        str | None,
+        typer.Option(help="reference: splits, dividends, symbol_changes, membership or instruments."),
+    ] = None,
+    universe: Annotated[str | None, typer.Option(help="reference: the name of a membership file's list.")] = None,
     memory: Annotated[str, typer.Option(help="How much the import may hold.")] = "256MB",
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
@@ -51,8 +59,12 @@ def import_command(
     from helios.data.catalog import Catalog
     from helios.data.catalog.importing import Options, import_data
 
-    table = {"symbol_is": symbol_is, "label": label, "span": span, "ts_unit": ts_unit, "price_unit": price_unit}
-    given: dict[str, Any] = {key: value for key, value in table.items() if value is not None}
+    if kind == "reference":
+        columns = _pairs("--column", column)
+        cli_catalog_views.import_reference(Path(source), catalog, table, columns, universe, replace=replace)
+        return
+    reading = {"symbol_is": symbol_is, "label": label, "span": span, "ts_unit": ts_unit, "price_unit": price_unit}
+    given: dict[str, Any] = {key: value for key, value in reading.items() if value is not None}
     options = Options(
         date=_date(date),
         tz=tz,

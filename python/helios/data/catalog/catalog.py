@@ -16,17 +16,19 @@ import datetime as dt
 import io
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import polars as pl
 
+from helios.data.catalog.actions import ActionSource, Adjust, adjusted, check_adjust, events, factors
 from helios.data.catalog.job import ImportJob
 from helios.data.catalog.manifest import Entry, Manifest, latest, load
 from helios.data.catalog.reading import CatalogSource, trading_days
-from helios.data.catalog.schemas import MARKET, SCHEMAS, TIME, check_schema, readable
+from helios.data.catalog.schemas import MARKET, REFERENCE, SCHEMAS, TIME, check_schema, readable
 from helios.data.catalog.store import Store, open_store
+from helios.data.catalog.symbology import Selection, Symbology
 from helios.duration import moment
 from helios.errors import ArgumentError, CatalogError
 
@@ -180,18 +182,32 @@ class Catalog:
 
         `start` and `end` that are days mean trading dates, both included; moments (with a time, or ns) are a span of
         stamps, the end excluded. `values` "decimal" or "float" gives prices and sizes in units instead of steps.
+
+        `symbols` are symbols as of `end` (the last there were, without one) or permanent names. An instrument comes
+        under the name it was asked by, over all its former symbols (see `symbology`). `adjust` "splits" or "all"
+        multiplies prices and sizes by the factors of later splits, or of dividends too (see `actions`).
         """
         if schema not in SCHEMAS:
             raise ArgumentError(f"schema={schema!r}: one of {', '.join(SCHEMAS)}")
         entries = self.entries(schema, start, end)
-        if adjust is not None:
-            raise ArgumentError(f"adjust={adjust!r}: prices are read as they were")
+        mode = check_adjust(adjust)
         if not entries:
             return readable(pl.LazyFrame(schema=SCHEMAS[schema]), schema, values)
-        frame = self.store.scan([entry.file for entry in entries], SCHEMAS[schema])
-        if symbols is not None:
-            frame = frame.filter(pl.col("instrument").is_in(_names(symbols)))
-        low, high = self._span(start, end) if schema in MARKET else (None, None)
+        if schema in REFERENCE:
+            frame = self._scan(schema, [entry.file for entry in entries])
+            names = pl.lit(value=True) if symbols is None else pl.col("instrument").is_in(_names(symbols))
+            return readable(frame.filter(names), schema, values)
+        selection, by = self._chosen(symbols, end, mode)
+        if selection is None:
+            frame = self._scan(schema, [entry.file for entry in entries])
+        else:
+            files: dict[dt.date, list[str]] = {}
+            for entry in entries:
+                files.setdefault(entry.date or dt.date.min, []).append(entry.file)
+            frame = selection.scan(files, lambda names: self._scan(schema, names))
+        if by is not None:
+            frame = adjusted(frame, by)
+        low, high = self._span(start, end)
         if low is not None:
             frame = frame.filter(pl.col("ts") >= pl.lit(low).cast(TIME))
         if high is not None:
@@ -213,26 +229,60 @@ class Catalog:
         CatalogError where nothing is there of one of the symbols.
         """
         check_schema(schema)
-        if adjust is not None:
-            raise ArgumentError(f"adjust={adjust!r}: prices are read as they were")
         entries = self.entries(schema, start, end)
         names = None if symbols is None else _names(symbols)
         low, high = self._span(start, end)
-        source = CatalogSource(self, schema, entries, names, low, high, _bytes(memory), adjust)
+        selection, by = self._chosen(symbols, end, check_adjust(adjust))
+        source = CatalogSource(self, schema, entries, selection, low, high, _bytes(memory), by)
         there = set(source.symbols) if names is not None or not entries else {""}
         if missing := sorted(set(names or []) - there) if names is not None else [] if there else ["anything"]:
             span = f" from {start} to {end}" if start is not None or end is not None else ""
             raise CatalogError(f"it has no {schema} of {missing[0]!r}{span}", source=self.location)
         return source
 
-    def rows(self, entry: Entry, begin: int, end: int, columns: list[str]) -> pl.DataFrame:
-        """A range of a file's rows. CatalogError where it is gone or damaged."""
+    def actions(
+        self,
+        symbols: str | Iterable[str] | None = None,
+        start: dt.date | str | None = None,
+        end: dt.date | str | None = None,
+        *,
+        tz: str = "America/New_York",
+        calendar: str | None = None,
+    ) -> ActionSource:
+        """Splits and dividends with an ex-date from `start` to `end`, both included, as a source: see `actions`."""
+        names = None if symbols is None else _names(symbols)
+        return events(self, names, start, end, tz=tz, calendar=calendar)
+
+    def _scan(self, schema: str, files: list[str]) -> pl.LazyFrame:
+        return self.store.scan(files, SCHEMAS[schema])
+
+    def _chosen(
+        self, symbols: str | Iterable[str] | None, end: Moment, mode: Adjust | None
+    ) -> tuple[Selection | None, pl.DataFrame | None]:
+        """Which rows of which days, and their factors; None where all is read as it stands."""
+        selection = None
+        if symbols is not None or self.entries("symbol_changes"):
+            last = moment(end, "end")
+            last_day = None if last is None else dt.datetime.fromtimestamp(last // 1_000_000_000, dt.UTC).date()
+            names = None if symbols is None else _names(symbols)
+            selection = Symbology.of(self).select(names, last_day)
+        if mode is None:
+            return selection, None
+        found = factors(self, None if selection is None else selection.instruments, mode)
+        return selection, found if selection is None else selection.told(found)
+
+    def reader(self, entry: Entry, columns: list[str]) -> Callable[[int, int], pl.DataFrame]:
+        """A function that gives a range of a file's rows. CatalogError where it is gone or damaged."""
         with _naming(self, entry.file):
             place = self.store.open(entry.file)
-            if begin == 0 and end == entry.rows:
-                return pl.read_parquet(place, columns=columns, memory_map=False, hive_partitioning=False)
             lazy = pl.scan_parquet(place if isinstance(place, str) else io.BytesIO(place), hive_partitioning=False)
-            return lazy.slice(begin, end - begin).select(columns).collect()
+            lazy = lazy.select(columns)
+
+        def rows(begin: int, end: int) -> pl.DataFrame:
+            with _naming(self, entry.file):
+                return lazy.slice(begin, end - begin).collect()
+
+        return rows
 
     # ---- writing -----------------------------------------------------------------------------------------------------
 

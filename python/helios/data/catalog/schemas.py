@@ -73,8 +73,13 @@ _REFERENCE: Final[dict[str, pl.Schema]] = {
     ),
     "symbol_changes": pl.Schema({"instrument": pl.String, "symbol": pl.String, "from": pl.Date, "to": pl.Date}),
     "splits": pl.Schema({"instrument": pl.String, "ex_date": pl.Date, "numerator": pl.Int64, "denominator": pl.Int64}),
-    "dividends": pl.Schema({"instrument": pl.String, "ex_date": pl.Date, "cash": pl.Int64, "currency": pl.String}),
-    "membership": pl.Schema({"universe": pl.String, "instrument": pl.String, "from": pl.Date, "to": pl.Date}),
+    # `close`: the last one before the ex-date, where the source says it.
+    "dividends": pl.Schema(
+        {"instrument": pl.String, "ex_date": pl.Date, "cash": pl.Int64, "currency": pl.String, "close": pl.Int64}
+    ),
+    "membership": pl.Schema(
+        {"universe": pl.String, "instrument": pl.String, "from": pl.Date, "to": pl.Date, "group": pl.String}
+    ),
 }
 
 #: Names of the schemas of market data, and of the reference tables.
