@@ -28,6 +28,8 @@ CHECKS: Final = (
 )  # fmt: skip
 
 _ADD, _EXECUTE, _REPLACE, _HIDDEN, _CROSS, _HALTED, _TRADING = 0, 1, 4, 5, 6, 7, 8
+#: Executions at another price than the order's, the second not counted as volume; and what stops trading.
+_EXECUTE_AT, _STOPS = (10, 11), (_HALTED, 12, 13)
 _NS: Final = 1_000_000_000
 _WINDOW_NS: Final = 1_800 * _NS
 #: A bar as long as this is of a day: its neighbours are other days.
@@ -264,19 +266,21 @@ class _Part:
     def _halts(self, ts: Ints, found: Notes) -> NDArray[np.bool_]:
         """True for each row from a halt on until trading resumes."""
         kind = self.rows["kind"].to_numpy()
-        at = np.flatnonzero((kind == _HALTED) | (kind == _TRADING))
+        at = np.flatnonzero(np.isin(kind, (*_STOPS, _TRADING)))
         halted = np.zeros(kind.size, dtype=np.bool_)
         if at.size == 0:
             return halted
         before = np.searchsorted(at, np.arange(kind.size), side="right") - 1
-        halted = np.asarray((before >= 0) & (kind[at[np.maximum(before, 0)]] == _HALTED), dtype=np.bool_)
+        halted = np.asarray((before >= 0) & np.isin(kind[at[np.maximum(before, 0)]], _STOPS), dtype=np.bool_)
         begins = np.flatnonzero(halted & ~np.append(False, halted[:-1]))
         for first in begins:
             later = np.flatnonzero(~halted[first:])
             until = int(ts[first + later[0]]) if later.size else None
             lasted = f"for {_seconds(until - int(ts[first]))}" if until else "until the end"
             found.add(self.name, "halt", 1, int(ts[first]), f"trading halted {lasted}", wrong=False, until=until)
-        self._mark("in halt", halted & np.isin(kind, (_EXECUTE, _HIDDEN)), ts, found, "executions while halted")
+        self._mark(
+            "in halt", halted & np.isin(kind, (_EXECUTE, *_EXECUTE_AT, _HIDDEN)), ts, found, "executions while halted"
+        )
         self.told["halt"] = begins.size
         return halted
 
@@ -289,7 +293,9 @@ class _Part:
                 rows.filter(pl.col("kind") == _REPLACE).select("row", pl.col("new_order").alias("order")),
             ]
         ).sort("row")
-        takes = rows.filter(pl.col("kind").is_between(_EXECUTE, _REPLACE)).select("row", "order")
+        takes = rows.filter(pl.col("kind").is_between(_EXECUTE, _REPLACE) | pl.col("kind").is_in(_EXECUTE_AT)).select(
+            "row", "order"
+        )
         known = takes.join(adds.unique("order", keep="first").rename({"row": "added"}), on="order", how="left")
         unknown = known.filter(pl.col("added").is_null() | (pl.col("added") >= pl.col("row")))["row"].to_numpy()
         share = unknown.size / max(takes.height, 1)
@@ -398,7 +404,7 @@ class _Part:
         if self.schema == "quotes":
             return ((rows["bid"] + rows["ask"]) / 2).fill_null(0.0).to_numpy(), none
         if self.schema == "orders":
-            traded = rows["kind"].is_in([_EXECUTE, _HIDDEN]) & rows["price"].is_not_null()
+            traded = rows["kind"].is_in([_EXECUTE, _EXECUTE_AT[0], _HIDDEN]) & rows["price"].is_not_null()
             return (rows["price"].fill_null(0) * traded.cast(pl.Int64)).cast(pl.Float64).to_numpy(), none
         return none, none
 
@@ -549,7 +555,7 @@ def _volumes(rows: pl.DataFrame, schema: str, day: date) -> pl.DataFrame:
     """What was traded by the account of these rows, and the last price."""
     span: pl.Expr = pl.lit(0, dtype=pl.Int64)
     if schema == "orders":
-        rows = rows.filter(pl.col("kind").is_in([_EXECUTE, _HIDDEN, _CROSS]))
+        rows = rows.filter(pl.col("kind").is_in([_EXECUTE, _EXECUTE_AT[0], _HIDDEN, _CROSS]))
         volume, last = pl.col("size"), pl.col("price")
     elif schema == "trades":
         volume, last = pl.col("size"), pl.col("price")
