@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from helios.config import run_file
-    from helios.data import Universe, bars, external, lobster, quotes, trades
+    from helios.data import Universe, bars, depth, external, lobster, quotes, trades
     from helios.data.itch import itch
     from helios.errors import ArgumentError, ConfigError, DataError, HeliosError, ReplayMismatch, RunError
     from helios.execution import Execution, Fees, HalfSpread, Latency, Venue
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         FixedNotional,
         FixedQuantity,
         Pattern,
+        Quote,
         Record,
         Session,
         Strategy,
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
         pair,
         partition,
         pattern,
+        quote,
         realised_volatility,
         record,
         resample,
@@ -93,7 +95,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "helios.config": ("run_file",),
-    "helios.data": ("Universe", "bars", "external", "lobster", "quotes", "trades"),
+    "helios.data": ("Universe", "bars", "depth", "external", "lobster", "quotes", "trades"),
     "helios.data.itch": ("itch",),
     "helios.errors": ("ArgumentError", "ConfigError", "DataError", "HeliosError", "ReplayMismatch", "RunError"),
     "helios.execution": ("Execution", "Fees", "HalfSpread", "Latency", "Venue"),
@@ -111,6 +113,7 @@ _HOMES = {
         "FixedNotional",
         "FixedQuantity",
         "Pattern",
+        "Quote",
         "Record",
         "Session",
         "Strategy",
@@ -146,6 +149,7 @@ _HOMES = {
         "pair",
         "partition",
         "pattern",
+        "quote",
         "realised_volatility",
         "record",
         "resample",
@@ -183,6 +187,7 @@ __all__ = [
     "Limits",
     "Pattern",
     "Processes",
+    "Quote",
     "Record",
     "ReplayMismatch",
     "Results",
@@ -208,6 +213,7 @@ __all__ = [
     "compiled",
     "constant",
     "cross",
+    "depth",
     "describe",
     "external",
     "flow",
@@ -231,6 +237,7 @@ __all__ = [
     "pair",
     "partition",
     "pattern",
+    "quote",
     "quotes",
     "realised_volatility",
     "record",

@@ -225,6 +225,8 @@ pub(crate) fn fetch<T>(record: &T) {
 /// The order books of a whole market.
 pub struct Books {
     index: Index,
+    /// Levels without orders, by side and price.
+    prices: Index,
     nodes: Slab,
     orders: u32,
     levels: u32,
@@ -251,6 +253,7 @@ impl Books {
         ladders.resize_with(instruments * 2, Ladder::default);
         Self {
             index: Index::new(4096),
+            prices: Index::new(64),
             nodes: Slab::default(),
             orders: 0,
             levels: 0,
@@ -320,6 +323,7 @@ impl Books {
             Update::Replace { order, new_order, price, quantity } => {
                 self.replace(instrument, order, new_order, price, quantity).map(Some)
             }
+            Update::Depth { side, price, quantity } => self.set_level(instrument, side, price, quantity).map(Some),
             Update::Clear => {
                 self.clear(instrument);
                 Ok(None)
@@ -371,7 +375,13 @@ impl Books {
         let rank = Rank::new(side, price);
         let ladder = self.ladders.get_mut(owner as usize).ok_or(BookError::WrongInstrument)?;
         let (at, level) = match ladder.find(rank) {
-            Ok(at) => (at, ladder.level_at(at)),
+            Ok(at) => {
+                let level = ladder.level_at(at);
+                if self.nodes[level].next == level {
+                    return Err(BookError::BadValue);
+                }
+                (at, level)
+            }
             Err(at) => {
                 let level = self.nodes.take();
                 let empty =
@@ -396,6 +406,99 @@ impl Books {
         let top_changed = (at == 0) & price.is_defined();
         best.set_if(top_changed, price, sum, orders);
         Ok((slot, top_changed))
+    }
+
+    /// Sets the total of a level of a feed without single orders; zero takes the level away. A level that crosses shows
+    /// that what it crosses on the other side is no more: those levels are taken away too.
+    ///
+    /// A level is either this or made of orders; a book that mixes both is refused.
+    #[inline]
+    pub fn set_level(
+        &mut self,
+        instrument: InstrumentId,
+        side: Side,
+        price: Price,
+        quantity: Quantity,
+    ) -> Result<Change, BookError> {
+        if quantity.0 < 0 || price.0 <= 0 || !price.is_defined() {
+            return Err(BookError::BadValue);
+        }
+        let owner = instrument.0 << 1 | side as u32;
+        let rank = Rank::new(side, price);
+        if let Ok((at, level)) = self.find_level(owner, rank) {
+            if quantity.0 == 0 {
+                return Ok(self.drop_level(at, level));
+            }
+            self.nodes[level].quantity = quantity.0;
+            let best = &mut self.tops[instrument.index()].0[side as usize];
+            let top_changed = best.price == price;
+            best.quantity.0 = select_unpredictable(top_changed, quantity.0, best.quantity.0);
+            return Ok(Change { side, price, top_changed });
+        }
+        match self.ladders.get(owner as usize).ok_or(BookError::WrongInstrument)?.find(rank) {
+            Ok(_) => Err(BookError::BadValue),
+            Err(_) if quantity.0 == 0 => Ok(Change { side, price, top_changed: false }),
+            Err(_) if self.levels == self.capacity.levels => Err(BookError::Full),
+            Err(at) => {
+                if at == 0 {
+                    self.uncross(instrument, side, price)?;
+                }
+                self.new_level(owner, rank, at, quantity);
+                let best = &mut self.tops[instrument.index()].0[side as usize];
+                best.set_if(at == 0, price, quantity.0, 1);
+                Ok(Change { side, price, top_changed: at == 0 })
+            }
+        }
+    }
+
+    /// Where a level without orders is known by its price, and its slot.
+    #[inline(always)]
+    fn find_level(&self, owner: u32, rank: Rank) -> Result<(usize, u32), usize> {
+        let key = rank.to_key();
+        self.prices.find(mix(owner, key), |slot| (self.nodes[slot].key, self.nodes[slot].owner) == (key, owner))
+    }
+
+    /// Puts a level without orders at its place on the ladder.
+    fn new_level(&mut self, owner: u32, rank: Rank, at: usize, quantity: Quantity) {
+        let (level, key) = (self.nodes.take(), rank.to_key());
+        self.nodes[level] = Node { key, quantity: quantity.0, next: level, prev: level, level_or_count: 1, owner };
+        self.levels += 1;
+        self.ladders[owner as usize].insert(at, rank, level);
+        self.prices.insert(mix(owner, key), level);
+    }
+
+    /// Takes away the levels that a new best level of the other side shows to be gone; refused when they hold orders.
+    #[inline]
+    fn uncross(&mut self, instrument: InstrumentId, side: Side, price: Price) -> Result<(), BookError> {
+        let owner = instrument.0 << 1 | side.opposite() as u32;
+        let crossed = |level: &Level| match side {
+            Side::Buy => level.price <= price,
+            Side::Sell => level.price.is_defined() && level.price >= price,
+        };
+        while let Some(level) = self.ladders[owner as usize].best()
+            && crossed(&self.level(level))
+        {
+            let rank = Rank::from_key(self.nodes[level].key);
+            let (at, _) = self.find_level(owner, rank).map_err(|_| BookError::BadValue)?;
+            self.drop_level(at, level);
+        }
+        Ok(())
+    }
+
+    /// Takes away a level without orders, which the price index holds at `at`.
+    fn drop_level(&mut self, at: usize, level: u32) -> Change {
+        let Node { key, owner, .. } = self.nodes[level];
+        let (side, rank) = (side_of(owner), Rank::from_key(key));
+        let price = rank.price(side);
+        self.prices.remove_at(at);
+        self.ladders[owner as usize].remove(rank);
+        self.nodes.give_back(level);
+        self.levels -= 1;
+        let top_changed = self.tops[owner as usize >> 1].0[side as usize].price == price;
+        if top_changed {
+            self.tops[owner as usize >> 1].0[side as usize] = self.best_of_ladder(owner);
+        }
+        Change { side, price, top_changed }
     }
 
     /// Takes `quantity` from an order, which keeps its place; at zero it is removed.
@@ -513,8 +616,19 @@ impl Books {
     /// Forgets every order of an instrument.
     pub fn clear(&mut self, instrument: InstrumentId) {
         for side in [Side::Buy, Side::Sell] {
-            while let Some(resting) = self.front(instrument, side) {
-                self.remove(instrument, resting.order).expect("the front order is in the book");
+            let owner = instrument.0 << 1 | side as u32;
+            while let Some(level) = self.ladders.get(owner as usize).and_then(Ladder::best) {
+                match self.front(instrument, side) {
+                    Some(resting) => {
+                        self.remove(instrument, resting.order).expect("the front order is in the book");
+                    }
+                    None => {
+                        let rank = Rank::from_key(self.nodes[level].key);
+                        let (at, _) =
+                            self.find_level(owner, rank).expect("a level without orders is known by its price");
+                        self.drop_level(at, level);
+                    }
+                }
             }
         }
     }
@@ -572,6 +686,18 @@ impl Books {
             .filter(|level| level.price.is_defined())
     }
 
+    /// What a level displays; zero without such a level.
+    #[inline]
+    pub fn level_quantity(&self, instrument: InstrumentId, side: Side, price: Price) -> Quantity {
+        let (owner, rank) = (instrument.0 << 1 | side as u32, Rank::new(side, price));
+        if let Ok((_, level)) = self.find_level(owner, rank) {
+            return Quantity(self.nodes[level].quantity);
+        }
+        let ladder = self.ladder(instrument, side);
+        let at = ladder.and_then(|ladder| ladder.find(rank).ok().map(|at| ladder.level_at(at)));
+        at.map_or(Quantity::ZERO, |level| Quantity(self.nodes[level].quantity))
+    }
+
     /// Orders of one level, front of the queue first.
     pub fn queue(&self, instrument: InstrumentId, side: Side, price: Price) -> impl Iterator<Item = Resting> + '_ {
         let level = self.ladder(instrument, side).and_then(|ladder| {
@@ -587,11 +713,18 @@ impl Books {
         std::iter::successors(step(level), move |slot| step(*slot))
     }
 
-    /// First order of the best level; of those without a price when there is nothing else.
+    /// First order of the best level; of those without a price when there is nothing else. None for a level without
+    /// single orders.
     pub fn front(&self, instrument: InstrumentId, side: Side) -> Option<Resting> {
         let level = self.ladder(instrument, side)?.best()?;
-        Some(self.resting(self.nodes[level].next))
+        Some(self.nodes[level].next).filter(|next| *next != level).map(|slot| self.resting(slot))
     }
+}
+
+/// One number of a side and a price, for the index.
+#[inline(always)]
+fn mix(owner: u32, key: u64) -> u64 {
+    (key ^ key >> 32).wrapping_add(u64::from(owner).wrapping_mul(0x9E37_79B1))
 }
 
 #[inline(always)]
@@ -605,6 +738,11 @@ impl Digest for Books {
         for (owner, ladder) in self.ladders.iter().enumerate() {
             for level in ladder.best_first() {
                 let price = self.level(level).price;
+                if self.nodes[level].next == level {
+                    hasher.u64(owner as u64);
+                    hasher.i64(price.0);
+                    hasher.i64(self.nodes[level].quantity);
+                }
                 for slot in self.chain(level) {
                     let node = &self.nodes[slot];
                     hasher.u64(owner as u64);

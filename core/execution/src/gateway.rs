@@ -148,6 +148,7 @@ mod tests {
             quantity,
             price,
             time_in_force: TimeInForce::Ioc,
+            terms: helios_types::Terms::PLAIN,
         })
     }
 

@@ -6,11 +6,12 @@ use helios_risk::{Risk, Share, Wish};
 use helios_types::{
     Breach, Cash, Control, Digest, Fill, Hasher, InstrumentId, Intent, IntentKind, Liquidity, NANOS_PER_SECOND, Nanos,
     Order, OrderId, OrderState, Output, Overflow, Price, Quality, QualityKind, Quantity, Refusal, RejectReason, Report,
-    ReportKind, Rule, Side, StateChange, StrategyId, TimeInForce, round_down_to_tick,
+    ReportKind, Rule, Side, StateChange, StrategyId, Terms, TimeInForce, round_down_to_tick,
 };
 
 use crate::lifecycle::{Happening, next};
 use crate::open::{Identified, Open};
+use crate::quoting::Quote;
 use crate::used::Used;
 
 /// Orders working at once; a wish beyond it is refused.
@@ -48,10 +49,10 @@ pub struct Touch {
 
 /// One order: working, or ended a while ago.
 #[derive(Clone, Debug)]
-struct Working {
-    order: Order,
-    state: OrderState,
-    filled: Quantity,
+pub(crate) struct Working {
+    pub(crate) order: Order,
+    pub(crate) state: OrderState,
+    pub(crate) filled: Quantity,
     /// Sent for all strategies together; its fills are shared out.
     netted: bool,
     /// The account of its strategy.
@@ -70,6 +71,11 @@ impl Working {
         }
         let total = self.asked.map_or(self.order.quantity, |(quantity, _)| quantity.max(self.order.quantity));
         Quantity((total.0 - self.filled.0).max(0))
+    }
+
+    /// What can still fill by the terms in force.
+    pub(crate) fn left(&self) -> Quantity {
+        Quantity(self.order.quantity.0 - self.filled.0)
     }
 
     /// Books `quantity` as filled; true when something is left. More than the total shows that a replace under way is
@@ -112,8 +118,8 @@ impl Claim {
 /// One instrument's wishes.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
-struct Desk {
-    tick: Price,
+pub(crate) struct Desk {
+    pub(crate) tick: Price,
     not_before: Nanos,
     /// A netted order is working: wait for its end.
     busy: bool,
@@ -151,8 +157,10 @@ impl Desk {
 
 /// All wishes and all working orders.
 pub struct Orders {
-    working: Open<Working>,
-    desks: Vec<Desk>,
+    pub(crate) working: Open<Working>,
+    pub(crate) desks: Vec<Desk>,
+    /// What strategies want to show, by instrument.
+    pub(crate) quotes: Vec<Vec<Quote>>,
     /// Instruments with a new wish, first come first served; empty between steps.
     due: VecDeque<InstrumentId>,
     /// The last orders that ended, oldest first.
@@ -161,7 +169,7 @@ pub struct Orders {
     used: Used,
     /// Emptied within each booking; kept to keep its memory.
     shares: Vec<Share>,
-    next_id: u64,
+    pub(crate) next_id: u64,
     style: Style,
     counts: Counts,
 }
@@ -189,6 +197,7 @@ impl Orders {
     pub fn new(ticks: Vec<Price>, style: Style) -> Self {
         Self {
             working: Open::new(),
+            quotes: vec![Vec::new(); ticks.len()],
             desks: ticks.into_iter().map(Desk::new).collect(),
             due: VecDeque::new(),
             ended: VecDeque::new(),
@@ -234,16 +243,20 @@ impl Orders {
                 desk.not_before = Nanos(0);
                 self.due.push_back(instrument);
             }
-            IntentKind::Order { id, side, quantity, price, time_in_force } => {
+            IntentKind::Order { id, side, quantity, price, time_in_force, terms } => {
                 // A number is used up even when the gate refuses: callers count upwards, whatever happens.
                 if id.0 < CALLER_IDS || !self.used.claim(id.0) {
                     return self.refuse(invalid(intent), out);
                 }
                 // Its fills will need the account: opened now, booking cannot fail for want of one.
                 let account = risk.account(strategy, instrument);
-                let wish = Wish { strategy, instrument, side, quantity, price, time_in_force };
+                let wish = Wish { strategy, instrument, side, quantity, price, time_in_force, terms };
                 self.send(now, wish, id, account, false, risk, out);
             }
+            IntentKind::Quote { .. } => match risk.account(strategy, instrument) {
+                Some(account) => self.quote(now, intent, account, risk, out),
+                None => self.refuse(invalid(intent), out),
+            },
             IntentKind::Cancel { order } => self.cancel(intent, order, out),
             IntentKind::Replace { order, quantity, price } => {
                 self.replace(now, intent, order, quantity, price, risk, out);
@@ -288,7 +301,8 @@ impl Orders {
             // No far side to meet: wait for the next event.
             return;
         };
-        let wish = Wish { strategy: first.strategy, instrument, side, quantity, price, time_in_force };
+        let terms = Terms::PLAIN;
+        let wish = Wish { strategy: first.strategy, instrument, side, quantity, price, time_in_force, terms };
         let (id, account) = (OrderId(self.next_id), Some(first.account).filter(|_| self.next_id < CALLER_IDS));
         if self.send(now, wish, id, account, true, risk, out) {
             self.next_id += 1;
@@ -347,7 +361,7 @@ impl Orders {
     pub fn cancel_resting(&mut self, out: &mut Vec<Output>) {
         for id in self.working.sorted() {
             let working = self.working.get_mut(id).expect("it was listed a moment ago");
-            if working.order.time_in_force == TimeInForce::Day {
+            if !matches!(working.order.time_in_force, TimeInForce::Ioc | TimeInForce::Fok) {
                 ask_cancel(working, out);
             }
         }
@@ -355,7 +369,7 @@ impl Orders {
 
     /// Through the gate to the venue; without an account, or a number, it is refused.
     #[allow(clippy::too_many_arguments)]
-    fn send(
+    pub(crate) fn send(
         &mut self,
         now: Nanos,
         wish: Wish,
@@ -405,7 +419,7 @@ impl Orders {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn replace(
+    pub(crate) fn replace(
         &mut self,
         now: Nanos,
         intent: &Intent,
@@ -428,8 +442,8 @@ impl Orders {
         let Some(to) = next(working.state, Happening::AskReplace, working.filled.0 > 0) else {
             return self.refuse(invalid(intent), out);
         };
-        let Order { strategy, instrument, side, time_in_force, .. } = working.order;
-        let wish = Wish { strategy, instrument, side, quantity, price, time_in_force };
+        let Order { strategy, instrument, side, time_in_force, terms, .. } = working.order;
+        let wish = Wish { strategy, instrument, side, quantity, price, time_in_force, terms };
         match risk.check_replace(now, wish, working.room(), working.filled) {
             Ok(_approved) => {
                 working.asked = Some((quantity, price));
@@ -443,6 +457,11 @@ impl Orders {
     /// Applies a venue's answer. One that does not fit the order's state is reported and changes nothing; an execution
     /// is booked whenever it can be.
     pub fn report(&mut self, now: Nanos, report: &Report, risk: &mut Risk, out: &mut Vec<Output>) {
+        self.answered(now, report, risk, out);
+        self.requote(now, report.instrument, risk, out);
+    }
+
+    fn answered(&mut self, now: Nanos, report: &Report, risk: &mut Risk, out: &mut Vec<Output>) {
         if let ReportKind::Filled { execution, price, quantity, liquidity, fee } = report.kind {
             let trade = Trade { order: report.order, execution, ts_event: report.ts_event, liquidity, price };
             return self.filled(report, &trade, quantity, fee, risk, out);
@@ -553,6 +572,9 @@ impl Orders {
 
     fn finish(&mut self, id: OrderId, retry: Nanos) {
         let working = self.working.remove(id).expect("it was working a moment ago");
+        for quote in self.quotes[working.order.instrument.index()].iter_mut().filter(|quote| quote.order == Some(id)) {
+            quote.order = None;
+        }
         if working.netted {
             let desk = &mut self.desks[working.order.instrument.index()];
             // It was hungry when it was sent, and stays so until holdings are looked at again.
@@ -687,7 +709,7 @@ fn tell(instrument: InstrumentId, trade: &Trade, shares: &[Share], risk: &Risk, 
 
 /// Towards zero to a multiple of the lot. What does not fit an order is more than any limit: the gate says so.
 #[inline]
-fn down_to_lot(quantity: u128, lot: Quantity) -> Quantity {
+pub(crate) fn down_to_lot(quantity: u128, lot: Quantity) -> Quantity {
     match i64::try_from(quantity) {
         Ok(quantity) => Quantity(quantity / lot.0 * lot.0),
         Err(_) => Quantity(i64::try_from(quantity / lot.0 as u128 * lot.0 as u128).unwrap_or(i64::MAX)),
@@ -714,7 +736,7 @@ fn told(working: &Working, from: OrderState, reject: Option<RejectReason>, out: 
 }
 
 /// A second cancel while the first is on its way is no new message.
-fn ask_cancel(working: &mut Working, out: &mut Vec<Output>) {
+pub(crate) fn ask_cancel(working: &mut Working, out: &mut Vec<Output>) {
     if let Some(to) = next(working.state, Happening::AskCancel, working.filled.0 > 0) {
         change(working, to, None, out);
         out.push(Output::Cancel { order: working.order.id, instrument: working.order.instrument });
@@ -737,6 +759,7 @@ fn invalid(intent: &Intent) -> Refusal {
         IntentKind::Order { side, quantity, price, .. } => (side, quantity, price),
         IntentKind::Target { position } => (Side::of(position), position.abs(), Price::UNDEFINED),
         IntentKind::Replace { quantity, price, .. } => (Side::Buy, quantity, price),
+        IntentKind::Quote { side, price, quantity, .. } => (side, quantity, price),
         IntentKind::Cancel { .. } => (Side::Buy, Quantity::ZERO, Price::UNDEFINED),
     };
     let (strategy, instrument) = (intent.strategy, intent.instrument);
@@ -745,11 +768,17 @@ fn invalid(intent: &Intent) -> Refusal {
 
 impl Digest for Working {
     fn digest(&self, hasher: &mut Hasher) {
-        let Order { id, strategy, instrument, side, quantity, price, time_in_force } = self.order;
+        let Order { id, strategy, instrument, side, quantity, price, time_in_force, terms } = self.order;
         hasher.u64(id.0);
         hasher.u64(u64::from(instrument.0));
         hasher.u64(u64::from(strategy.0));
-        hasher.u64(side as u64 * 4 + time_in_force as u64 * 2 + u64::from(self.netted));
+        let (life, rare) = (time_in_force as u64, time_in_force as u64 / 2);
+        hasher.u64(side as u64 * 4 + life % 2 * 2 + u64::from(self.netted));
+        if rare > 0 || !terms.is_plain() {
+            hasher.u64(rare * 4 + u64::from(terms.post_only) * 2 + u64::from(terms.midpoint));
+            hasher.i64(terms.display.0);
+            hasher.i64(terms.stop.0);
+        }
         hasher.u64(self.state as u64);
         hasher.u64(u64::from(self.account));
         for x in [quantity.0, price.0, self.filled.0] {
@@ -784,6 +813,9 @@ impl Digest for Orders {
             hasher.u64(u64::from(desk.busy) * 2 + u64::from(desk.hungry));
             hasher.u64(desk.not_before.0);
             hasher.i64(desk.tick.0);
+        }
+        for quote in self.quotes.iter().flatten() {
+            quote.digest(hasher);
         }
         self.used.digest(hasher);
         hasher.u64(self.due.len() as u64);

@@ -7,7 +7,7 @@
 use helios_types::{
     Breach, CancelReason, Cash, Control, Event, Fill, Input, InstrumentId, Intent, IntentKind, Liquidity, Market,
     Nanos, Order, OrderId, OrderState, Output, Price, Quality, QualityKind, Quantity, Refusal, RejectReason, Report,
-    ReportKind, Rule, Side, SignalChange, StateChange, StrategyId, TimeInForce, Timer, TradeKind, TradingStatus,
+    ReportKind, Rule, Side, SignalChange, StateChange, StrategyId, Terms, TimeInForce, Timer, TradeKind, TradingStatus,
     Update,
 };
 
@@ -270,14 +270,14 @@ wrapped! { Price Quantity Cash Nanos OrderId InstrumentId StrategyId }
 
 codes! {
     Side { 0 Buy, 1 Sell, }
-    TimeInForce { 0 Day, 1 Ioc, }
-    TradeKind { 0 Regular, 1 Hidden, 2 Cross, }
+    TimeInForce { 0 Day, 1 Ioc, 2 Fok, 3 Open, 4 Close, }
+    TradeKind { 0 Regular, 1 Hidden, 2 Cross, 3 Displayed, }
     TradingStatus { 0 Halted, 1 Paused, 2 QuoteOnly, 3 Trading, }
     Liquidity { 0 Maker, 1 Taker, }
-    CancelReason { 0 Requested, 1 Unfilled, 2 Expired, }
+    CancelReason { 0 Requested, 1 Unfilled, 2 Expired, 3 SelfTrade, }
     RejectReason {
         0 UnknownInstrument, 1 NotTrading, 2 BadQuantity, 3 BadPrice, 4 UnknownOrder, 5 DuplicateOrder, 6 NoMarket,
-        7 Full,
+        7 Full, 8 WouldTake, 9 PriceBand, 10 Unsupported,
     }
     OrderState {
         0 New, 1 Accepted, 2 PartlyFilled, 3 Filled, 4 CancelPending, 5 Cancelled, 6 ReplacePending, 7 Rejected,
@@ -294,7 +294,7 @@ codes! {
 
 fields! {
     Timer { id }
-    Order { id, strategy, instrument, side, quantity, price, time_in_force }
+    Order { id, strategy, instrument, side, quantity, price, time_in_force, terms }
     Refusal { strategy, instrument, rule, limit, value, side, quantity, price }
     StateChange { order, instrument, from, to, reject }
     Fill {
@@ -321,6 +321,7 @@ kinds! {
         0x1A Status(status),
         0x1B Clear,
         0x1C Value(value),
+        0x1D Depth { side, price, quantity },
     }
     // kind u8, seq u64, ts u64, order u64, instrument u32, ts_event u64, then:
     ReportKind 0x2 {
@@ -334,9 +335,10 @@ kinds! {
     // kind u8, seq u64, ts u64, strategy u32, instrument u32, then:
     IntentKind 0x3 {
         0x30 Target { position },
-        0x31 Order { id, side, quantity, price, time_in_force },
+        0x31 Order { id, side, quantity, price, time_in_force, terms },
         0x32 Cancel { order },
         0x33 Replace { order, quantity, price },
+        0x34 Quote { side, price, quantity, limit },
     }
     // kind u8, seq u64, ts u64
     Control 0x5 {
@@ -389,6 +391,28 @@ impl Wire for u128 {
     #[inline(always)]
     fn get(get: &mut Get<'_>) -> Result<Self, DamageKind> {
         get.raw().map(Self::from_le_bytes)
+    }
+}
+
+/// The last field of its record. Plain terms take no bytes: records from before there were terms read as plain.
+impl Wire for Terms {
+    #[inline(always)]
+    fn put(&self, put: &mut Put<'_>) {
+        let Self { post_only, midpoint, display, stop } = *self;
+        if !self.is_plain() {
+            put.field((post_only, midpoint, display, stop));
+        }
+    }
+
+    #[inline(always)]
+    fn get(get: &mut Get<'_>) -> Result<Self, DamageKind> {
+        // Less than a word is padding.
+        if get.rest.len() < WORD {
+            return Ok(Self::PLAIN);
+        }
+        let (post_only, midpoint, display, stop) = get.field()?;
+        let terms = Self { post_only, midpoint, display, stop };
+        if terms.is_plain() { Err(DamageKind::BadValue { what: "Terms", found: 0 }) } else { Ok(terms) }
     }
 }
 

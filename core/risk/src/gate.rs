@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use helios_types::{
     Breach, Cash, Control, Digest, Hasher, Instrument, InstrumentId, NANOS_PER_DAY, NANOS_PER_SECOND, Nanos, Order,
-    OrderId, Overflow, Price, Quantity, Refusal, Rule, Side, StrategyId, TimeInForce, notional,
+    OrderId, Overflow, Price, Quantity, Refusal, Rule, Side, StrategyId, Terms, TimeInForce, notional,
 };
 
 use crate::limits::{Limits, ROWS};
@@ -25,6 +25,8 @@ pub struct Wish {
     pub price: Price,
     /// Life time.
     pub time_in_force: TimeInForce,
+    /// How it is worked.
+    pub terms: Terms,
 }
 
 /// Proof that a wish passed the gate. Only this module can make one, and it is used up by becoming an order.

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use helios_types::{Cash, Instrument, Nanos, Order, OrderId, Price, Quantity, Rule, Side, StrategyId, TimeInForce};
+use helios_types::{
+    Cash, Instrument, Nanos, Order, OrderId, Price, Quantity, Rule, Side, StrategyId, Terms, TimeInForce,
+};
 
 use crate::gate::{Risk, Share, Wish};
 
@@ -198,6 +200,7 @@ fn probe_wish(price: Price, quantity: Quantity) -> Wish {
         quantity,
         price,
         time_in_force: TimeInForce::Day,
+        terms: Terms::PLAIN,
     }
 }
 
@@ -212,6 +215,7 @@ impl Wish {
             quantity: self.quantity,
             price: self.price,
             time_in_force: self.time_in_force,
+            terms: self.terms,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Everything that can happen to us. One input, one step.
 
 use crate::{
-    CancelReason, Cash, InstrumentId, Liquidity, Nanos, OrderId, Price, Quantity, RejectReason, Side, TimeInForce,
+    CancelReason, Cash, InstrumentId, Liquidity, Nanos, OrderId, Price, Quantity, RejectReason, Side, Terms,
+    TimeInForce,
 };
 
 /// One thing that happened, in the order in which the engine sees it.
@@ -63,6 +64,8 @@ pub enum Update {
     Trade { price: Price, quantity: Quantity, aggressor: Option<Side>, kind: TradeKind, trade: u64 },
     /// An earlier trade is declared void.
     TradeBreak { trade: u64 },
+    /// A price level has this total quantity now; zero: it is gone. Of feeds without single orders.
+    Depth { side: Side, price: Price, quantity: Quantity },
     /// Best bid and ask; an empty side has [`Price::UNDEFINED`] and quantity zero.
     Quote { bid: Price, bid_quantity: Quantity, ask: Price, ask_quantity: Quantity },
     /// A bar that ended at `ts_event`; `span` in nanoseconds.
@@ -101,6 +104,8 @@ pub enum TradeKind {
     Hidden = 1,
     /// Opening, closing or halt cross.
     Cross = 2,
+    /// Against displayed orders that the feed does not name: first in, first out.
+    Displayed = 3,
 }
 
 /// Trading state of one instrument.
@@ -140,7 +145,10 @@ pub enum IntentKind {
     Target { position: Quantity },
     /// Send an order. `price` is [`Price::UNDEFINED`] for a market order; `id` is chosen by the sender
     /// from the range that `execution` reserves for callers, so that it can name the order at once.
-    Order { id: OrderId, side: Side, quantity: Quantity, price: Price, time_in_force: TimeInForce },
+    Order { id: OrderId, side: Side, quantity: Quantity, price: Price, time_in_force: TimeInForce, terms: Terms },
+    /// Show one post-only order on this side at this price; without a price or a quantity, none. The quantity is cut so
+    /// that the position stays within plus or minus `limit`.
+    Quote { side: Side, price: Price, quantity: Quantity, limit: Quantity },
     /// Cancel a working order.
     Cancel { order: OrderId },
     /// Change total quantity and price of a working order.

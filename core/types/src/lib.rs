@@ -23,7 +23,7 @@ pub use number::{
     CASH_SCALE, Cash, Overflow, PRICE_SCALE, Price, QUANTITY_SCALE, Quantity, notional, round_down_to_lot,
     round_down_to_tick, round_up_to_tick,
 };
-pub use order::{CancelReason, Liquidity, Order, OrderId, OrderState, RejectReason, Side, TimeInForce};
+pub use order::{CancelReason, Liquidity, Order, OrderId, OrderState, RejectReason, Side, Terms, TimeInForce};
 pub use output::{Breach, Fill, Output, Quality, QualityKind, Refusal, Rule, SignalChange, StateChange};
 pub use rng::Rng;
 pub use time::{NANOS_PER_DAY, NANOS_PER_SECOND, Nanos};

@@ -48,6 +48,43 @@ pub enum TimeInForce {
     Day = 0,
     /// Fills what it can at once; the rest is cancelled.
     Ioc = 1,
+    /// Fills whole at once, or not at all.
+    Fok = 2,
+    /// Takes part in the next opening auction only.
+    Open = 3,
+    /// Takes part in the next closing auction only.
+    Close = 4,
+}
+
+/// How an order is worked, beyond limit and life time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Terms {
+    /// Rejected rather than taking liquidity.
+    pub post_only: bool,
+    /// Follows the midpoint of the best displayed bid and ask; the limit, if there is one, is the worst price.
+    pub midpoint: bool,
+    /// How much is displayed at once: [`Terms::ALL`], zero (hidden), or less than the quantity (iceberg).
+    pub display: Quantity,
+    /// Sleeps until a trade at this price or beyond it; [`Price::UNDEFINED`] for an order that never sleeps.
+    pub stop: Price,
+}
+
+impl Terms {
+    /// All of the order is displayed.
+    pub const ALL: Quantity = Quantity(i64::MAX);
+    /// Displayed, awake, free to take.
+    pub const PLAIN: Self = Self { post_only: false, midpoint: false, display: Self::ALL, stop: Price::UNDEFINED };
+
+    /// True when nothing is asked for.
+    pub fn is_plain(&self) -> bool {
+        *self == Self::PLAIN
+    }
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self::PLAIN
+    }
 }
 
 /// An order as it goes to a venue.
@@ -67,6 +104,8 @@ pub struct Order {
     pub price: Price,
     /// Life time.
     pub time_in_force: TimeInForce,
+    /// How it is worked.
+    pub terms: Terms,
 }
 
 /// Life cycle of one order; the transitions are a table in `core/execution`.
@@ -118,6 +157,8 @@ pub enum CancelReason {
     Unfilled = 1,
     /// End of session.
     Expired = 2,
+    /// It would have met an order of the same owner.
+    SelfTrade = 3,
 }
 
 /// Why a venue refused an order, a cancel or a replace.
@@ -140,4 +181,10 @@ pub enum RejectReason {
     NoMarket = 6,
     /// A table of the venue is full.
     Full = 7,
+    /// Post-only, and it would have traded at once.
+    WouldTake = 8,
+    /// Beyond the venue's price band.
+    PriceBand = 9,
+    /// The venue, or its model for this data, has no such order.
+    Unsupported = 10,
 }

@@ -4,9 +4,10 @@
 //! its report is written here once. Assumes that an order of ours is known by one number on the feed for its whole
 //! life, also after a replace.
 
-use crate::Fees;
 use crate::fees::Charged;
-use crate::latency::Line;
+use crate::impact::{Impacts, Offer};
+use crate::latency::{Delay, Line};
+use crate::{Fees, REPORTS};
 use helios_types::{
     BookRef, CancelReason, InstrumentId, Liquidity, Nanos, Order, OrderId, Price, Quantity, RejectReason, Report,
     ReportKind, Side, TimeInForce,
@@ -72,7 +73,6 @@ impl Working {
 }
 
 /// All our open orders and the reports under way to the engine.
-#[derive(Debug)]
 pub(crate) struct Desk {
     fees: Fees,
     /// By feed number, which is the order of acceptance.
@@ -82,12 +82,13 @@ pub(crate) struct Desk {
     next_number: BookRef,
     executions: u64,
     pub(crate) reports: Line<Report>,
+    pub(crate) impacts: Impacts,
     #[cfg(test)]
     filled_so_far: i64,
 }
 
 impl Desk {
-    pub(crate) fn new(fees: Fees, report_latency_ns: u64) -> Self {
+    pub(crate) fn new(fees: Fees, report_latency: Delay, impacts: Impacts) -> Self {
         Self {
             fees,
             open: BTreeMap::new(),
@@ -95,7 +96,8 @@ impl Desk {
             used: Used::default(),
             next_number: OURS | 1,
             executions: 0,
-            reports: Line::new(report_latency_ns),
+            reports: Line::new(report_latency, REPORTS),
+            impacts,
             #[cfg(test)]
             filled_so_far: 0,
         }
@@ -155,6 +157,8 @@ impl Desk {
         working.filled.0 += quantity.0;
         let fee = self.fees.charge(&mut working.charged, price, quantity, liquidity);
         let (order, left) = (working.order, working.left());
+        let taker = liquidity == Liquidity::Taker;
+        self.impacts.traded(at.event, number, order.instrument, order.side, quantity, taker);
         self.executions += 1;
         #[cfg(test)]
         {
@@ -166,6 +170,21 @@ impl Desk {
             self.close(number);
         }
         left
+    }
+
+    /// What an open order pays at `at` for something that history shows, moved by our impact, and how much of it that
+    /// buys within its limit; `None`: nothing.
+    pub(crate) fn offer(&mut self, at: Nanos, number: BookRef, offer: Offer) -> Option<(Price, Quantity)> {
+        let Order { instrument, side, price: limit, time_in_force, .. } = self.open.get(&number)?.order;
+        // Whether all of it can be had is decided by what is displayed: it then pays its limit at most.
+        if time_in_force == TimeInForce::Fok {
+            if !within(side, limit, offer.shown) {
+                return None;
+            }
+            let got = self.impacts.offer(at, number, instrument, side, |_| true, offer);
+            return got.map(|(price, quantity)| (if within(side, limit, price) { price } else { limit }, quantity));
+        }
+        self.impacts.offer(at, number, instrument, side, |price| within(side, limit, price), offer)
     }
 
     /// Closes an order with its remainder unfilled and reports it.

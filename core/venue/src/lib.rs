@@ -7,6 +7,7 @@
 //! | data | model | page |
 //! |---|---|---|
 //! | single orders | `replay`: our orders rest in the historical queues | `docs/models/replay.md` |
+//! | price levels | `depth`: queue positions are estimated | `docs/models/depth.md` |
 //! | quotes, or trades alone | `quotes`: fills at the touch | `docs/models/quotes.md` |
 //! | bars | `bars`: fills at the next bar's open plus half a spread | `docs/models/bars.md` |
 //!
@@ -21,8 +22,10 @@ pub mod agents;
 pub mod matching;
 
 mod bars;
+mod depth;
 mod desk;
 mod fees;
+mod impact;
 mod latency;
 #[cfg(test)]
 mod properties;
@@ -30,32 +33,40 @@ mod quotes;
 mod replay;
 
 pub use bars::HalfSpread;
+pub use depth::QueueModel;
 pub use desk::is_ours;
 pub use fees::Fees;
 pub use helios_book::{BookError, Books, Capacity};
+pub use impact::{Decay, Impact, MAX_DECAYS};
+pub use latency::{Delay, Line, MAX_DELAY_NS, TimeOfDay};
 
-use bars::{Bars, Terms};
+use bars::Bars;
+use depth::Depth;
 use desk::Desk;
 use helios_types::{
     BookRef, CancelReason, Instrument, InstrumentId, Market, NANOS_PER_DAY, Nanos, Order, OrderId, Output, Price,
-    Quantity, RejectReason, Report, TradeKind, TradingStatus, Update,
+    Quantity, RejectReason, Report, Terms, TimeInForce, TradeKind, TradingStatus, Update,
 };
-use latency::Line;
+use impact::{Impacts, moved};
 use quotes::Quotes;
 use replay::Replay;
 use std::collections::BTreeMap;
 
 /// How the venue behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// From the engine to the venue.
-    pub order_latency_ns: u64,
+    pub order_latency: Delay,
     /// From the venue to the engine.
-    pub report_latency_ns: u64,
+    pub report_latency: Delay,
+    /// How our own trades move prices, by instrument; those that are not named are not moved.
+    pub impacts: BTreeMap<InstrumentId, Impact>,
     /// What a fill costs.
     pub fees: Fees,
     /// What a bar's open does not show.
     pub half_spread: HalfSpread,
+    /// How a queue position is estimated where history has price levels only.
+    pub queue: QueueModel,
     /// A trading day begins this long after 00:00 UTC; open orders expire there. Less than a day.
     pub day_begins_ns: u64,
     /// Most open orders of ours; one more is rejected as `Full`.
@@ -69,10 +80,12 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            order_latency_ns: 0,
-            report_latency_ns: 0,
+            order_latency: Delay::ZERO,
+            report_latency: Delay::ZERO,
+            impacts: BTreeMap::new(),
             fees: Fees::default(),
             half_spread: HalfSpread::default(),
+            queue: QueueModel::default(),
             day_begins_ns: 0,
             max_open_orders: 1 << 16,
             max_pending_messages: 1 << 16,
@@ -120,7 +133,19 @@ enum Model {
     Unknown,
     Bars,
     Quotes,
+    Depth,
     Orders,
+}
+
+impl Model {
+    /// Whether this data can tell what would become of such an order.
+    fn can_do(self, order: &Order) -> bool {
+        let plain = Terms { post_only: false, ..order.terms }.is_plain();
+        match self {
+            Self::Depth => plain && !matches!(order.time_in_force, TimeInForce::Open | TimeInForce::Close),
+            _ => order.terms.is_plain() && matches!(order.time_in_force, TimeInForce::Day | TimeInForce::Ioc),
+        }
+    }
 }
 
 /// One listed instrument.
@@ -132,7 +157,15 @@ struct Listing {
     model: Model,
     quotes: Quotes,
     bars: Bars,
+    /// By how much our impact moved the prices of the last event: at its beginning and at its end.
+    shift: [i64; 2],
 }
+
+/// Which draws a line of ours uses, where several share a seed.
+const ORDERS: u64 = 1;
+pub(crate) const REPORTS: u64 = 2;
+/// The same for the line of market data, which is the caller's.
+pub const FEED: u64 = 3;
 
 /// What the engine asks of the venue.
 #[derive(Clone, Copy, Debug)]
@@ -154,6 +187,7 @@ pub struct Venue {
     config: Config,
     listings: Vec<Listing>,
     replay: Replay,
+    depth: Depth,
     desk: Desk,
     /// Requests on their way, with the moment at which they were sent.
     requests: Line<(Nanos, Request)>,
@@ -173,14 +207,21 @@ impl Venue {
             let Instrument { symbol, tick, lot } = instrument;
             assert!(tick.0 > 0 && lot.0 > 0, "{symbol}: tick and lot must be positive");
             let (status, model) = (TradingStatus::Trading, Model::Unknown);
-            Listing { tick: *tick, lot: *lot, status, model, quotes: Quotes::new(), bars: Bars::default() }
+            let (quotes, bars) = (Quotes::new(), Bars::default());
+            Listing { tick: *tick, lot: *lot, status, model, quotes, bars, shift: [0; 2] }
         };
+        let impacts = config.impacts.iter().map(|(id, impact)| {
+            let Instrument { tick, lot, .. } =
+                instruments.get(id.index()).expect("an impact is of a listed instrument");
+            (*id, impact.clone(), *tick, *lot)
+        });
         Self {
-            config,
             listings: instruments.iter().map(listing).collect(),
             replay: Replay::new(instruments.len(), config.capacity),
-            desk: Desk::new(config.fees, config.report_latency_ns),
-            requests: Line::new(config.order_latency_ns),
+            depth: Depth::new(instruments.len(), config.capacity, config.queue),
+            desk: Desk::new(config.fees, config.report_latency.clone(), Impacts::new(impacts)),
+            requests: Line::new(config.order_latency.clone(), ORDERS),
+            config,
             held: BTreeMap::new(),
             held_so_far: 0,
             day_ends: Nanos(0),
@@ -210,7 +251,11 @@ impl Venue {
     }
 
     /// The next moment at which something happens without a market event: a request arrives here, or a report there.
+    #[inline]
     pub fn next_due(&self) -> Option<Nanos> {
+        if self.requests.is_empty() && self.desk.reports.is_empty() && self.held.is_empty() {
+            return None;
+        }
         [self.requests.next(), self.next_held(), self.desk.reports.next()].into_iter().flatten().min()
     }
 
@@ -224,9 +269,21 @@ impl Venue {
     }
 
     /// Applies one event of history at its `ts_event`, before the engine sees it. Requests due by then act first.
+    #[inline]
     pub fn market(&mut self, market: &Market) {
         let Market { instrument, ts_event: at, ref update } = *market;
         self.let_requests_arrive(at);
+        // What most events of a feed of levels are.
+        if let Update::Depth { .. } = update
+            && let Some(Listing { model: Model::Depth, status, .. }) = self.listings.get(instrument.index())
+        {
+            let trading = *status == TradingStatus::Trading;
+            return self.depth.history(&mut self.desk, &mut self.counts, at, instrument, update, trading);
+        }
+        self.any_market(at, instrument, update);
+    }
+
+    fn any_market(&mut self, at: Nanos, instrument: InstrumentId, update: &Update) {
         // A series is none of the venue's business, and its number no instrument's.
         if let Update::Value(_) = update {
             return;
@@ -241,9 +298,32 @@ impl Venue {
             Update::Status(status) => {
                 self.listings[instrument.index()].status = status;
                 self.replay.status(&mut self.desk, at, instrument, status);
+                if status == TradingStatus::Trading {
+                    self.depth.resume(&mut self.desk, at, instrument);
+                }
             }
             _ => self.history(at, instrument, update),
         }
+    }
+
+    /// True when trades of ours move prices: what the engine is to see of an event then comes from [`Venue::show`].
+    pub fn has_impact(&self) -> bool {
+        !self.desk.impacts.is_empty()
+    }
+
+    /// Moves the prices of the event that [`Venue::market`] was given last to where our impact has put them. Events of
+    /// single orders and of price levels stay as they are.
+    pub fn show(&self, market: &mut Market) {
+        if let Some(listing) = self.listings.get(market.instrument.index())
+            && matches!(listing.model, Model::Quotes | Model::Bars)
+        {
+            market.update = shifted(&market.update, listing.shift, listing.tick);
+        }
+    }
+
+    /// Where our impact has put the prices of an instrument, as a fraction of history's.
+    pub fn displacement(&mut self, at: Nanos, instrument: InstrumentId) -> f64 {
+        self.desk.impacts.fraction(at, instrument)
     }
 
     /// Market events that could not be used, since the start.
@@ -258,7 +338,8 @@ impl Venue {
 
     /// Where a resting order stands in its queue; `None` unless it rests in an order-level book.
     pub fn standing(&self, order: OrderId, instrument: InstrumentId) -> Option<Standing> {
-        self.replay.standing(self.desk.number(order, instrument)?)
+        let number = self.desk.number(order, instrument)?;
+        self.replay.standing(number).or_else(|| self.depth.standing(&self.desk, number))
     }
 
     /// The venue's order-level books: history less what we took, and our orders.
@@ -273,20 +354,28 @@ impl Venue {
             Model::Orders => {
                 self.replay.history(&mut self.desk, &mut self.counts, at, instrument, update, trading);
             }
-            Model::Quotes => listing.quotes.history(&mut self.desk, at, update, trading),
+            Model::Depth => self.depth.history(&mut self.desk, &mut self.counts, at, instrument, update, trading),
+            Model::Quotes => {
+                let shift = self.desk.impacts.shift(at, instrument, listing.quotes.reference(update));
+                (listing.shift, listing.quotes.shift) = ([shift; 2], shift);
+                listing.quotes.history(&mut self.desk, at, update, trading);
+            }
             Model::Bars => self.bar(at, instrument, update, trading),
             Model::Unknown => {}
         }
     }
 
     fn bar(&mut self, at: Nanos, instrument: InstrumentId, update: &Update, trading: bool) {
-        let Update::Bar { span, .. } = *update else { return };
+        let Update::Bar { open, close, span, .. } = *update else { return };
         let start = Nanos(at.0.saturating_sub(span));
         self.release(at, instrument, start);
         let day = |moment| day_of(moment, self.config.day_begins_ns);
         let listing = &mut self.listings[instrument.index()];
-        let terms = Terms { half_spread: self.config.half_spread, tick: listing.tick, trading, day: &day };
+        let shift = self.desk.impacts.shift(start, instrument, open);
+        let terms = bars::Terms { half_spread: self.config.half_spread, tick: listing.tick, trading, shift, day: &day };
         listing.bars.history(&mut self.desk, at, update, &terms);
+        // What trades at a bar's open moves its close.
+        listing.shift = [shift, self.desk.impacts.shift(at, instrument, close)];
         self.release(at, instrument, at);
     }
 
@@ -311,6 +400,7 @@ impl Venue {
         let listing = &mut self.listings[instrument.index()];
         match listing.model {
             Model::Orders => self.replay.clear(&mut self.desk, at, instrument),
+            Model::Depth => self.depth.clear(&mut self.desk, at, instrument),
             Model::Quotes => listing.quotes.clear(&mut self.desk, at),
             // Bars know no book that could be void.
             Model::Bars | Model::Unknown => {}
@@ -336,7 +426,15 @@ impl Venue {
     }
 
     /// Requests and the ends of waits up to `to`, in time order; at one moment a wait ends first.
+    #[inline]
     fn let_requests_arrive(&mut self, to: Nanos) {
+        if !(self.requests.is_empty() && self.held.is_empty()) {
+            self.let_each_arrive(to);
+        }
+        self.begin_day(to);
+    }
+
+    fn let_each_arrive(&mut self, to: Nanos) {
         loop {
             let wait = self.next_held().filter(|until| *until <= to);
             if wait.is_some_and(|until| self.requests.next().is_none_or(|arrival| until <= arrival)) {
@@ -350,7 +448,6 @@ impl Venue {
                 break;
             }
         }
-        self.begin_day(to);
     }
 
     fn request(&mut self, at: Nanos, sent: Nanos, request: Request) {
@@ -374,10 +471,15 @@ impl Venue {
     }
 
     /// Orders that rest from an earlier trading day expire where it ended; bars keep their own days.
+    #[inline]
     fn begin_day(&mut self, now: Nanos) {
-        if now < self.day_ends {
-            return;
+        if now >= self.day_ends {
+            self.end_day(now);
         }
+    }
+
+    #[cold]
+    fn end_day(&mut self, now: Nanos) {
         let ended = std::mem::replace(&mut self.day_ends, end_of_day(now, self.config.day_begins_ns));
         let expired: Vec<(BookRef, Order)> = self
             .desk
@@ -415,6 +517,13 @@ impl Venue {
         if listing.model == Model::Unknown {
             return Some(RejectReason::NoMarket);
         }
+        if !listing.model.can_do(order) {
+            return Some(RejectReason::Unsupported);
+        }
+        let Order { instrument, side, price, .. } = *order;
+        if order.terms.post_only && listing.model == Model::Depth && self.depth.would_take(instrument, side, price) {
+            return Some(RejectReason::WouldTake);
+        }
         (self.desk.open_count() >= self.config.max_open_orders).then_some(RejectReason::Full)
     }
 
@@ -431,6 +540,12 @@ impl Venue {
         let listing = &self.listings[instrument.index()];
         if let Some(reason) = listing.refusal(quantity, price, !working.order.price.is_defined()) {
             return self.desk.reject_change(at, order, instrument, reason);
+        }
+        let Order { side, terms, price: limit, .. } = working.order;
+        let rests = price == limit && quantity <= working.order.quantity;
+        if terms.post_only && !rests && listing.model == Model::Depth && self.depth.would_take(instrument, side, price)
+        {
+            return self.desk.reject_change(at, order, instrument, RejectReason::WouldTake);
         }
         if quantity <= working.filled {
             // All that is asked for has traded already: nothing is left to work.
@@ -462,6 +577,7 @@ impl Venue {
         let listing = &mut self.listings[instrument.index()];
         match listing.model {
             Model::Orders => self.replay.arrive(&mut self.desk, at, number),
+            Model::Depth => self.depth.arrive(&mut self.desk, at, number),
             Model::Quotes => listing.quotes.arrive(&mut self.desk, at, number),
             Model::Bars => listing.bars.arrive(number),
             Model::Unknown => unreachable!("orders of an instrument without data are rejected"),
@@ -473,6 +589,7 @@ impl Venue {
         let listing = &mut self.listings[order.instrument.index()];
         match listing.model {
             Model::Orders => self.replay.withdraw(&self.desk, number),
+            Model::Depth => self.depth.withdraw(order.instrument, order.side, number),
             Model::Quotes => listing.quotes.withdraw(order.side, number),
             Model::Bars => listing.bars.withdraw(number),
             Model::Unknown => unreachable!("orders of an instrument without data are rejected"),
@@ -506,10 +623,26 @@ fn model_of(update: &Update) -> Model {
         | Update::Replace { .. } => Model::Orders,
         Update::Quote { .. } | Update::Trade { kind: TradeKind::Regular, .. } => Model::Quotes,
         Update::Bar { .. } => Model::Bars,
+        Update::Depth { .. } => Model::Depth,
         Update::Trade { .. } | Update::TradeBreak { .. } | Update::Status(_) | Update::Clear | Update::Value(_) => {
             Model::Unknown
         }
     }
+}
+
+/// An event's prices, moved: those at its beginning by the first, those at its end by the second.
+fn shifted(update: &Update, [first, last]: [i64; 2], tick: Price) -> Update {
+    let mut update = *update;
+    match &mut update {
+        Update::Quote { bid, ask, .. } => (*bid, *ask) = (moved(*bid, last, tick), moved(*ask, last, tick)),
+        Update::Trade { price, .. } => *price = moved(*price, last, tick),
+        Update::Bar { open, high, low, close, .. } => {
+            (*open, *close) = (moved(*open, first, tick), moved(*close, last, tick));
+            (*low, *high) = (moved(*low, first.min(last), tick), moved(*high, first.max(last), tick));
+        }
+        _ => {}
+    }
+    update
 }
 
 /// The number of a moment's trading day.

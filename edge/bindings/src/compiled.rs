@@ -11,7 +11,7 @@ use helios_execution::CALLER_IDS;
 use helios_io::Touched;
 use helios_types::{
     Event, Input, InstrumentId, Intent, IntentKind, Market, OrderId, Output, PRICE_SCALE, Price, QUANTITY_SCALE,
-    Quantity, Side, TimeInForce, Update,
+    Quantity, Side, Terms, TimeInForce, Update,
 };
 use pyo3::prelude::*;
 
@@ -378,6 +378,7 @@ impl Compiled {
                 } else {
                     TimeInForce::Day
                 },
+                terms: Terms::PLAIN,
             },
             CANCEL => IntentKind::Cancel { order },
             REPLACE => IntentKind::Replace {

@@ -15,6 +15,8 @@ pub enum Schema {
     Trades,
     /// kind order new_order side price size
     Orders,
+    /// kind (0 level, 1 clear, 2 trade) side price size
+    Depth,
     /// value (the bits of a float); the number of the series stands in the column instrument
     Series,
 }
@@ -27,6 +29,7 @@ impl Schema {
             Self::Quotes => &["bid", "ask", "bid_size", "ask_size"],
             Self::Trades => &["price", "size", "aggressor"],
             Self::Series => &["value"],
+            Self::Depth => &["kind", "side", "price", "size"],
             Self::Orders => &["kind", "order", "new_order", "side", "price", "size"],
         }
     }
@@ -39,6 +42,7 @@ impl Schema {
             "trades" => Self::Trades,
             "orders" => Self::Orders,
             "series" => Self::Series,
+            "depth" => Self::Depth,
             _ => return None,
         })
     }
@@ -49,6 +53,8 @@ impl Schema {
 pub struct ColumnBatch {
     /// Event time of each row.
     pub ts: Vec<i64>,
+    /// When each row was received; empty where that is not known or not asked for.
+    pub received: Vec<i64>,
     /// Instrument of each row.
     pub instrument: Vec<u32>,
     /// The value columns of the schema.
@@ -62,7 +68,8 @@ impl ColumnBatch {
         if self.values.len() != schema.columns().len() {
             return Err(format!("a batch of {schema:?} needs columns ts, instrument, {}", schema.columns().join(", ")));
         }
-        if self.instrument.len() != rows || self.values.iter().any(|column| column.len() != rows) {
+        let stamped = self.received.is_empty() || self.received.len() == rows;
+        if !stamped || self.instrument.len() != rows || self.values.iter().any(|column| column.len() != rows) {
             return Err("the columns of a batch have different lengths".to_owned());
         }
         Ok(())
@@ -97,6 +104,10 @@ impl Columns {
 
     #[inline(always)]
     fn update(&mut self, row: usize) -> Result<Update, SourceError> {
+        #[inline(always)]
+        fn row_of<const N: usize>(values: &[Vec<i64>], row: usize) -> [i64; N] {
+            std::array::from_fn(|column| values[column][row])
+        }
         let value = |column: usize| self.batch.values[column][row];
         let side = |code: i64| if code == 0 { Side::Buy } else { Side::Sell };
         Ok(match self.schema {
@@ -115,6 +126,24 @@ impl Columns {
                 ask_quantity: Quantity(value(3)),
             },
             Schema::Series => Update::Value(f64::from_bits(value(0) as u64)),
+            Schema::Depth => {
+                let [kind, who, price, quantity] = row_of(&self.batch.values, row);
+                let (price, quantity) = (Price(price), Quantity(quantity));
+                match kind {
+                    0 => Update::Depth { side: side(who), price, quantity },
+                    1 => Update::Clear,
+                    2 => {
+                        self.next_trade += 1;
+                        let aggressor = (who >= 0).then(|| side(who));
+                        let (kind, trade) = (TradeKind::Regular, self.next_trade - 1);
+                        Update::Trade { price, quantity, aggressor, kind, trade }
+                    }
+                    kind => {
+                        let row = self.done + row as u64;
+                        return Err(self.error(format!("row {row}: kind {kind} is not one of 0 to 2")));
+                    }
+                }
+            }
             Schema::Trades => {
                 self.next_trade += 1;
                 Update::Trade {
@@ -187,6 +216,11 @@ impl Source for Columns {
             Err(_) => return Err(self.error(format!("row {}: a time before 1970", self.done + row as u64))),
         };
         Ok(true)
+    }
+
+    fn received(&self) -> Nanos {
+        let stamp = self.at.checked_sub(1).and_then(|row| self.batch.received.get(row));
+        Nanos(stamp.map_or(0, |stamp| u64::try_from(*stamp).unwrap_or(0)))
     }
 
     fn progress(&self) -> f64 {

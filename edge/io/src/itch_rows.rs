@@ -264,7 +264,11 @@ fn row(update: &Update) -> Option<Row> {
         Update::Status(TradingStatus::QuoteOnly) => bare(13, 0),
         Update::Status(TradingStatus::Halted) => bare(7, 0),
         Update::Clear => bare(9, 0),
-        Update::TradeBreak { .. } | Update::Quote { .. } | Update::Bar { .. } | Update::Value(_) => None,
+        Update::TradeBreak { .. }
+        | Update::Quote { .. }
+        | Update::Bar { .. }
+        | Update::Depth { .. }
+        | Update::Value(_) => None,
     }
 }
 

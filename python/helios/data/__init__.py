@@ -8,7 +8,7 @@ time order. Importing this package imports NumPy and Polars.
 
 from helios.data.catalog import Catalog
 from helios.data.external import ExternalSource, external
-from helios.data.frames import bars, quotes, trades
+from helios.data.frames import bars, depth, quotes, trades
 from helios.data.itch import ItchSource, itch
 from helios.data.lobster import lobster, lobster_check, orderbook
 from helios.data.source import Batch, ColumnSource, Skipped
@@ -23,6 +23,7 @@ __all__ = [
     "Skipped",
     "Universe",
     "bars",
+    "depth",
     "external",
     "itch",
     "lobster",

@@ -10,9 +10,11 @@ the Unix epoch, UTC, never going back over the whole stream; equal times keep th
 | quotes | `bid` `ask` (1e-9; `UNDEFINED_PRICE` on an empty side), `bid_size` `ask_size` (1e-8) |
 | trades | `price` (1e-9), `size` (1e-8), `aggressor` (0 none, 1 buy, 2 sell) |
 | series | `value` (the bits of a float64, NaN for null); `instrument` is the number of the series |
+| depth  | `kind` `side` (0 buy, 1 sell, -1 none) `price` (1e-9) `size` (1e-8) |
 | orders | `kind` `order` `new_order` `side` (0 buy, 1 sell, -1 none) `price` (1e-9) `size` (1e-8) |
 
-Kinds of order events: 0 add, 1 execute, 2 reduce, 3 delete, 4 replace, 5 trade against a hidden order (`side` is the
+Kinds of depth events: 0 a level's new total (zero: it is gone), 1 clear, 2 trade (`side` is the aggressor's). Kinds of
+order events: 0 add, 1 execute, 2 reduce, 3 delete, 4 replace, 5 trade against a hidden order (`side` is the
 aggressor's), 6 cross, 7 halted, 8 trading, 9 clear, 10 execute at another price than the order's (`price`), 11 the same
 but not counted as volume, 12 paused for volatility, 13 quotes only. Absent: floats, strings, nulls.
 """
@@ -29,7 +31,7 @@ import numpy.typing as npt
 from helios.errors import ArgumentError
 
 Batch = dict[str, npt.NDArray[Any]]
-Schema = Literal["bars", "quotes", "trades", "orders", "series"]
+Schema = Literal["bars", "quotes", "trades", "depth", "orders", "series"]
 
 UNDEFINED_PRICE = 2**63 - 1
 BATCH_ROWS = 262_144

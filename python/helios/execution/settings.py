@@ -6,13 +6,16 @@ import math
 import re
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from helios.duration import nanoseconds
 from helios.errors import ArgumentError
 from helios.scales import CASH_SCALE, PRICE_SCALE
 
 PPM_PER_BP = 100
+
+#: How a queue position is estimated; see docs/models/depth.md.
+_QUEUES = ("pessimistic", "optimistic", "proportional", "log")
 
 _ZERO = re.compile(r"\s*0+(\.0+)?\s*(ns|us|ms|s|m|h|d)\s*")
 
@@ -75,13 +78,16 @@ class Venue:
     half_spread: HalfSpread = field(default_factory=HalfSpread)
     #: Length of time after 00:00 UTC at which a trading day begins and day orders have expired, like "5h".
     day_begins: str | timedelta | None = None
+    #: Where data has price levels only: how much of what others cancel stood behind our order. "pessimistic": all that
+    #: can; "optimistic": none while something is before us; "proportional"; "log"; a number n: as x to the power of n.
+    queue: Literal["pessimistic", "optimistic", "proportional", "log"] | float = "pessimistic"
 
     def __post_init__(self) -> None:
         for name, kind in (("latency", Latency), ("fees", Fees), ("half_spread", HalfSpread)):
             if not isinstance(given := getattr(self, name), kind):
                 raise ArgumentError(f"Venue: {name} is {given!r}: give hx.{kind.__name__}(…)")
 
-    def spec(self) -> dict[str, int]:
+    def spec(self) -> dict[str, Any]:
         """As the core takes it."""
         order, report = self.latency.ns()
         fees, half = self.fees, self.half_spread
@@ -102,7 +108,17 @@ class Venue:
             "half_spread_fixed": _scaled(half.fixed, PRICE_SCALE, "half_spread.fixed", least=0),
             "half_spread_ppm": _scaled(half.bp, PPM_PER_BP, "half_spread.bp", least=0, bits=32),
             "day_begins_ns": _length(self.day_begins, "day_begins"),
+            "queue": self._queue(),
         }
+
+    def _queue(self) -> tuple[str, int]:
+        """Name and, for a power, the exponent in thousandths."""
+        if isinstance(self.queue, str):
+            if self.queue not in _QUEUES:
+                raise ArgumentError(f"queue is {self.queue!r}: it must be a number or one of {', '.join(_QUEUES)}")
+            return self.queue, 0
+        exponent = _scaled(self.queue, 1_000, "queue", least=0.001, bits=32)
+        return "power", exponent
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ FEEDS: Mapping[str, tuple[str, ...]] = {
     "quotes": _TOP,
     "trades": _TRADES,
     "bars": ("close", "open", "high", "low", "volume"),
+    "depth": _TOP + _TRADES + _DEPTH,
     "orders": _TOP + _TRADES + _DEPTH,
     "series": (),
 }

@@ -8,8 +8,8 @@ use helios_risk::{Feeds, Limits};
 use helios_signals::{Binary, Field, Node, NodeId, Sizing, Unary, Window};
 use helios_types::{
     CancelReason, Cash, Control, Event, Input, Instrument, InstrumentId, Intent, IntentKind, Liquidity, Market, Nanos,
-    Order, OrderId, Output, Price, Quantity, RejectReason, Report, ReportKind, Side, StrategyId, TimeInForce, Timer,
-    TradeKind, TradingStatus, Update,
+    Order, OrderId, Output, Price, Quantity, RejectReason, Report, ReportKind, Side, StrategyId, Terms, TimeInForce,
+    Timer, TradeKind, TradingStatus, Update,
 };
 use proptest::prelude::*;
 
@@ -72,7 +72,7 @@ fn wishes() -> impl Strategy<Value = IntentKind> {
         4 => quantities().prop_map(|position| IntentKind::Target { position }),
         4 => (order_ids(), sides(), quantities(), market, any::<bool>()).prop_map(|(id, side, quantity, price, day)| {
             let time_in_force = if day { TimeInForce::Day } else { TimeInForce::Ioc };
-            IntentKind::Order { id, side, quantity, price, time_in_force }
+            IntentKind::Order { id, side, quantity, price, time_in_force, terms: Terms::PLAIN }
         }),
         1 => order_ids().prop_map(|order| IntentKind::Cancel { order }),
         2 => (order_ids(), quantities(), prices())

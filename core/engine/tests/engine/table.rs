@@ -9,7 +9,7 @@ use helios_risk::{Feeds, Limits};
 use helios_signals::{Binary, Field, Node, NodeId, Sizing, Stat, Unary, Window};
 use helios_types::{
     Cash, Control, Event, Input, Instrument, InstrumentId, Intent, IntentKind, Liquidity, Market, Nanos, Output, Price,
-    Quantity, Report, ReportKind, TimeInForce, Timer, TradeKind, TradingStatus, Update,
+    Quantity, Report, ReportKind, Terms, TimeInForce, Timer, TradeKind, TradingStatus, Update,
 };
 
 use crate::words;
@@ -232,6 +232,7 @@ impl Table {
 
     fn wish(&self, words: &[&str]) -> IntentKind {
         let new = |id: &str, s: &str, q: &str, p: &str, time_in_force| IntentKind::Order {
+            terms: Terms::PLAIN,
             id: order(id),
             side: side(s),
             quantity: quantity(q),

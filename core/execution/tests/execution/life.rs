@@ -5,7 +5,7 @@ use helios_risk::{Limits, Mode};
 use helios_types::OrderState::{Accepted, CancelPending, Cancelled, Filled, New, PartlyFilled, ReplacePending};
 use helios_types::{
     Breach, InstrumentId, IntentKind, NANOS_PER_SECOND, Nanos, OrderId, Output, Price, QualityKind, Quantity, Report,
-    Rule, Side, TimeInForce,
+    Rule, Side, Terms, TimeInForce,
 };
 
 use crate::*;
@@ -192,7 +192,7 @@ fn an_identifier_is_used_once_even_by_a_refused_order() {
     assert!(matches!(floor.order(2, Side::Buy, 1), [Output::Refused(r)] if r.rule == Rule::Invalid));
     let (id, price) = (OrderId(5), Price::whole(50));
     let (side, quantity, time_in_force) = (Side::Buy, Quantity::whole(1), TimeInForce::Day);
-    let reserved = IntentKind::Order { id, side, quantity, price, time_in_force };
+    let reserved = IntentKind::Order { id, side, quantity, price, time_in_force, terms: Terms::PLAIN };
     assert!(matches!(floor.wish(7, KO, reserved), [Output::Refused(r)] if r.rule == Rule::Invalid));
 }
 

@@ -3,6 +3,7 @@
 
 mod life;
 mod netting;
+mod quoting;
 mod random;
 
 use helios_execution::{CALLER_IDS, Orders, Style, Touch};
@@ -10,7 +11,7 @@ use helios_risk::{Limits, Risk};
 use helios_types::{
     CancelReason, Cash, Digest, Fill, Hasher, Instrument, InstrumentId, Intent, IntentKind, Liquidity, Nanos, Order,
     OrderId, OrderState, Output, Price, Quality, QualityKind, Quantity, RejectReason, Report, ReportKind, Side,
-    StrategyId, TimeInForce,
+    StrategyId, Terms, TimeInForce,
 };
 
 pub const KO: InstrumentId = InstrumentId(0);
@@ -59,7 +60,11 @@ impl Floor {
     /// A strategy's own limit order in KO; its identifier is the `n`th of those that are kept for callers.
     pub fn order(&mut self, n: u64, side: Side, shares: i64) -> &[Output] {
         let (id, quantity, price) = (caller(n), Quantity::whole(shares), Price::whole(50));
-        self.wish(7, KO, IntentKind::Order { id, side, quantity, price, time_in_force: TimeInForce::Day })
+        self.wish(
+            7,
+            KO,
+            IntentKind::Order { id, side, quantity, price, time_in_force: TimeInForce::Day, terms: Terms::PLAIN },
+        )
     }
 
     pub fn target(&mut self, strategy: u32, shares: i64) -> &[Output] {

@@ -151,7 +151,11 @@ impl World {
                 let (id, price, time_in_force) = (caller(self.callers), Price::UNDEFINED, TimeInForce::Day);
                 let side = if buy { Side::Buy } else { Side::Sell };
                 let quantity = Quantity(quantity);
-                let out = self.floor.wish(strategy, KO, IntentKind::Order { id, side, quantity, price, time_in_force });
+                let out = self.floor.wish(
+                    strategy,
+                    KO,
+                    IntentKind::Order { id, side, quantity, price, time_in_force, terms: Terms::PLAIN },
+                );
                 self.sent.extend(submitted(out));
             }
             Act::Answer { part, price, fee } => self.answer(part, price, fee),

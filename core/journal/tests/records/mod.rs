@@ -5,20 +5,29 @@ use helios_journal::{End, Record, Writer};
 use helios_types::{
     Breach, CancelReason, Cash, Control, Event, Fill, Input, InstrumentId, Intent, IntentKind, Liquidity, Market,
     Nanos, Order, OrderId, OrderState, Output, Price, Quality, QualityKind, Quantity, Refusal, RejectReason, Report,
-    ReportKind, Rule, Side, SignalChange, StateChange, StrategyId, TimeInForce, Timer, TradeKind, TradingStatus,
+    ReportKind, Rule, Side, SignalChange, StateChange, StrategyId, Terms, TimeInForce, Timer, TradeKind, TradingStatus,
     Update,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
 
 const SIDES: [Side; 2] = [Side::Buy, Side::Sell];
-const TIMES: [TimeInForce; 2] = [TimeInForce::Day, TimeInForce::Ioc];
-const TRADES: [TradeKind; 3] = [TradeKind::Regular, TradeKind::Hidden, TradeKind::Cross];
+const TIMES: [TimeInForce; 5] =
+    [TimeInForce::Day, TimeInForce::Ioc, TimeInForce::Fok, TimeInForce::Open, TimeInForce::Close];
+const TERMS: [Terms; 5] = [
+    Terms::PLAIN,
+    Terms { post_only: true, ..Terms::PLAIN },
+    Terms { midpoint: true, ..Terms::PLAIN },
+    Terms { display: Quantity(100), ..Terms::PLAIN },
+    Terms { stop: Price(7), ..Terms::PLAIN },
+];
+const TRADES: [TradeKind; 4] = [TradeKind::Regular, TradeKind::Hidden, TradeKind::Cross, TradeKind::Displayed];
 const STATUSES: [TradingStatus; 4] =
     [TradingStatus::Halted, TradingStatus::Paused, TradingStatus::QuoteOnly, TradingStatus::Trading];
 const LIQUIDITIES: [Liquidity; 2] = [Liquidity::Maker, Liquidity::Taker];
-const CANCELS: [CancelReason; 3] = [CancelReason::Requested, CancelReason::Unfilled, CancelReason::Expired];
-const REJECTS: [RejectReason; 8] = [
+const CANCELS: [CancelReason; 4] =
+    [CancelReason::Requested, CancelReason::Unfilled, CancelReason::Expired, CancelReason::SelfTrade];
+const REJECTS: [RejectReason; 11] = [
     RejectReason::UnknownInstrument,
     RejectReason::NotTrading,
     RejectReason::BadQuantity,
@@ -27,6 +36,9 @@ const REJECTS: [RejectReason; 8] = [
     RejectReason::DuplicateOrder,
     RejectReason::NoMarket,
     RejectReason::Full,
+    RejectReason::WouldTake,
+    RejectReason::PriceBand,
+    RejectReason::Unsupported,
 ];
 const STATES: [OrderState; 8] = [
     OrderState::New,
@@ -171,13 +183,14 @@ pub fn example_events() -> Vec<Event> {
         report(ReportKind::Replaced { quantity: q, price: p }),
         intent(IntentKind::Target { position: q }),
         intent(IntentKind::Cancel { order: OrderId(22) }),
+        intent(IntentKind::Quote { side: Side::Sell, price: p, quantity: q, limit: Quantity(46) }),
         intent(IntentKind::Replace { order: OrderId(23), quantity: q, price: p }),
         Event::Timer(Timer { id: 0x2122_2324_2526_2728 }),
     ];
     events.extend(
         TRADES
             .into_iter()
-            .zip([None, Some(Side::Buy), Some(Side::Sell)])
+            .zip([None, Some(Side::Buy), Some(Side::Sell), Some(Side::Sell)])
             .map(|(kind, aggressor)| market(Update::Trade { price: p, quantity: q, aggressor, kind, trade: 24 })),
     );
     events.extend(STATUSES.map(|status| market(Update::Status(status))));
@@ -187,12 +200,25 @@ pub fn example_events() -> Vec<Event> {
     events.extend(CANCELS.map(|reason| report(ReportKind::Cancelled { reason })));
     events.extend(REJECTS.map(|reason| report(ReportKind::Rejected { reason })));
     events.extend(REJECTS.map(|reason| report(ReportKind::ChangeRejected { reason })));
-    events.extend(SIDES.into_iter().zip(TIMES).map(|(side, time_in_force)| {
-        intent(IntentKind::Order { id: OrderId(27), side, quantity: q, price: Price::UNDEFINED, time_in_force })
+    events.extend(SIDES.into_iter().cycle().zip(TIMES).zip(TERMS).map(|((side, time_in_force), terms)| {
+        intent(IntentKind::Order {
+            id: OrderId(27),
+            side,
+            quantity: q,
+            price: Price::UNDEFINED,
+            time_in_force,
+            terms: plain_for_the_old(time_in_force, terms),
+        })
     }));
     events.extend(CONTROLS.map(Event::Control));
     events.push(market(Update::Value(-0.625)));
+    events.push(market(Update::Depth { side: Side::Sell, price: p, quantity: q }));
     events
+}
+
+/// Records from before there were terms have none.
+fn plain_for_the_old(time_in_force: TimeInForce, terms: Terms) -> Terms {
+    if matches!(time_in_force, TimeInForce::Day | TimeInForce::Ioc) { Terms::PLAIN } else { terms }
 }
 
 /// Every output kind with every code.
@@ -201,9 +227,20 @@ pub fn example_outputs() -> Vec<Output> {
     let (price, quantity) = (Price(34), Quantity(35));
     let mut outputs: Vec<Output> = SIDES
         .into_iter()
+        .cycle()
         .zip(TIMES)
-        .map(|(side, time_in_force)| {
-            Output::Submit(Order { id: order, strategy, instrument, side, quantity, price, time_in_force })
+        .zip(TERMS)
+        .map(|((side, time_in_force), terms)| {
+            Output::Submit(Order {
+                id: order,
+                strategy,
+                instrument,
+                side,
+                quantity,
+                price,
+                time_in_force,
+                terms: plain_for_the_old(time_in_force, terms),
+            })
         })
         .collect();
     outputs.extend([
@@ -282,6 +319,7 @@ fn update() -> impl Strategy<Value = Update> {
         }),
         select(&STATUSES[..]).prop_map(Update::Status),
         Just(Update::Clear),
+        (side(), p(), q()).prop_map(|(side, price, quantity)| Update::Depth { side, price, quantity }),
         (-1e300f64..1e300).prop_map(Update::Value),
     ]
 }
@@ -305,12 +343,14 @@ fn report() -> impl Strategy<Value = ReportKind> {
 fn intent() -> impl Strategy<Value = IntentKind> {
     prop_oneof![
         quantity().prop_map(|position| IntentKind::Target { position }),
-        (order(), select(&SIDES[..]), quantity(), price(), select(&TIMES[..])).prop_map(
-            |(id, side, quantity, price, time_in_force)| {
-                IntentKind::Order { id, side, quantity, price, time_in_force }
+        (order(), select(&SIDES[..]), quantity(), price(), select(&TIMES[..]), select(&TERMS[..])).prop_map(
+            |(id, side, quantity, price, time_in_force, terms)| {
+                IntentKind::Order { id, side, quantity, price, time_in_force, terms }
             }
         ),
         order().prop_map(|order| IntentKind::Cancel { order }),
+        (select(&SIDES[..]), price(), quantity(), quantity())
+            .prop_map(|(side, price, quantity, limit)| IntentKind::Quote { side, price, quantity, limit }),
         (order(), quantity(), price()).prop_map(|(order, quantity, price)| IntentKind::Replace {
             order,
             quantity,
@@ -336,10 +376,11 @@ pub fn event() -> impl Strategy<Value = Event> {
 }
 
 fn submit() -> impl Strategy<Value = Order> {
-    (order(), any::<u32>(), instrument(), select(&SIDES[..]), quantity(), price(), select(&TIMES[..])).prop_map(
-        |(id, strategy, instrument, side, quantity, price, time_in_force)| {
+    let last = (select(&TIMES[..]), select(&TERMS[..]));
+    (order(), any::<u32>(), instrument(), select(&SIDES[..]), quantity(), price(), last).prop_map(
+        |(id, strategy, instrument, side, quantity, price, (time_in_force, terms))| {
             let strategy = StrategyId(strategy);
-            Order { id, strategy, instrument, side, quantity, price, time_in_force }
+            Order { id, strategy, instrument, side, quantity, price, time_in_force, terms }
         },
     )
 }

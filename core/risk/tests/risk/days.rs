@@ -4,7 +4,7 @@
 use helios_risk::{Approved, Limits, Mode, Risk, Share, Wish};
 use helios_types::{
     Cash, Control, InstrumentId, NANOS_PER_DAY, NANOS_PER_SECOND, Nanos, Order, OrderId, Price, Quantity, Refusal,
-    Rule, Side, StrategyId, TimeInForce, notional,
+    Rule, Side, StrategyId, Terms, TimeInForce, notional,
 };
 use proptest::prelude::*;
 
@@ -211,7 +211,7 @@ impl World {
                 let (strategy, quantity, time_in_force) = (StrategyId(0), Quantity(quantity), TimeInForce::Day);
                 let (instrument, side) = (if pep { PEP } else { KO }, if buy { Side::Buy } else { Side::Sell });
                 let price = if market { Price::UNDEFINED } else { Price(price) };
-                self.send(Wish { strategy, instrument, side, quantity, price, time_in_force });
+                self.send(Wish { strategy, instrument, side, quantity, price, time_in_force, terms: Terms::PLAIN });
             }
             Act::Replace { which, quantity, price } => self.replace(which, quantity, Price(price)),
             Act::AnswerReplace { which, yes } => self.answer_replace(which, yes),
@@ -311,7 +311,16 @@ impl World {
             self.orders.swap_remove(at);
         }
         let quantity = Quantity(quantity);
-        let order = Order { id: OrderId(1), strategy, instrument, side, quantity, price: limit, time_in_force };
+        let order = Order {
+            id: OrderId(1),
+            strategy,
+            instrument,
+            side,
+            quantity,
+            price: limit,
+            time_in_force,
+            terms: Terms::PLAIN,
+        };
         let mut shares = split_up(&self.accounts(instrument), side, quantity.0, fee, split);
         self.risk.fill(&order, price, quantity, Cash(fee), released, &mut shares).unwrap();
         self.trades.push((instrument, side.sign() * quantity.0, price, fee));

@@ -7,7 +7,7 @@ mod proof;
 use helios_risk::{Approved, Limits, Risk, Share, Wish};
 use helios_types::{
     Cash, Digest, Hasher, Instrument, InstrumentId, NANOS_PER_SECOND, Nanos, OrderId, Price, Quantity, Refusal, Rule,
-    Side, StrategyId, TimeInForce,
+    Side, StrategyId, Terms, TimeInForce,
 };
 
 pub const KO: InstrumentId = InstrumentId(0);
@@ -35,6 +35,7 @@ pub fn wish(side: Side, shares: i64, price: f64) -> Wish {
         quantity: Quantity::whole(shares),
         price: Price::from_f64(price).unwrap(),
         time_in_force: TimeInForce::Day,
+        terms: Terms::PLAIN,
     }
 }
 
