@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from helios.data import Universe, bars, depth, external, lobster, quotes, trades
     from helios.data.itch import itch
     from helios.errors import ArgumentError, ConfigError, DataError, HeliosError, ReplayMismatch, RunError
-    from helios.execution import Execution, Fees, HalfSpread, Latency, Venue
+    from helios.execution import Execution, Fees, Gamma, HalfSpread, Impact, Latency, LogNormal, Measured, Venue
     from helios.research.backtest import Backtest, Instrument
+    from helios.research.compare import Comparison, compare
     from helios.research.describe import describe
     from helios.research.executors import Processes, Serial
     from helios.research.graph import Graph, graph
+    from helios.research.impact import calibrate_impact
     from helios.research.results import Results
     from helios.research.sweep import Sweep, sweep
     from helios.research.tearsheet import tearsheet
@@ -98,11 +100,23 @@ _HOMES = {
     "helios.data": ("Universe", "bars", "depth", "external", "lobster", "quotes", "trades"),
     "helios.data.itch": ("itch",),
     "helios.errors": ("ArgumentError", "ConfigError", "DataError", "HeliosError", "ReplayMismatch", "RunError"),
-    "helios.execution": ("Execution", "Fees", "HalfSpread", "Latency", "Venue"),
+    "helios.execution": (
+        "Execution",
+        "Fees",
+        "Gamma",
+        "HalfSpread",
+        "Impact",
+        "Latency",
+        "LogNormal",
+        "Measured",
+        "Venue",
+    ),
     "helios.research.backtest": ("Backtest", "Instrument"),
+    "helios.research.compare": ("Comparison", "compare"),
     "helios.research.describe": ("describe",),
     "helios.research.executors": ("Processes", "Serial"),
     "helios.research.graph": ("Graph", "graph"),
+    "helios.research.impact": ("calibrate_impact",),
     "helios.research.results": ("Results",),
     "helios.research.sweep": ("Sweep", "sweep"),
     "helios.research.tearsheet": ("tearsheet",),
@@ -172,6 +186,7 @@ __all__ = [
     "ArgumentError",
     "Backtest",
     "CappedKelly",
+    "Comparison",
     "ConfigError",
     "DataError",
     "Execution",
@@ -179,12 +194,16 @@ __all__ = [
     "Fees",
     "FixedNotional",
     "FixedQuantity",
+    "Gamma",
     "Graph",
     "HalfSpread",
     "HeliosError",
+    "Impact",
     "Instrument",
     "Latency",
     "Limits",
+    "LogNormal",
+    "Measured",
     "Pattern",
     "Processes",
     "Quote",
@@ -209,7 +228,9 @@ __all__ = [
     "bid_depth",
     "bid_size",
     "bollinger",
+    "calibrate_impact",
     "close",
+    "compare",
     "compiled",
     "constant",
     "cross",

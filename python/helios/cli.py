@@ -259,6 +259,7 @@ def backtest(
     run: Annotated[Path, typer.Argument(help="RUN.toml or RUN.py")],
     out: Annotated[Path | None, typer.Option(help="Run folder to write: tables, journal, report.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace the run in that folder.")] = False,
+    compare: Annotated[bool, typer.Option(help="Run it with the exact and with the fast venue; print both.")] = False,
     json_: Json = False,
 ) -> None:
     """Run a backtest."""
@@ -266,6 +267,9 @@ def backtest(
     from helios.research.results import REPORT_FILE, jsonable
     from helios.research.summary import print_summary
 
+    if compare:
+        _compare(run, out, json_)
+        return
     results = load_run(run).run(out, overwrite=overwrite, progress=not json_ and sys.stderr.isatty())
     for warning in results.meta.get("warnings", []):
         print(f"warning: {warning}", file=sys.stderr)
@@ -295,6 +299,21 @@ def backtest(
         )
         return
     print_summary(results, _console(), report=None if out is None else out / REPORT_FILE)
+
+
+def _compare(run: Path, out: Path | None, json_: bool) -> None:
+    """Both venues side by side."""
+    from helios.config import load_run
+    from helios.research.compare import compare as side_by_side
+    from helios.research.results import jsonable
+
+    if out is not None:
+        raise ArgumentError("--compare makes two runs and writes no folder: leave out --out")
+    compared = side_by_side(lambda: load_run(run), progress=not json_ and sys.stderr.isatty())
+    if json_:
+        _print_json(jsonable(compared.as_dict()))
+    else:
+        compared.show(_console())
 
 
 @app.command()

@@ -517,6 +517,16 @@ def test_table_columns_rows_of_another_day_and_clock_jumps(tmp_path: Path, catal
     assert [row[0] for row in rows(catalog, "trades", "price")] == [1 * P, 3 * P, 2 * P]
 
 
+def test_table_receive_stamps_and_depth(tmp_path: Path, catalog: Catalog) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("symbol,ts,got,price,size\nKO,2024-01-02 15:00:00,2024-01-02 15:00:01,1,5\n")
+    do("csv", file, catalog, columns={"ts_recv": "got"})
+    assert rows(catalog, "trades", "ts_recv") == [(ns("2024-01-02 15:00:01"),)]
+    file.write_text("symbol,ts,side,price,size\nKO,2024-01-02 15:00:00,buy,1,5\nKO,2024-01-02 15:00:01,sell,2,0\n")
+    do("csv", file, catalog, schemas=("depth",))
+    assert rows(catalog, "depth", "kind", "side", "price", "size") == [(0, 0, P, 5 * S), (0, 1, 2 * P, 0)]
+
+
 def test_table_bad_rows_are_counted_by_reason(tmp_path: Path, catalog: Catalog) -> None:
     file = tmp_path / "t.csv"
     file.write_text("symbol,ts,price,size\nKO,2024-01-02 15:00:00,1,5\nKO,2024-01-02 15:00:01,-1,5\n")

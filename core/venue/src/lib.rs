@@ -356,8 +356,10 @@ impl Venue {
             }
             Model::Depth => self.depth.history(&mut self.desk, &mut self.counts, at, instrument, update, trading),
             Model::Quotes => {
-                let shift = self.desk.impacts.shift(at, instrument, listing.quotes.reference(update));
-                (listing.shift, listing.quotes.shift) = ([shift; 2], shift);
+                if !self.desk.impacts.is_empty() {
+                    let shift = self.desk.impacts.shift(at, instrument, listing.quotes.reference(update));
+                    (listing.shift, listing.quotes.shift) = ([shift; 2], shift);
+                }
                 listing.quotes.history(&mut self.desk, at, update, trading);
             }
             Model::Bars => self.bar(at, instrument, update, trading),

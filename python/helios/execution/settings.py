@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
-from helios.duration import nanoseconds
 from helios.errors import ArgumentError
+from helios.execution.impact import Impact, ImpactSpec
+from helios.execution.latency import Latency, length_ns
 from helios.scales import CASH_SCALE, PRICE_SCALE
 
 PPM_PER_BP = 100
 
 #: How a queue position is estimated; see docs/models/depth.md.
 _QUEUES = ("pessimistic", "optimistic", "proportional", "log")
-
-_ZERO = re.compile(r"\s*0+(\.0+)?\s*(ns|us|ms|s|m|h|d)\s*")
 
 
 def _scaled(value: float, scale: int, what: str, *, least: float | None = None, bits: int = 63) -> int:
@@ -29,25 +28,6 @@ def _scaled(value: float, scale: int, what: str, *, least: float | None = None, 
     if abs(value * scale) >= 2**bits - 1:
         raise ArgumentError(f"{what} is {value!r}: it must be below {2**bits / scale:g}")
     return round(value * scale)
-
-
-def _length(length: str | timedelta | None, what: str) -> int:
-    """Nanoseconds; None and lengths of zero ("0s") are zero."""
-    if length is None or length == timedelta() or (isinstance(length, str) and _ZERO.fullmatch(length)):
-        return 0
-    return nanoseconds(length, what)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Latency:
-    """Constant latency: `order` from engine to venue, `report` from venue to engine; lengths of time like "50us"."""
-
-    order: str | timedelta | None = None
-    report: str | timedelta | None = None
-
-    def ns(self) -> tuple[int, int]:
-        """Order and report latency in nanoseconds; None is zero."""
-        return _length(self.order, "order latency"), _length(self.report, "report latency")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,18 +58,27 @@ class Venue:
     half_spread: HalfSpread = field(default_factory=HalfSpread)
     #: Length of time after 00:00 UTC at which a trading day begins and day orders have expired, like "5h".
     day_begins: str | timedelta | None = None
+    #: "exact": the venue keeps history's orders or price levels and our place among them. "fast": it fills against the
+    #: best prices that the engine sees; `helios backtest --compare` tells what that costs.
+    mode: Literal["exact", "fast"] = "exact"
     #: Where data has price levels only: how much of what others cancel stood behind our order. "pessimistic": all that
     #: can; "optimistic": none while something is before us; "proportional"; "log"; a number n: as x to the power of n.
     queue: Literal["pessimistic", "optimistic", "proportional", "log"] | float = "pessimistic"
 
+    #: How our own trades move prices: one Impact for all instruments, or one for each of those named; None: not at all.
+    impact: Impact | Mapping[str, Impact] | None = None
+
     def __post_init__(self) -> None:
+        given = self.impact.values() if isinstance(self.impact, Mapping) else [self.impact]
+        if not all(one is None or isinstance(one, Impact) for one in given):
+            raise ArgumentError(f"Venue: impact is {self.impact!r}: give hx.Impact(…), or one for each symbol")
         for name, kind in (("latency", Latency), ("fees", Fees), ("half_spread", HalfSpread)):
             if not isinstance(given := getattr(self, name), kind):
                 raise ArgumentError(f"Venue: {name} is {given!r}: give hx.{kind.__name__}(…)")
 
     def spec(self) -> dict[str, Any]:
         """As the core takes it."""
-        order, report = self.latency.ns()
+        self._check_mode()
         fees, half = self.fees, self.half_spread
         per_share = {
             name: _scaled(getattr(fees, name), CASH_SCALE, f"fees.{name}")
@@ -100,16 +89,26 @@ class Venue:
             for side in ("maker", "taker")
         }
         return {
-            "order_latency_ns": order,
-            "report_latency_ns": report,
+            **self.latency.spec(),
+            "impacts": self._impacts(),
             **per_share,
             **ppm,
             "minimum_per_order": _scaled(fees.minimum_per_order, CASH_SCALE, "fees.minimum_per_order", least=0),
             "half_spread_fixed": _scaled(half.fixed, PRICE_SCALE, "half_spread.fixed", least=0),
             "half_spread_ppm": _scaled(half.bp, PPM_PER_BP, "half_spread.bp", least=0, bits=32),
-            "day_begins_ns": _length(self.day_begins, "day_begins"),
+            "day_begins_ns": length_ns(self.day_begins, "day_begins"),
             "queue": self._queue(),
+            "fast": self.mode == "fast",
         }
+
+    def _check_mode(self) -> None:
+        if self.mode not in ("exact", "fast"):
+            raise ArgumentError(f"Venue: mode is {self.mode!r}: it must be 'exact' or 'fast'")
+
+    def _impacts(self) -> list[ImpactSpec]:
+        if isinstance(self.impact, Mapping):
+            return [impact.spec(symbol) for symbol, impact in self.impact.items()]
+        return [] if self.impact is None else [self.impact.spec()]
 
     def _queue(self) -> tuple[str, int]:
         """Name and, for a power, the exponent in thousandths."""

@@ -23,7 +23,15 @@ from helios.data.source import ColumnSource
 from helios.duration import moment, nanoseconds
 from helios.errors import ArgumentError, RunError
 from helios.execution import Execution, Venue
-from helios.research.feeds import Source, core_source, refuse_unfed, refuse_unknown, series_of, source_name
+from helios.research.feeds import (
+    Source,
+    core_source,
+    refuse_unfed,
+    refuse_unknown,
+    refuse_unstamped,
+    series_of,
+    source_name,
+)
 from helios.risk import Limits
 from helios.scales import CASH_SCALE, PRICE_SCALE, QUANTITY_SCALE
 from helios.signals import Output, Quote, Record, Strategy, Target, compile_graph
@@ -182,6 +190,12 @@ class Plan:
         ids = {symbol: number for number, symbol in enumerate(symbols)}
         refuse_unknown([*symbols_of(outputs), *ids], known)
         refuse_unfed(sources_of(outputs), sources)
+        if backtest.venue.latency.feed == "data":
+            refuse_unstamped(sources)
+        if isinstance(backtest.venue.impact, Mapping) and (
+            strange := sorted(backtest.venue.impact.keys() - ids.keys())
+        ):
+            raise ArgumentError(f"venue: impact of {', '.join(strange)}, which this run does not trade")
         series, groups = series_of(sources)
         graph = compile_graph(outputs, ids, series)
         names = list(dict.fromkeys([*graph.strategies, *(strategy.name for strategy in strategies)]))

@@ -51,8 +51,8 @@ FORMATS: dict[str, _Format] = {
     "itch": _Format(itch.units, itch.read, frozenset({"tz"}), ("orders",)),
     "lobster": _Format(lobster.units, lobster.read, frozenset({"tz"}), ("orders",)),
     "dbn": _Format(dbn.units, dbn.read, frozenset({"tz"}), ("orders", "quotes", "trades", "depth", "bars")),
-    "csv": _Format(tables.units, tables.read, _TABLE, ("bars", "quotes", "trades")),
-    "parquet": _Format(tables.units, tables.read, _TABLE, ("bars", "quotes", "trades")),
+    "csv": _Format(tables.units, tables.read, _TABLE, ("bars", "quotes", "trades", "depth")),
+    "parquet": _Format(tables.units, tables.read, _TABLE, ("bars", "quotes", "trades", "depth")),
     "lean": _Format(lean.units, lean.read, frozenset(), ("bars", "quotes", "trades")),
     "binance-ws": _Format(binance.units, binance.read, frozenset(), ("depth", "quotes", "trades")),
 }

@@ -32,7 +32,8 @@ from helios.data.source import BATCH_ROWS
 from helios.data.tables import find_column, open_tables
 from helios.errors import ArgumentError, DataError
 
-_READERS: dict[str, Callable[..., Any]] = {"bars": frames.bars, "quotes": frames.quotes, "trades": frames.trades}
+_READERS: dict[str, Callable[..., Any]] = {"bars": frames.bars, "quotes": frames.quotes, "trades": frames.trades,
+    "depth": frames.depth}
 #: Columns by which a schema is known, in the order of asking.
 _SIGNS = {"bars": ("open", "high", "low", "close"), "quotes": ("bid", "ask"), "trades": ("price", "size")}
 _ONLY_BARS = ("label", "span")
@@ -107,6 +108,8 @@ def read(unit: Unit, options: Options, notes: Notes) -> Iterator[Rows | Table]:
         done += batch["ts"].size
         notes.progress = done / source.rows if source.rows else 0.0
         days = local_dates(batch["ts"], options.tz or "UTC", ends=schema == "bars")
-        yield Rows(schema, names, batch, days, source=block.source, at=rows)
+        recv = batch.get("ts_recv")
+        batch = {name: column for name, column in batch.items() if name != "ts_recv"}
+        yield Rows(schema, names, batch, days, ts_recv=recv, source=block.source, at=rows)
     for reason, skipped in source.skipped.items():
         notes.leave_out(reason, f"{skipped.source}, row {skipped.first_row}", skipped.count)
