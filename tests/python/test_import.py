@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import importlib.util
 import itertools
 import json
+import os
 import struct
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +23,7 @@ from helios._core import Book, encode, itch_book
 from helios.data import orderbook
 from helios.data.catalog import Catalog
 from helios.data.catalog.importing import FORMATS, Imported, Options, import_data
-from helios.errors import ArgumentError, CatalogError, DataError
+from helios.errors import ArgumentError, CatalogError, DataError, HeliosError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -288,7 +291,10 @@ def test_lobster_real_book_equals_its_order_book_file(tmp_path: Path, catalog: C
 
 # ---- DBN -------------------------------------------------------------------------------------------------------------
 
-dbn = pytest.importorskip("databento_dbn") if not __import__("os").environ.get("CI") else __import__("databento_dbn")
+dbn: Any = importlib.import_module("databento_dbn") if importlib.util.find_spec("databento_dbn") else None
+needs_dbn = pytest.mark.skipif(
+    dbn is None and not os.environ.get("CI"), reason="databento-dbn is not installed: pip install helios[dbn]"
+)
 T0 = ns("2020-12-28 15:00:00")
 
 
@@ -334,6 +340,7 @@ def mbo(
     )
 
 
+@needs_dbn
 def test_dbn_orders(tmp_path: Path, catalog: Catalog) -> None:
     file = tmp_path / "day.mbo.dbn"
     records = [
@@ -364,6 +371,7 @@ def test_dbn_orders(tmp_path: Path, catalog: Catalog) -> None:
     assert [row[0] for row in rows(catalog, "orders", "ts_recv")][:2] == [T0 + 8, T0 + 9]
 
 
+@needs_dbn
 def test_dbn_bars_are_stamped_at_their_end(tmp_path: Path, catalog: Catalog) -> None:
     bar = dbn.OHLCVMsg(
         rtype=dbn.RType.OHLCV_1M,
@@ -382,6 +390,7 @@ def test_dbn_bars_are_stamped_at_their_end(tmp_path: Path, catalog: Catalog) -> 
     assert found == [(T0 + 60 * P, 4 * P, 9 * P, 3 * P, 5 * P, 77 * S, 60 * P)]
 
 
+@needs_dbn
 def test_dbn_cut_anywhere_is_an_error_and_changes_nothing(tmp_path: Path, catalog: Catalog) -> None:
     whole = metadata("mbo") + mbo(1, "A", 11, 100, 10, "B") + mbo(2, "A", 12, 101, 20, "A")
     end = len(whole)
@@ -392,6 +401,7 @@ def test_dbn_cut_anywhere_is_an_error_and_changes_nothing(tmp_path: Path, catalo
     assert catalog.manifest.entries == []
 
 
+@needs_dbn
 def test_dbn_two_instruments_with_one_symbol(tmp_path: Path, catalog: Catalog) -> None:
     record = mbo(1, "A", 11, 100, 10, "B")
     other = record[:4] + struct.pack("<I", 6) + record[8:]
@@ -404,6 +414,13 @@ def test_dbn_two_instruments_with_one_symbol(tmp_path: Path, catalog: Catalog) -
         do("dbn", file, catalog, names={"6": "ESH1"})
 
 
+def test_dbn_without_its_library(tmp_path: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "day.dbn").write_bytes(b"DBN")
+    monkeypatch.setitem(sys.modules, "databento_dbn", None)
+    with pytest.raises(HeliosError, match=r"pip install helios\[dbn\]"):
+        do("dbn", tmp_path, catalog)
+
+
 def records_of(path: Path) -> list[Any]:
     zstd = path.name.endswith(".zst")
     decoder = dbn.DBNDecoder(
@@ -413,6 +430,7 @@ def records_of(path: Path) -> list[Any]:
     return list(decoder.write_and_decode(path.read_bytes()))[1:]
 
 
+@needs_dbn
 @real
 @pytest.mark.parametrize("version", ["v1", "v2", "v3"])
 @pytest.mark.parametrize("schema", ["trades", "mbp-1", "tbbo", "ohlcv-1s", "mbo", "mbp-10", "definition"])
@@ -452,6 +470,7 @@ def test_dbn_samples_hold_what_the_library_says(catalog: Catalog, schema: str, v
         assert listed["tick"].to_list() == [None, None]
 
 
+@needs_dbn
 @real
 def test_dbn_schemas_without_a_place_are_counted(catalog: Catalog) -> None:
     for schema in ("statistics", "imbalance"):
@@ -460,6 +479,7 @@ def test_dbn_schemas_without_a_place_are_counted(catalog: Catalog) -> None:
         assert {key: each.count for key, each in done.left_out.items()} == {f"schema without a place: {schema}": 2}
 
 
+@needs_dbn
 @real
 def test_dbn_cut_zstandard_is_seen(tmp_path: Path, catalog: Catalog) -> None:
     whole = (DATA / "databento" / "dbn" / "test_data.mbo.v3.dbn.zst").read_bytes()
@@ -900,7 +920,8 @@ def whole_files(folder: Path) -> Iterator[tuple[str, Path, dict[str, Any]]]:
         archive.writestr(messages.name, MESSAGES)
     yield "lobster", zipped, {}
     day = folder / "day.dbn"
-    day.write_bytes(metadata("mbo") + mbo(1, "A", 11, 100, 10, "B") + mbo(2, "C", 11, 100, 10, "B") + mbo(3, "R"))
+    if dbn is not None:
+        day.write_bytes(metadata("mbo") + mbo(1, "A", 11, 100, 10, "B") + mbo(2, "C", 11, 100, 10, "B") + mbo(3, "R"))
     yield "dbn", day, {}
     frame = bars_frame()
     frame.write_csv(folder / "bars.csv")
@@ -918,6 +939,7 @@ def whole_files(folder: Path) -> Iterator[tuple[str, Path, dict[str, Any]]]:
     yield "binance-ws", plain, {}
 
 
+@needs_dbn
 def test_whole_files_are_whole(tmp_path: Path, catalog: Catalog) -> None:
     kinds = set()
     for kind, file, options in whole_files(tmp_path):
@@ -934,6 +956,8 @@ def test_damaged_files_give_our_error_and_leave_the_catalog(
 ) -> None:
     folder = tmp_path_factory.mktemp("damaged")
     kind, file, options = list(whole_files(folder))[number]
+    if kind == "dbn" and dbn is None:
+        pytest.skip("databento-dbn is not installed")
     good = file.read_bytes()
     bad = bytearray(good)
     for _ in range(data.draw(st.integers(0, 3))):

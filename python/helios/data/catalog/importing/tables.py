@@ -32,8 +32,12 @@ from helios.data.source import BATCH_ROWS
 from helios.data.tables import find_column, open_tables
 from helios.errors import ArgumentError, DataError
 
-_READERS: dict[str, Callable[..., Any]] = {"bars": frames.bars, "quotes": frames.quotes, "trades": frames.trades,
-    "depth": frames.depth}
+_READERS: dict[str, Callable[..., Any]] = {
+    "bars": frames.bars,
+    "quotes": frames.quotes,
+    "trades": frames.trades,
+    "depth": frames.depth,
+}
 #: Columns by which a schema is known, in the order of asking.
 _SIGNS = {"bars": ("open", "high", "low", "close"), "quotes": ("bid", "ask"), "trades": ("price", "size")}
 _ONLY_BARS = ("label", "span")
