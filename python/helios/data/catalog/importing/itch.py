@@ -86,7 +86,7 @@ def _name(reader: Any, names: dict[str, int], options: Options, source: str) -> 
 def _refuse_missing(options: Options, there: list[str], source: str) -> None:
     missing = sorted(set(options.symbols or ()) - set(there))
     if missing:
-        hint = f"`helios itch directory {source}` lists its stocks."
+        hint = "Check --symbols; stocks are written as the venue writes them, for example 'BRK.A'."
         raise DataError(f"lists no stock {', '.join(map(repr, missing))}", source=source, hint=hint)
 
 
