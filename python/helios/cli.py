@@ -254,6 +254,26 @@ def lobster_check(file: Path, json_: Json = False) -> None:
         raise typer.Exit(1)
 
 
+@lobster_app.command("ghosts")
+def lobster_ghosts(
+    file: Path,
+    orders: Annotated[int, typer.Option(min=0, help="How many real orders to stand in for; 0: all.")] = 1_500,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 0,
+    json_: Json = False,
+) -> None:
+    """Put our order in the place of real ones, and compare its fills with theirs."""
+    from helios.research.ghosts import ghosts, print_ghosts
+
+    with _core():
+        found = ghosts(file, orders=orders, seed=seed)
+    if json_:
+        _print_json(found.summary())
+    else:
+        print_ghosts(found, _console())
+    if found.unexplained:
+        raise typer.Exit(1)
+
+
 @app.command()
 def backtest(
     run: Annotated[Path, typer.Argument(help="RUN.toml or RUN.py")],
@@ -455,7 +475,7 @@ def check_lookahead(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="itch, book, step, backtest, graph or columns")],
+    name: Annotated[str, typer.Argument(help="itch, book, step, backtest, market_making, graph, columns or matching")],
     small: Annotated[bool, typer.Option("--small", help="A tenth of the work or less: for tests.")] = False,
     file: Annotated[Path | None, typer.Option(help="An ITCH file to use for itch and book.")] = None,
     json_: Json = False,

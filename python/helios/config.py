@@ -155,6 +155,11 @@ class VenueTable(_Table):
     half_spread_bp: float = 1.0
     half_spread_fixed: float = 0.0
     day_begins: str | None = None
+    #: An exchange's calendar, like "XNYS".
+    session: str | None = None
+    self_trade: Literal["cancel_newest", "cancel_oldest", "cancel_both", "decrement"] = "cancel_newest"
+    auction_share: float = 0.1
+    price_band: float | None = None
     mode: Literal["exact", "fast"] = "exact"
     #: "pessimistic", "optimistic", "proportional", "log", or the exponent of a power.
     queue: Literal["pessimistic", "optimistic", "proportional", "log"] | float = "pessimistic"
@@ -308,6 +313,7 @@ def _keys(table: Any) -> dict[str, Any]:
 def _build(table: RunTable, file: Path, data: Sequence[Source] | None = None) -> Backtest:
     """`data` are sources to use in place of those that the file names."""
     from helios.research.backtest import Backtest
+    from helios.signals import session
 
     v = table.venue
     venue = Venue(
@@ -326,6 +332,10 @@ def _build(table: RunTable, file: Path, data: Sequence[Source] | None = None) ->
         ),
         half_spread=HalfSpread(bp=v.half_spread_bp, fixed=v.half_spread_fixed),
         day_begins=v.day_begins,
+        session=None if v.session is None else session(v.session),
+        self_trade=v.self_trade,
+        auction_share=v.auction_share,
+        price_band=v.price_band,
         queue=v.queue,
         mode=v.mode,
     )

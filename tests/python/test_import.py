@@ -130,15 +130,15 @@ def test_itch_says_what_every_message_said(tmp_path: Path, catalog: Catalog) -> 
         ("KO", 0, 8, 0, 1, 45_050_000_000, 300 * S),
         ("PEP", 0, 9, 0, 1, 90 * P, 50 * S),
         ("KO", 1, 7, 0, -1, None, 40 * S),
-        ("KO", 10, 8, 0, -1, 45_040_000_000, 100 * S),
         ("KO", 11, 8, 0, -1, 45_040_000_000, 100 * S),
+        ("KO", 12, 8, 0, -1, 45_040_000_000, 100 * S),
         ("KO", 2, 8, 0, -1, None, 10 * S),
         ("KO", 4, 8, 18, -1, 45_060_000_000, 90 * S),
         ("KO", 5, 0, 0, -1, 45_010_000_000, 5 * S),
         ("KO", 6, 0, 0, -1, 45_020_000_000, 1_000 * S),
         ("PEP", 7, 0, 0, -1, None, 0),
-        ("PEP", 12, 0, 0, -1, None, 0),
         ("PEP", 13, 0, 0, -1, None, 0),
+        ("PEP", 14, 0, 0, -1, None, 0),
         ("PEP", 3, 9, 0, -1, None, 0),
     ]
     # 09:00 in New York in winter is 14:00 UTC.
@@ -217,7 +217,7 @@ def book_of(catalog: Catalog, symbol: str) -> Book:
         if kind == 0:
             book.add(0, order, side, price, size)
             live[order] = side
-        elif kind in (1, 2, 10, 11):
+        elif kind in (1, 2, 11, 12):
             book.reduce(0, order, size)
         elif kind == 3:
             book.remove(0, order)
@@ -236,7 +236,7 @@ def test_itch_real_file_gives_the_same_books_as_reading_it_directly(catalog: Cat
     # The file's README: 5,609 A and 36 F, 13 E, 1,453 X, 2,658 D, 331 U, 3 P, 8,897 H.
     assert kinds[0] == 5_609 + 36
     assert (kinds[1], kinds[2], kinds[3], kinds[4], kinds[5]) == (13, 1_453, 2_658, 331, 3)
-    assert sum(kinds.get(status, 0) for status in (7, 8, 12, 13)) == 8_897
+    assert sum(kinds.get(status, 0) for status in (7, 8, 13, 14)) == 8_897
     assert done.rows["instruments"] == 8_906
     adds = catalog.read("orders").filter(pl.col("kind") == 0).group_by("instrument").len().sort("len").collect()
     assert adds.height > 100

@@ -178,12 +178,16 @@ impl Columns {
                     7 => Update::Status(TradingStatus::Halted),
                     8 => Update::Status(TradingStatus::Trading),
                     9 => Update::Clear,
-                    10 | 11 => Update::ExecuteAt { order, quantity, price, printable: kind == 10, trade },
-                    12 => Update::Status(TradingStatus::Paused),
-                    13 => Update::Status(TradingStatus::QuoteOnly),
+                    10 => {
+                        let aggressor = (value(3) >= 0).then_some(who);
+                        Update::Trade { price, quantity, aggressor, kind: TradeKind::Displayed, trade }
+                    }
+                    11 | 12 => Update::ExecuteAt { order, quantity, price, printable: kind == 11, trade },
+                    13 => Update::Status(TradingStatus::Paused),
+                    14 => Update::Status(TradingStatus::QuoteOnly),
                     _ => {
                         let row = self.done + row as u64;
-                        return Err(self.error(format!("row {row}: kind {kind} is not one of 0 to 13")));
+                        return Err(self.error(format!("row {row}: kind {kind} is not one of 0 to 14")));
                     }
                 }
             }

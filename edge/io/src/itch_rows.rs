@@ -252,16 +252,19 @@ fn row(update: &Update) -> Option<Row> {
         Update::Add { order, side: who, price, quantity } => row(0, order, 0, side(who), price, quantity),
         Update::Execute { order, quantity, .. } => row(1, order, 0, -1, Price::UNDEFINED, quantity),
         Update::ExecuteAt { order, quantity, price, printable, .. } => {
-            row(if printable { 10 } else { 11 }, order, 0, -1, price, quantity)
+            row(if printable { 11 } else { 12 }, order, 0, -1, price, quantity)
         }
         Update::Reduce { order, quantity } => row(2, order, 0, -1, Price::UNDEFINED, quantity),
         Update::Delete { order } => bare(3, order),
         Update::Replace { order, new_order, price, quantity } => row(4, order, new_order, -1, price, quantity),
         Update::Trade { price, quantity, kind: TradeKind::Cross, .. } => row(6, 0, 0, -1, price, quantity),
+        Update::Trade { price, quantity, aggressor, kind: TradeKind::Displayed, .. } => {
+            row(10, 0, 0, aggressor.map_or(-1, side), price, quantity)
+        }
         Update::Trade { price, quantity, aggressor, .. } => row(5, 0, 0, aggressor.map_or(-1, side), price, quantity),
         Update::Status(TradingStatus::Trading) => bare(8, 0),
-        Update::Status(TradingStatus::Paused) => bare(12, 0),
-        Update::Status(TradingStatus::QuoteOnly) => bare(13, 0),
+        Update::Status(TradingStatus::Paused) => bare(13, 0),
+        Update::Status(TradingStatus::QuoteOnly) => bare(14, 0),
         Update::Status(TradingStatus::Halted) => bare(7, 0),
         Update::Clear => bare(9, 0),
         Update::TradeBreak { .. }

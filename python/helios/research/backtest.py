@@ -324,7 +324,7 @@ class Plan:
             "parameters": {strategy.name: _shown(strategy.params) for strategy in self.declared if strategy.params},
             "graph nodes": len(self.engine["nodes"]),
             "cash": b.cash,
-            "venue": asdict(b.venue),
+            "venue": asdict(b.venue) | {"session": None if b.venue.session is None else repr(b.venue.session)},
             "tick": b.tick,
             "lot": b.lot,
             "start": None if b.start is None else str(b.start),

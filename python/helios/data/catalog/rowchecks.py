@@ -29,7 +29,7 @@ CHECKS: Final = (
 
 _ADD, _EXECUTE, _REPLACE, _HIDDEN, _CROSS, _HALTED, _TRADING = 0, 1, 4, 5, 6, 7, 8
 #: Executions at another price than the order's, the second not counted as volume; and what stops trading.
-_EXECUTE_AT, _STOPS = (10, 11), (_HALTED, 12, 13)
+_EXECUTE_AT, _STOPS = (11, 12), (_HALTED, 13, 14)
 _NS: Final = 1_000_000_000
 _WINDOW_NS: Final = 1_800 * _NS
 #: A bar as long as this is of a day: its neighbours are other days.

@@ -528,7 +528,7 @@ class _Levels:
 
 # ---- orders ----------------------------------------------------------------------------------------------------------
 
-_ADD, _EXECUTE, _REDUCE, _REPLACE, _HIDDEN, _CLEAR = 0, 1, 2, 4, 5, 9
+_ADD, _EXECUTE, _REDUCE, _REPLACE, _HIDDEN, _CLEAR, _EXECUTE_AT = 0, 1, 2, 4, 5, 9, 11
 
 
 class _Orders:
@@ -658,7 +658,7 @@ class _Orders:
             self._filled[number, order] = self._filled.get((number, order), 0) + size
             at_its_price = self._resting[number][order][0] == price
             self._reduce(number, order, size)
-            kind = _EXECUTE if at_its_price else 10
+            kind = _EXECUTE if at_its_price else _EXECUTE_AT
             told.append((at, kind, order, 0, -1, price, size * QUANTITY_SCALE))
         else:
             told.append((at, _EXECUTE, order, 0, -1, price, size * QUANTITY_SCALE))
