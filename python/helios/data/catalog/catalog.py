@@ -16,7 +16,7 @@ import datetime as dt
 import io
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -271,14 +271,18 @@ class Catalog:
         found = factors(self, None if selection is None else selection.instruments, mode)
         return selection, found if selection is None else selection.told(found)
 
-    def rows(self, entry: Entry, begin: int, end: int, columns: list[str]) -> pl.DataFrame:
-        """A range of a file's rows. CatalogError where it is gone or damaged."""
+    def reader(self, entry: Entry, columns: list[str]) -> Callable[[int, int], pl.DataFrame]:
+        """A function that gives a range of a file's rows. CatalogError where it is gone or damaged."""
         with _naming(self, entry.file):
             place = self.store.open(entry.file)
-            if begin == 0 and end == entry.rows:
-                return pl.read_parquet(place, columns=columns, memory_map=False, hive_partitioning=False)
             lazy = pl.scan_parquet(place if isinstance(place, str) else io.BytesIO(place), hive_partitioning=False)
-            return lazy.slice(begin, end - begin).select(columns).collect()
+            lazy = lazy.select(columns)
+
+        def rows(begin: int, end: int) -> pl.DataFrame:
+            with _naming(self, entry.file):
+                return lazy.slice(begin, end - begin).collect()
+
+        return rows
 
     # ---- writing -----------------------------------------------------------------------------------------------------
 

@@ -26,8 +26,8 @@ import polars as pl
 
 from helios.data.catalog.actions import adjusted
 from helios.data.catalog.manifest import Entry
-from helios.data.catalog.schemas import PRICES, SCHEMAS, values_of
-from helios.data.catalog.sorting import FACTOR, Sorter, in_order, row_bytes
+from helios.data.catalog.schemas import SCHEMAS, values_of
+from helios.data.catalog.sorting import FACTOR, Columns, Sorter, length, order_of, together
 from helios.data.catalog.writing import ROW_GROUP_ROWS
 from helios.data.source import BATCH_ROWS, UNDEFINED_PRICE, Batch, ColumnSource, check_request
 from helios.errors import ArgumentError
@@ -40,18 +40,22 @@ __all__ = ["CatalogSource"]
 
 #: Less would leave no room for a row group of the widest schema and what sorting it needs.
 LEAST_MEMORY: Final = 32 << 20
+#: Rows of a batch unless the caller says otherwise: one is with the core while the next is made.
+_BATCH_ROWS: Final = 1 << 16
+#: Rows that are decoded at once.
+_DECODED_ROWS: Final = ROW_GROUP_ROWS
+#: Columns that are not 64 bits wide.
+_TYPES: Final[Mapping[Any, Any]] = {pl.Int8: np.int8, pl.UInt32: np.uint32}
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """Rows of a file that are read at once: a range of it, and which parts of that range belong to which instrument."""
+    """Rows of a file that are read at once."""
 
     entry: Entry
     #: Place of its rows among equal stamps of other files.
     order: int
-    begin: int
-    end: int
-    #: Where each instrument's part begins and ends within the file, and its number, in order.
+    #: Where the part of each instrument begins and ends within the file, and the instrument's number, in order.
     begins: npt.NDArray[np.int64]
     ends: npt.NDArray[np.int64]
     numbers: npt.NDArray[np.uint32]
@@ -60,7 +64,29 @@ class _Piece:
 
     @property
     def rows(self) -> int:
-        return self.end - self.begin
+        """How many."""
+        return int((self.ends - self.begins).sum())
+
+    def ranges(self) -> Iterator[tuple[int, int, npt.NDArray[np.int64] | None]]:
+        """Ranges of the file to decode one after the other, and which rows of each; None for all."""
+        low, high = int(self.begins[0]), int(self.ends[-1])
+        wanted = None if self.rows == high - low else _numbers(self.begins, self.ends)
+        for begin in range(low - low % _DECODED_ROWS, high, _DECODED_ROWS):
+            start, stop = max(begin, low), min(begin + _DECODED_ROWS, high)
+            if wanted is None:
+                yield start, stop, None
+                continue
+            here = wanted[np.searchsorted(wanted, start) : np.searchsorted(wanted, stop)]
+            if here.size:
+                start, stop = int(here[0]), int(here[-1]) + 1
+                yield start, stop, None if here.size == stop - start else here - start
+
+
+def _numbers(begins: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """All numbers of several ranges."""
+    lengths = ends - begins
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(begins - before, lengths) + np.arange(int(lengths.sum()))
 
 
 class CatalogSource(ColumnSource):
@@ -90,9 +116,9 @@ class CatalogSource(ColumnSource):
         #: What prices and sizes are multiplied by; see `actions.factors`.
         self._factors = factors
         self._columns = ["ts", *values_of(schema), "seq"]
-        types = {name: pl.Int64 if dtype.is_temporal() else dtype for name, dtype in SCHEMAS[schema].items()}
-        #: What a row is in memory while it is sorted.
-        self._sorted_types = pl.Schema({"instrument": pl.UInt32, **{name: types[name] for name in self._columns}})
+        types = SCHEMAS[schema]
+        #: Bytes of a row while it is sorted, with the number of its instrument.
+        self._row_bytes = 4 + sum(np.dtype(_TYPES.get(types[name], np.int64)).itemsize for name in self._columns)
 
     @property
     def symbols(self) -> list[str]:
@@ -111,7 +137,7 @@ class CatalogSource(ColumnSource):
             assert entry.last_ts is not None
             if (self._start or 0) > entry.first_ts or (self._end is not None and entry.last_ts >= self._end):
                 return None
-            total += entry.rows if self._selects_all else int(self._index(entry)["rows"].sum())
+            total += entry.rows if self._selects_all else int(self._index(entry)["rows"].sum() or 0)
         return total
 
     @property
@@ -136,7 +162,7 @@ class CatalogSource(ColumnSource):
     @property
     def _most_rows(self) -> int:
         """Rows that may be held at once."""
-        return max(ROW_GROUP_ROWS, self._memory // (FACTOR * row_bytes(self._sorted_types)))
+        return max(ROW_GROUP_ROWS, int(self._memory // (FACTOR * self._row_bytes)))
 
     def _pieces(self, ids: Mapping[str, int]) -> list[_Piece]:
         """What is to be read, in the order of first stamps."""
@@ -145,47 +171,35 @@ class CatalogSource(ColumnSource):
             index = self._index(entry).filter(pl.col("instrument").is_in(list(ids)))
             if index.height:
                 found += self._pieces_of(entry, order, index, ids)
-        return sorted(found, key=lambda piece: (piece.first_ts, piece.order, piece.begin))
+        return sorted(found, key=lambda piece: (piece.first_ts, piece.order, piece.begins[0]))
 
     def _pieces_of(self, entry: Entry, order: int, index: pl.DataFrame, ids: Mapping[str, int]) -> Iterator[_Piece]:
-        """Ranges of a file: rows between selected instruments are read too where skipping them gains nothing."""
-        begins = index["begin"].to_numpy()
-        ends = begins + index["rows"].to_numpy()
+        """A file's rows; several pieces where they are too many."""
+        begins, lengths = index["begin"].to_numpy(), index["rows"].to_numpy()
         numbers = np.array([ids[name] for name in index["instrument"]], dtype=np.uint32)
-        stamps = index["first_ts"].to_physical().to_numpy(), index["last_ts"].to_physical().to_numpy()
-        gaps = np.flatnonzero(begins[1:] - ends[:-1] >= ROW_GROUP_ROWS) + 1
-        for part in np.split(np.arange(begins.size), gaps):
-            low, high = int(begins[part[0]]), int(ends[part[-1]])
-            for begin in range(low, high, self._most_rows):
-                end = min(high, begin + self._most_rows)
-                here = part[(begins[part] < end) & (ends[part] > begin)]
-                if here.size:
-                    yield _Piece(
-                        entry,
-                        order,
-                        begin,
-                        end,
-                        np.maximum(begins[here], begin),
-                        np.minimum(ends[here], end),
-                        numbers[here],
-                        int(stamps[0][here].min()),
-                        int(stamps[1][here].max()),
-                    )
+        first, last = index["first_ts"].to_physical().to_numpy(), index["last_ts"].to_physical().to_numpy()
+        before = np.cumsum(lengths) - lengths
+        for row in range(0, int(lengths.sum()), self._most_rows):
+            low = np.maximum(row - before, 0)
+            high = np.minimum(row + self._most_rows - before, lengths)
+            here = high > low
+            parts = ((begins + low)[here], (begins + high)[here], numbers[here])
+            yield _Piece(entry, order, *parts, int(first[here].min()), int(last[here].max()))
 
     # ---- reading -----------------------------------------------------------------------------------------------------
 
-    def batches(self, ids: Mapping[str, int], size: int = BATCH_ROWS) -> Iterator[Batch]:
+    def batches(self, ids: Mapping[str, int], size: int = _BATCH_ROWS) -> Iterator[Batch]:
         """Batches in order of time. CatalogError where a file is gone or damaged."""
         check_request(ids, size)
         return self._read(dict(ids), size)
 
     def _read(self, ids: dict[str, int], size: int) -> Iterator[Batch]:
         factors = self._factors_of(ids)
-        for frame in self._ordered(self._pieces(ids)):
-            if factors is not None:
-                frame = adjusted(frame.lazy(), factors).collect()
-            for part in frame.iter_slices(size):
-                yield self._batch(part)
+        for columns, order in self._ordered(self._pieces(ids)):
+            for begin in range(0, length(columns), size):
+                batch = self._batch(columns, order, slice(begin, begin + size))
+                yield batch if factors is None else _adjusted(batch, factors)
+            del columns, order
 
     def _factors_of(self, ids: Mapping[str, int]) -> pl.DataFrame | None:
         """Factors by number; None where there is nothing to adjust."""
@@ -194,103 +208,122 @@ class CatalogSource(ColumnSource):
         known = self._factors.filter(pl.col("instrument").is_in(list(ids)))
         return known.with_columns(pl.col("instrument").replace_strict(dict(ids), return_dtype=pl.UInt32))
 
-    def _batch(self, frame: pl.DataFrame) -> Batch:
+    def _batch(self, columns: Columns, order: npt.NDArray[np.int64] | None, rows: slice) -> Batch:
+        """Rows are put in order as they go out: sorted columns beside the others would double the memory."""
         batch: Batch = {}
         for name in ("ts", "instrument", *values_of(self.schema)):
-            values = frame[name].to_numpy()
-            batch[name] = np.ascontiguousarray(values if name == "instrument" else values.astype(np.int64, copy=False))
+            column = columns[name][rows] if order is None else columns[name][order[rows]]
+            dtype = np.uint32 if name == "instrument" else np.int64
+            # No view: whoever has a batch while the next rows are loaded must not keep all columns with it.
+            batch[name] = column.astype(dtype, copy=order is None)
         return batch
 
-    def _ordered(self, pieces: list[_Piece]) -> Iterator[pl.DataFrame]:
-        held: list[tuple[int, pl.DataFrame]] = []
-        rows, place = 0, 0
+    def _ordered(self, pieces: list[_Piece]) -> Iterator[tuple[Columns, npt.NDArray[np.int64] | None]]:
+        """All rows, in parts that fit the cap, and the order of each part's rows where they are not in order."""
+        held: list[_Held] = []
+        # More at once would not be faster, and so days that are smaller than the cap take less than it.
+        enough = min(self._most_rows, BATCH_ROWS)
+        place = 0
         while place < len(pieces) or held:
-            while place < len(pieces) and (not held or rows + pieces[place].rows <= self._most_rows):
-                frame = self._load(pieces[place])
-                held.append((pieces[place].order, frame))
-                rows += frame.height
+            rows = sum(length(columns) for _, columns in held)
+            if place == len(pieces):
+                yield _together(held)
+                return
+            following = pieces[place]
+            complete = sum(np.count_nonzero(columns["ts"] < following.first_ts) for _, columns in held)
+            with_it = rows + following.rows
+            if not held or with_it <= enough or (2 * complete < rows and with_it <= self._most_rows):
+                held.append((following.order, self._load(following)))
                 place += 1
-            end = pieces[place].first_ts if place < len(pieces) else None
-            ready, held = _split(held, end)
-            rows = sum(frame.height for _, frame in held)
-            if rows > self._most_rows // 2 or (not ready and held):
-                overlapping = self._overlapping(pieces, place, held)
-                if ready:
-                    yield _together(ready)
-                    ready = []
-                yield from self._through_disk(held, pieces[place:overlapping])
-                held, rows, place = [], 0, overlapping
-            elif ready:
+            elif complete:
+                ready, held = _split(held, following.first_ts)
                 yield _together(ready)
+            else:
+                overlapping = self._overlapping(pieces, place, held)
+                yield from self._through_disk(held, pieces[place:overlapping])
+                place = overlapping
 
     @staticmethod
-    def _overlapping(pieces: list[_Piece], place: int, held: list[tuple[int, pl.DataFrame]]) -> int:
+    def _overlapping(pieces: list[_Piece], place: int, held: list[_Held]) -> int:
         """The first piece that begins after all that is held, and all that is read with it, has ended."""
-        last = max(int(frame["ts"].max()) for _, frame in held)  # type: ignore[arg-type]
+        last = max(int(columns["ts"].max()) for _, columns in held)
         while place < len(pieces) and pieces[place].first_ts <= last:
             last = max(last, pieces[place].last_ts)
             place += 1
         return place
 
-    def _through_disk(self, held: list[tuple[int, pl.DataFrame]], pieces: Sequence[_Piece]) -> Iterator[pl.DataFrame]:
+    def _through_disk(self, held: list[_Held], pieces: Sequence[_Piece]) -> Iterator[tuple[Columns, None]]:
         """Sorted runs on disk. They are made in the order of files, so that equal stamps keep it."""
         with tempfile.TemporaryDirectory(prefix="helios-catalog-") as folder:
             sorter = Sorter(Path(folder), self._memory, ("ts", "seq"))
-            todo: list[tuple[int, int, pl.DataFrame | _Piece]] = [(order, -1, frame) for order, frame in held]
+            todo: list[tuple[int, int, Columns | _Piece]] = [(order, -1, columns) for order, columns in held]
             held.clear()
-            todo += [(piece.order, piece.begin, piece) for piece in pieces]
+            todo += [(piece.order, int(piece.begins[0]), piece) for piece in pieces]
             todo.sort(key=lambda each: each[:2], reverse=True)
             while todo:
-                _, _, each = todo.pop()
+                each = todo.pop()[2]
                 sorter.add(self._load(each) if isinstance(each, _Piece) else each)
-            yield from sorter.sorted()
+            for columns in sorter.sorted():
+                yield columns, None
 
-    def _load(self, piece: _Piece) -> pl.DataFrame:
+    def _load(self, piece: _Piece) -> Columns:
         """The piece's rows as integers."""
-        frame = self._catalog.rows(piece.entry, piece.begin, piece.end, self._columns)
-        lengths = piece.ends - piece.begins
-        columns = [pl.Series("instrument", np.repeat(piece.numbers, lengths))]
-        wanted = None
-        if int(lengths.sum()) < piece.rows:
-            marks = np.zeros(piece.rows + 1, dtype=np.int8)
-            np.add.at(marks, piece.begins - piece.begin, 1)
-            np.add.at(marks, piece.ends - piece.begin, -1)
-            wanted = pl.Series(np.cumsum(marks[:-1]) > 0)
+        found: dict[str, npt.NDArray[Any]] = {"instrument": np.repeat(piece.numbers, piece.ends - piece.begins)}
+        types = SCHEMAS[self.schema]
         for name in self._columns:
-            column = frame[name].to_physical()
-            if name in PRICES and column.null_count():
-                column = column.fill_null(UNDEFINED_PRICE)
-            columns.append(column if wanted is None else column.filter(wanted))
-        found = pl.DataFrame(columns)
-        if self._start is not None and piece.first_ts < self._start:
-            found = found.filter(pl.col("ts") >= self._start)
-        if self._end is not None and piece.last_ts >= self._end:
-            found = found.filter(pl.col("ts") < self._end)
-        return found
+            found[name] = np.empty(piece.rows, dtype=_TYPES.get(types[name], np.int64))
+        read, row = self._catalog.reader(piece.entry, self._columns), 0
+        for begin, end, rows in piece.ranges():
+            # Little by little: what the decoder needs beside these columns is not in our hands.
+            frame = read(begin, end)
+            stop = row + (end - begin if rows is None else rows.size)
+            for column in frame.iter_columns():
+                column = column.to_physical()
+                values = (column.fill_null(UNDEFINED_PRICE) if column.null_count() else column).to_numpy()
+                found[column.name][row:stop] = values if rows is None else values[rows]
+            row = stop
+        return self._within(found, piece)
+
+    def _within(self, columns: Columns, piece: _Piece) -> Columns:
+        """From start to end."""
+        if (self._start or 0) <= piece.first_ts and (self._end is None or piece.last_ts < self._end):
+            return columns
+        ts = columns["ts"]
+        inside = (ts >= (self._start or 0)) & (ts < (2**63 - 1 if self._end is None else self._end))
+        return {name: column[inside] for name, column in columns.items()}
 
 
-def _split(
-    held: list[tuple[int, pl.DataFrame]], end: int | None
-) -> tuple[list[tuple[int, pl.DataFrame]], list[tuple[int, pl.DataFrame]]]:
+#: Rows of a file, and the place of that file among others.
+_Held = tuple[int, Columns]
+
+
+def _split(held: list[_Held], end: int) -> tuple[list[_Held], list[_Held]]:
     """What is before `end`, and the rest."""
-    if end is None:
-        return held, []
     ready, rest = [], []
-    for order, frame in held:
-        before = frame["ts"] < end
-        count = int(before.sum())
+    for order, columns in held:
+        before = columns["ts"] < end
+        count = np.count_nonzero(before)
         if count:
-            ready.append((order, frame if count == frame.height else frame.filter(before)))
-        if count < frame.height:
-            rest.append((order, frame if count == 0 else frame.filter(~before)))
+            whole = count == length(columns)
+            ready.append((order, columns if whole else {name: each[before] for name, each in columns.items()}))
+        if count < length(columns):
+            rest.append((order, {name: each[~before] for name, each in columns.items()} if count else columns))
     return ready, rest
 
 
-def _together(frames: list[tuple[int, pl.DataFrame]]) -> pl.DataFrame:
-    frames.sort(key=lambda each: each[0])
-    whole = pl.concat([frame for _, frame in frames])
-    frames.clear()
-    return in_order(whole, ("ts", "seq"))
+def _together(held: list[_Held]) -> tuple[Columns, npt.NDArray[np.int64] | None]:
+    """Their rows, one after the other, and the order of them."""
+    held.sort(key=lambda each: each[0])
+    columns = together([each for _, each in held])
+    # Within a day of an import, no two events have the same `seq` at one stamp.
+    unique = len(held) == 1
+    held.clear()
+    return columns, order_of(columns, ("ts", "seq"), unique=unique)
+
+
+def _adjusted(batch: Batch, factors: pl.DataFrame) -> Batch:
+    frame = adjusted(pl.LazyFrame(batch), factors).collect()
+    return {name: np.ascontiguousarray(frame[name].to_numpy()) for name in batch}
 
 
 def trading_days(start: Any, end: Any) -> tuple[dt.date | None, dt.date | None]:

@@ -1,55 +1,86 @@
 """Sorting by time in bounded memory: sorted runs on disk, merged block by block.
 
-Frames here have no nulls and no texts: `ts` and other integer columns. Rows of equal keys keep the order in which their
-frames were added. Memory stays near `memory` however many rows there are; only more equal keys than fit in it would
-need more.
+Rows are columns of integers, `ts` among them. Rows of equal keys keep the order in which they were added. Memory stays
+near `memory` however many rows there are; only more equal keys than fit in it would need more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
+import numpy.typing as npt
 
-__all__ = ["FACTOR", "Sorter", "in_order", "row_bytes"]
+__all__ = ["FACTOR", "Columns", "Sorter", "cut", "in_order", "length", "order_of", "row_bytes", "together"]
 
-#: How often a row is in memory at once while it is sorted: its frame, the sorted copy, keys and order.
-FACTOR: Final = 3
-_MIN_BLOCK: Final = 1_024
+Columns = Mapping[str, npt.NDArray[Any]]
 
-
-def row_bytes(schema: pl.Schema) -> int:
-    """Bytes of a row in memory."""
-    return sum(np.dtype(_numpy(dtype)).itemsize for dtype in schema.values())
+#: How often a row is in memory at once while it is sorted: as it came, in order, its key and place, and what the
+#: allocators have not given back yet (measured).
+FACTOR: Final = 4
+_LEAST_BLOCK: Final = 1_024
 
 
-def _numpy(dtype: Any) -> str:
-    return {pl.Int8: "i1", pl.Int64: "<i8", pl.UInt32: "<u4"}[dtype.base_type()]
+def length(columns: Columns) -> int:
+    """Rows."""
+    return len(columns["ts"])
 
 
-def in_order(frame: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+def row_bytes(columns: Columns) -> int:
+    """Bytes of a row."""
+    return sum(column.dtype.itemsize for column in columns.values())
+
+
+def cut(columns: Columns, begin: int, end: int | None = None) -> Columns:
+    """A range of rows, as a view."""
+    return {name: column[begin:end] for name, column in columns.items()}
+
+
+def together(parts: Sequence[Columns]) -> Columns:
+    """One after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def order_of(columns: Columns, by: Sequence[str], *, unique: bool = False) -> npt.NDArray[np.int64] | None:
+    """The rows in order of `ts`, or of `ts` and `seq`, equal keys as they are; None where they are in order already.
+
+    `unique`: there are no equal keys, which takes half the time.
+    """
+    key = _key(columns, by)
+    if key is None:
+        return np.lexsort([columns[name] for name in reversed(by)])
+    if bool((key[1:] >= key[:-1]).all()):
+        return None
+    return np.argsort(key, kind=None if unique else "stable")
+
+
+def in_order(columns: Columns, by: Sequence[str]) -> Columns:
     """Sorted by `ts`, or by `ts` and `seq`; equal keys keep their order."""
-    if frame.height < 2:
-        return frame
-    ts = frame["ts"].to_numpy()
-    step = np.diff(ts)
-    seq = frame["seq"].to_numpy() if len(by) > 1 else None
-    most = int(seq.max()) if seq is not None else 0
-    if most == 0:
-        return frame if bool((step >= 0).all()) else frame.sort("ts", maintain_order=True)
-    assert seq is not None
-    if bool(((step > 0) | ((step == 0) & (seq[1:] >= seq[:-1]))).all()):
-        return frame
-    first, bits = int(ts.min()), most.bit_length()
+    order = order_of(columns, by)
+    return columns if order is None else {name: column[order] for name, column in columns.items()}
+
+
+def _key(columns: Columns, by: Sequence[str]) -> npt.NDArray[np.int64] | None:
+    """One number for `ts` and `seq`, which is sorted several times faster than two. None where it needs more bits."""
+    ts = columns["ts"]
+    if len(by) == 1 or not ts.size:
+        return ts
+    seq = columns["seq"]
+    bits = int(seq.max()).bit_length()
+    if bits == 0:
+        return ts
+    first = int(ts.min())
     if (int(ts.max()) - first).bit_length() + bits > 63:
-        return frame.sort("ts", "seq", maintain_order=True)
-    # One key is sorted several times faster than two.
-    key = ((pl.col("ts") - first) * (1 << bits) + pl.col("seq").cast(pl.Int64)).alias("key")
-    return frame.with_columns(key).sort("key", maintain_order=True).drop("key")
+        return None
+    key: npt.NDArray[np.int64] = ts - first
+    key <<= bits
+    key |= seq
+    return key
 
 
 @dataclass
@@ -57,108 +88,107 @@ class _Run:
     """A sorted run: a file that holds one column after the other."""
 
     path: Path
-    schema: pl.Schema
+    types: dict[str, np.dtype[Any]]
     rows: int
     order: int
     read: int = 0
 
     @classmethod
-    def write(cls, frame: pl.DataFrame, path: Path, order: int) -> _Run:
+    def write(cls, columns: Columns, path: Path, order: int) -> _Run:
         with path.open("wb") as stream:
-            for column in frame.get_columns():
-                stream.write(np.ascontiguousarray(column.to_numpy()).data)
-        return cls(path, frame.schema, frame.height, order)
+            for column in columns.values():
+                stream.write(np.ascontiguousarray(column).data)
+        return cls(path, {name: column.dtype for name, column in columns.items()}, length(columns), order)
 
-    def take(self, rows: int) -> pl.DataFrame:
+    def take(self, rows: int) -> Columns:
         """The next rows."""
         rows = min(rows, self.rows - self.read)
         columns, begin = {}, 0
         with self.path.open("rb") as stream:
-            for name, dtype in self.schema.items():
-                kind = np.dtype(_numpy(dtype))
-                stream.seek(begin + self.read * kind.itemsize)
-                columns[name] = pl.Series(name, np.fromfile(stream, dtype=kind, count=rows))
-                begin += self.rows * kind.itemsize
+            for name, dtype in self.types.items():
+                stream.seek(begin + self.read * dtype.itemsize)
+                columns[name] = np.fromfile(stream, dtype=dtype, count=rows)
+                begin += self.rows * dtype.itemsize
         self.read += rows
         if self.read == self.rows:
             self.path.unlink()
-        return pl.DataFrame(columns)
+        return columns
 
 
 @dataclass
 class Sorter:
-    """Collects frames in any order of time and gives them back sorted."""
+    """Collects rows in any order of time and gives them back sorted."""
 
     folder: Path
     memory: int
     by: tuple[str, ...] = ("ts",)
-    _frames: list[pl.DataFrame] = field(default_factory=list)
-    _runs: list[_Run] = field(default_factory=list)
     #: Rows in memory.
     rows: int = 0
+    _parts: list[Columns] = field(default_factory=list)
+    _runs: list[_Run] = field(default_factory=list)
     _made: int = 0
 
     @property
     def held_bytes(self) -> int:
         """In memory, as it is collected."""
-        return self.rows * row_bytes(self._frames[0].schema) if self._frames else 0
+        return self.rows * row_bytes(self._parts[0]) if self._parts else 0
 
     @property
     def spilled(self) -> bool:
         """Whether there is a run on disk."""
         return bool(self._runs)
 
-    def add(self, frame: pl.DataFrame) -> None:
+    def add(self, columns: Columns) -> None:
         """More rows."""
-        if not frame.height:
-            return
-        most = self._most(frame.schema)
-        for part in frame.iter_slices(most):
-            if self.rows + part.height > most:
+        most = self._most(columns)
+        for begin in range(0, length(columns), most):
+            part = cut(columns, begin, begin + most)
+            if self.rows + length(part) > most:
                 self.spill()
-            self._frames.append(part)
-            self.rows += part.height
+            self._parts.append(part)
+            self.rows += length(part)
 
-    def _most(self, schema: pl.Schema) -> int:
+    def _most(self, columns: Columns) -> int:
         """Rows that are sorted at once."""
-        return max(_MIN_BLOCK, self.memory // (FACTOR * row_bytes(schema)))
+        return max(_LEAST_BLOCK, self.memory // (FACTOR * row_bytes(columns)))
 
-    def _collected(self) -> pl.DataFrame:
-        frame = in_order(pl.concat(self._frames), self.by)
-        self._frames, self.rows = [], 0
-        return frame
+    def _collected(self) -> Columns:
+        columns = in_order(together(self._parts), self.by)
+        self._parts, self.rows = [], 0
+        return columns
 
     def spill(self) -> None:
         """Brings what is in memory to disk."""
-        if self._frames:
+        if self._parts:
             self._runs.append(self._run(self._collected(), len(self._runs)))
 
-    def prepend(self, frames: Iterable[pl.DataFrame]) -> None:
-        """Sorted frames that came before all others, each of which fits in memory."""
-        before = [self._run(frame, number) for number, frame in enumerate(frames)]
+    def prepend(self, parts: Iterable[Columns]) -> None:
+        """Sorted rows that came before all others, each part of which fits in memory."""
+        before = [self._run(part, number) for number, part in enumerate(parts)]
         for run in self._runs:
             run.order += len(before)
         self._runs = before + self._runs
 
-    def _run(self, frame: pl.DataFrame, order: int) -> _Run:
+    def _run(self, columns: Columns, order: int) -> _Run:
         self._made += 1
-        return _Run.write(frame, self.folder / f"run-{self._made}", order)
+        return _Run.write(columns, self.folder / f"run-{self._made}", order)
 
-    def sorted(self) -> Iterator[pl.DataFrame]:
-        """All rows in order. What was collected is gone afterwards."""
+    def sorted(self) -> Iterator[Columns]:
+        """All rows in order, in parts. What was collected is gone afterwards."""
         if not self._runs:
-            if self._frames:
+            if self._parts:
                 yield self._collected()
             return
         self.spill()
         runs, self._runs = self._runs, []
-        block = max(_MIN_BLOCK, self._most(runs[0].schema) // len(runs))
+        row = sum(dtype.itemsize for dtype in runs[0].types.values())
+        block = max(_LEAST_BLOCK, self.memory // (FACTOR * row * len(runs)))
         yield from _merged(runs, block, self.by)
 
 
-def _merged(runs: list[_Run], block: int, by: Sequence[str]) -> Iterator[pl.DataFrame]:
-    """What is before the first stamp that a run has still to bring is complete."""
-    held: dict[int, pl.DataFrame] = {}
+def _merged(runs: list[_Run], block: int, by: Sequence[str]) -> Iterator[Columns]:
+    """What is before the latest stamp that every unfinished run has brought is complete."""
+    held: dict[int, Columns] = {}
     while True:
         for run in runs:
             if run.read < run.rows and run.order not in held:
@@ -166,16 +196,16 @@ def _merged(runs: list[_Run], block: int, by: Sequence[str]) -> Iterator[pl.Data
         open_ends = {run.order: int(held[run.order]["ts"][-1]) for run in runs if run.read < run.rows}
         if not open_ends:
             if held:
-                yield in_order(pl.concat([held[order] for order in sorted(held)]), by)
+                yield in_order(together([held[order] for order in sorted(held)]), by)
             return
         end = min(open_ends.values())
-        cuts = {order: int(np.searchsorted(frame["ts"].to_numpy(), end)) for order, frame in held.items()}
-        ready = [held[order].head(cut) for order, cut in sorted(cuts.items()) if cut]
-        held = {order: frame.slice(cuts[order]) for order, frame in held.items() if cuts[order] < frame.height}
+        cuts = {order: int(np.searchsorted(columns["ts"], end)) for order, columns in held.items()}
+        ready = [cut(held[order], 0, rows) for order, rows in sorted(cuts.items()) if rows]
+        held = {order: cut(columns, cuts[order]) for order, columns in held.items() if cuts[order] < length(columns)}
         if ready:
-            yield in_order(pl.concat(ready), by)
+            yield in_order(together(ready), by)
         for run in runs:
             # Only rows of the last stamp are left of it, and there may be more of them.
             if open_ends.get(run.order) == end:
                 more = run.take(block)
-                held[run.order] = pl.concat([held[run.order], more]) if run.order in held else more
+                held[run.order] = together([held[run.order], more]) if run.order in held else more

@@ -23,14 +23,14 @@ import numpy.typing as npt
 import polars as pl
 
 from helios.data.catalog.schemas import PRICES, SCHEMAS, SIZES, TIME
-from helios.data.catalog.sorting import Sorter, in_order
+from helios.data.catalog.sorting import Columns, Sorter, cut, in_order, length, together
 from helios.data.source import UNDEFINED_PRICE
 from helios.errors import DataError
 from helios.scales import PRICE_SCALE, QUANTITY_SCALE
 
 __all__ = ["DayWriter", "File", "write_parquet"]
 
-SLICE_ROWS: Final = 1 << 20
+SLICE_ROWS: Final = 1 << 19
 ROW_GROUP_ROWS: Final = 1 << 16
 #: Rows that may still be overtaken before a slice is cut: stamps of a feed are not always quite in order.
 _LATE_ROWS: Final = SLICE_ROWS // 4
@@ -92,20 +92,21 @@ class Names:
         return ranks, [self.names[number] for number in order]
 
 
-def to_integers(frame: pl.DataFrame, names: Names) -> pl.DataFrame:
+def to_integers(frame: pl.DataFrame, names: Names) -> Columns:
     """Events without texts and nulls, as they are sorted."""
     there = frame["instrument"].unique(maintain_order=True)
     codes = frame["instrument"].cast(pl.Enum(there)).to_physical().to_numpy()
-    columns: list[pl.Series] = []
+    columns: dict[str, npt.NDArray[Any]] = {"instrument": names.numbers(there.to_list())[codes]}
     for column in frame.get_columns():
-        if column.name == "instrument":
-            column = pl.Series("instrument", names.numbers(there.to_list())[codes])
-        elif column.dtype == TIME:
-            column = column.to_physical().fill_null(_NO_TIME)
-        elif column.null_count():
-            column = column.fill_null(UNDEFINED_PRICE)
-        columns.append(column)
-    return pl.DataFrame(columns)
+        if column.name != "instrument":
+            columns[column.name] = _integers(column)
+    return columns
+
+
+def _integers(column: pl.Series) -> npt.NDArray[Any]:
+    null = _NO_TIME if column.dtype == TIME else UNDEFINED_PRICE
+    column = column.to_physical()
+    return (column.fill_null(null) if column.null_count() else column).to_numpy()
 
 
 @dataclass
@@ -143,19 +144,18 @@ class DayWriter:
             self._add(part)
 
     def _add(self, frame: pl.DataFrame) -> None:
-        whole = to_integers(frame, self._names)
-        first = int(whole["ts"].min())  # type: ignore[arg-type]
-        self._check_day(whole, first)
+        columns = to_integers(frame, self._names)
+        first, last = int(columns["ts"].min()), int(columns["ts"].max())
+        self._check_day(first, last)
         if first < self._written[0]:
             self._take_back()
-        self._sorter.add(whole)
+        self._sorter.add(columns)
         if self._in_order and not self._sorter.spilled and self._sorter.rows >= SLICE_ROWS + _LATE_ROWS:
             self._cut(self._sorter.sorted(), rest=True)
 
-    def _check_day(self, frame: pl.DataFrame, first: int) -> None:
+    def _check_day(self, first: int, last: int) -> None:
         """An event may belong to a date that is not its own in UTC, but not to one that no clock on earth shows."""
         day = (self.date - dt.date(1970, 1, 1)).days * _DAY_NS
-        last = int(frame["ts"].max())  # type: ignore[arg-type]
         for ts in (first, last):
             if not day - _DAY_NS <= ts < day + 2 * _DAY_NS:
                 shown = pl.Series([ts]).cast(pl.Datetime("ns")).cast(pl.String)[0]
@@ -167,85 +167,80 @@ class DayWriter:
         self._written, self._in_order = (-1, 0), False
         self._sorter.prepend(self._read_back(file) for file in written)
 
-    def _read_back(self, file: File) -> pl.DataFrame:
+    def _read_back(self, file: File) -> Columns:
         assert file.index is not None
         numbers = self._names.numbers(file.index["instrument"].to_list())
         frame = pl.read_parquet(file.path, memory_map=False, columns=list(SCHEMAS[self.schema])[1:])
         file.path.unlink()
-        columns = [pl.Series("instrument", np.repeat(numbers, file.index["rows"].to_numpy()))]
-        for column in frame.get_columns():
-            null = _NO_TIME if column.dtype == TIME else UNDEFINED_PRICE
-            columns.append(column.to_physical().fill_null(null) if column.dtype != pl.UInt32 else column)
-        return in_order(pl.DataFrame(columns), ("ts", "seq")).drop("seq")
+        columns = {"instrument": np.repeat(numbers, file.index["rows"].to_numpy())}
+        columns |= {column.name: _integers(column) for column in frame.get_columns()}
+        ordered = in_order(columns, ("ts", "seq"))
+        return {name: column for name, column in ordered.items() if name != "seq"}
 
     def finish(self) -> list[File]:
         """Writes what is left; the day's files."""
         self._cut(self._sorter.sorted(), rest=False)
         return self.files
 
-    def _cut(self, frames: Iterator[pl.DataFrame], *, rest: bool) -> None:
+    def _cut(self, parts: Iterator[Columns], *, rest: bool) -> None:
         """Whole slices of what is sorted; what remains is the last slice, or goes back with `rest`."""
-        held: list[pl.DataFrame] = []
+        held: list[Columns] = []
         rows = 0
-        for frame in frames:
-            held.append(frame)
-            rows += frame.height
+        for part in parts:
+            held.append(part)
+            rows += length(part)
             while rows >= SLICE_ROWS:
-                whole = pl.concat(held)
-                self._write(whole.head(SLICE_ROWS))
-                held, rows = [whole.slice(SLICE_ROWS)], rows - SLICE_ROWS
+                whole = together(held)
+                self._write(cut(whole, 0, SLICE_ROWS))
+                held, rows = [cut(whole, SLICE_ROWS)], rows - SLICE_ROWS
         if rows and rest:
-            self._sorter.add(pl.concat(held))
+            self._sorter.add(together(held))
         elif rows:
-            self._write(pl.concat(held))
+            self._write(together(held))
 
-    def _write(self, frame: pl.DataFrame) -> None:
+    def _write(self, columns: Columns) -> None:
         """One slice: by instrument, then time."""
-        ts = frame["ts"].to_numpy()
-        frame = frame.with_columns(self._counted(ts))
+        columns = {**columns, "seq": self._counted(columns["ts"])}
         ranks, names = self._names.ranks()
-        rank = ranks[frame["instrument"].to_numpy()]
+        rank = ranks[columns["instrument"]]
         counts = np.bincount(rank, minlength=len(names))
-        if np.count_nonzero(counts) > 1:
+        there = np.flatnonzero(counts)
+        if there.size > 1:
             # A stable sort of 16 bits takes time in proportion to the rows.
             small = rank.astype(np.uint16) if len(names) <= 1 << 16 else rank
-            frame = frame[pl.Series(np.argsort(small, kind="stable"))]
-        there = np.flatnonzero(counts)
-        index = self._index(frame, [names[number] for number in there], counts[there])
-        self.files.append(write_parquet(self._columns(frame, index), self.folder, index))
+            order = np.argsort(small, kind="stable")
+            columns = {name: column[order] for name, column in columns.items() if name != "instrument"}
+        index = self._index(columns["ts"], [names[number] for number in there], counts[there])
+        self.files.append(write_parquet(self._frame(columns, index), self.folder, index))
 
-    def _counted(self, ts: npt.NDArray[np.int64]) -> pl.Series:
+    def _counted(self, ts: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
         """`seq`: how many events of the same stamp came before."""
-        rows = np.arange(ts.size)
-        fresh = np.ones(ts.size, dtype=np.bool_)
-        np.not_equal(ts[1:], ts[:-1], out=fresh[1:])
-        begins = np.maximum.accumulate(np.where(fresh, rows, 0))
+        rows = np.arange(ts.size, dtype=np.uint32)
+        begins = np.zeros(ts.size, dtype=np.uint32)
+        np.copyto(begins[1:], rows[1:], where=ts[1:] != ts[:-1])
+        seq = rows - np.maximum.accumulate(begins)
         latest, count = self._written
-        seq = rows - begins
         if latest == ts[0]:
-            seq[begins == 0] += count
+            seq[: np.searchsorted(ts, latest, side="right")] += np.uint32(count)
         self._written = int(ts[-1]), int(seq[-1]) + 1
-        return pl.Series("seq", seq.astype(np.uint32))
+        return seq
 
     @staticmethod
-    def _index(frame: pl.DataFrame, names: list[str], counts: npt.NDArray[Any]) -> pl.DataFrame:
-        ts = frame["ts"].to_numpy()
+    def _index(ts: npt.NDArray[np.int64], names: list[str], counts: npt.NDArray[Any]) -> pl.DataFrame:
         ends = np.cumsum(counts)
         stamps = {"first_ts": ts[ends - counts], "last_ts": ts[ends - 1]}
         columns = {name: pl.Series(values, dtype=pl.Int64).cast(TIME) for name, values in stamps.items()}
         return pl.DataFrame({"instrument": names, "rows": pl.Series(counts, dtype=pl.Int64), **columns})
 
-    def _columns(self, frame: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
+    def _frame(self, columns: Columns, index: pl.DataFrame) -> pl.DataFrame:
         """As people read it."""
-        columns: list[pl.Series] = []
-        for name, dtype in SCHEMAS[self.schema].items():
-            if name == "instrument":
-                which = np.repeat(np.arange(index.height, dtype=np.uint32), index["rows"].to_numpy())
-                columns.append(index["instrument"].gather(pl.Series(which)))
-                continue
-            column = frame[name]
+        which = np.repeat(np.arange(index.height, dtype=np.uint32), index["rows"].to_numpy())
+        found = [index["instrument"].gather(pl.Series(which))]
+        for name, dtype in list(SCHEMAS[self.schema].items())[1:]:
+            values = columns[name]
+            column = pl.Series(name, values)
             null = _NO_TIME if dtype == TIME else UNDEFINED_PRICE if name in PRICES else None
-            if null is not None and bool((column == null).any()):
+            if null is not None and bool((values == null).any()):
                 column = column.set(column == null, None)
-            columns.append(column.cast(dtype))
-        return pl.DataFrame(columns)
+            found.append(column.cast(dtype))
+        return pl.DataFrame(found)
