@@ -443,7 +443,7 @@ def _references(paths: list[Path], options: Options) -> Iterator[Table]:
                 tables["splits"].append(row)
             if here.price != after.price and (cash := round(here.close * (1 - here.price / after.price), 4)) > 0:
                 row = {"instrument": name, "ex_date": ex_date, "cash": round(cash * 1e4) * 100_000, "currency": "USD"}
-                tables["dividends"].append(row)
+                tables["dividends"].append(row | {"close": round(here.close * 1e9)})
     for table, found in tables.items():
         if found:
             yield Table(table, pl.DataFrame(found, infer_schema_length=None))
