@@ -131,7 +131,7 @@ def small_parts() -> Iterator[None]:
         patch.setattr(writing, "ROW_GROUP_ROWS", 16)
         patch.setattr(reading, "ROW_GROUP_ROWS", 16)
         patch.setattr(reading, "_DECODED_ROWS", 16)
-        patch.setattr(reading, "BATCH_ROWS", 32)
+        patch.setattr(reading, "_BATCH_ROWS", 32)
         patch.setattr(reading, "LEAST_MEMORY", 1)
         patch.setattr(sorting, "_LEAST_BLOCK", 8)
         yield
@@ -165,7 +165,7 @@ def test_batches_and_frames_are_the_same(schema: str) -> None:
     assert sum(int((batch[name] == UNDEFINED).sum()) for name in values_of(schema)) == nulls
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_any_mixture_comes_in_order_of_time(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Several imports, days and instruments, many equal stamps, in frames of any size, at every memory cap."""
@@ -200,7 +200,7 @@ def test_any_mixture_comes_in_order_of_time(data: st.DataObject, tmp_path_factor
 MEMORY = st.sampled_from([1, 5_000, 1 << 20])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_any_selection_is_what_a_filter_gives(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     frame = made_up("trades", 700, seed=3, names=6, step=10**10)
@@ -650,28 +650,34 @@ def test_no_room_while_committing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 # ---- memory ----------------------------------------------------------------------------------------------------------
 
 PEAK = """
-import resource, sys
+import sys
+from pathlib import Path
 import polars as pl
 from helios.data import Catalog
+
+def most():
+    # Not getrusage: it counts what the parent held when it started this process.
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+
 pl.DataFrame({"a": [2, 1]}).sort("a")
 source = Catalog.open(sys.argv[1]).source("quotes", memory=sys.argv[2])
 ids = {name: number for number, name in enumerate(source.symbols)}
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = most()
 rows = sum(len(batch["ts"]) for batch in source.batches(ids))
-print(rows, before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(rows, before, most())
 """
 
 
 @pytest.mark.slow
 def test_ten_days_take_the_memory_of_one(tmp_path: Path) -> None:
-    rows = 250_000
+    rows = 340_000  # nearly as many as the cap lets sort at once
     frame = made_up("quotes", rows, seed=1, names=50)
     for days in (1, 10):
         catalog = Catalog.open(tmp_path / str(days), create=True)
         for day in range(days):
             fill(catalog, frame.with_columns(pl.col("ts") + dt.timedelta(day)), day=day, digest=str(day))
     one, ten = peak_of(tmp_path / "1", rows), peak_of(tmp_path / "10", 10 * rows)
-    assert ten <= 1.1 * one
+    assert ten <= 1.1 * one, f"{one} kB for a day, {ten} kB for ten"
 
 
 @pytest.mark.slow
@@ -691,6 +697,7 @@ def peak_of(place: Path, rows: int) -> int:
     output = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
     count, before, peak = map(int, output.split())
     assert count == rows
+    assert before < 200 * 1_024
     assert peak - before <= 64 * 1_024, "more than the cap"
     return peak
 
@@ -902,3 +909,4 @@ def test_the_benchmark_runs(tmp_path: Path) -> None:
     result = json.loads((tmp_path / "out.json").read_text())
     assert result["rows"] == 20_000
     assert all(result[f"{name}_to_polars"] > 0 for name in ("write", "read", "read_columns"))
+    assert 0 < result["peak_ratio"] < 2

@@ -12,9 +12,11 @@ that nobody edits the files by hand. Absent: compaction, deletion of single days
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import io
 import os
+import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
@@ -328,7 +330,8 @@ _FOLDERS: Final = ("data", "index", "reference")
 
 def _tidy(store: Store) -> None:
     """Removes what killed imports left: their temporary files, and files that they did not come to commit."""
-    with store.alone() as left:
+    # Whoever may only read leaves it to those who write.
+    with contextlib.suppress(OSError), store.alone() as left:
         if not left:
             return
         there = [name for folder in _FOLDERS for name in store.names(folder)]
@@ -338,13 +341,7 @@ def _tidy(store: Store) -> None:
             if name not in keep:
                 store.delete(name)
         for folder in left:
-            _remove(folder)
-
-
-def _remove(folder: Any) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
