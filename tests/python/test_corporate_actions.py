@@ -301,6 +301,19 @@ def test_factors_agree_with_yahoo_and_lean(name: str, apart: float) -> None:
         assert after["price_factor"][0] == pytest.approx(price * times, rel=3e-4), day
 
 
+@needs_shared
+def test_closes_of_the_catalog_are_those_of_the_factor_file(tmp_path: Path) -> None:
+    """Without `close` in the table, the last bar before each ex-date gives the factors that LEAN's closes give."""
+    raw, split, paid = lean_actions("aapl")
+    raw = raw.filter(pl.col("day").is_between(date(2014, 5, 1), date(2014, 8, 15)))
+    known = paid.filter(pl.col("ex_date").is_between(date(2014, 5, 1), date(2014, 8, 15)))
+    assert known.height == 2
+    bare = known.with_columns(close=pl.lit(None, dtype=pl.Int64))
+    rows = daily("aapl", raw["day"].to_list(), raw["close"].to_list())
+    catalog = catalog_of(tmp_path / "c", rows, splits=split, dividends=bare)
+    assert_frame_equal(factors(catalog, None, "all"), factors_of(split, known), rel_tol=1e-6)
+
+
 # ---- events for the engine -------------------------------------------------------------------------------------------
 
 
@@ -396,6 +409,21 @@ def test_todays_symbol_reads_all_of_an_instrument(tmp_path: Path) -> None:
     assert z["z"].to_list() == [340.0, 195.0, 196.0, 184.0, 175.0]
     with pytest.raises(ArgumentError, match="'FB' and 'META' are one instrument"):
         catalog.read("bars", ["META", "FB"])
+
+
+def test_a_position_is_kept_over_a_change_of_symbol(tmp_path: Path) -> None:
+    days = [date(2022, 6, 6) + timedelta(days=number) for number in range(5)]
+    rows = pl.concat([daily("FB", days[:3], [194.0, 195.0, 196.0]), daily("META", days[3:], [184.0, 175.0])])
+    catalog = catalog_of(tmp_path / "c", rows, symbol_changes=META)
+    run = hx.Backtest(
+        data=catalog.source("bars", ["META"]),
+        strategy=[hx.target("META", hx.where(hx.close("META") > 0, 1, 0), quantity=50)],
+        limits=hx.Limits(order_notional=50_000, position=2_000, daily_loss=50_000),
+    )
+    results = run.run()
+    # Bought once, under the old symbol, and held to the end.
+    assert results.fills["position"].to_list() == [50.0]
+    assert results.positions.select("instrument", "quantity", "mark").rows() == [("META", 50.0, 175.0)]
 
 
 def test_splits_are_found_under_the_permanent_name(tmp_path: Path) -> None:

@@ -77,8 +77,8 @@ def factors(
     A row holds until the instrument's next one; instruments without an action have none. `instruments` are permanent
     names, None for all. Actions after `as_of` are left out. Raises DataError where a dividend's close is not to be had.
     """
-    splits = _chosen(table_of(catalog, "splits"), instruments, as_of)
-    dividends = _chosen(table_of(catalog, "dividends"), instruments, as_of)
+    splits = _until(table_of(catalog, "splits", instruments), as_of)
+    dividends = _until(table_of(catalog, "dividends", instruments), as_of)
     if mode == "splits":
         dividends = dividends.clear()
     elif dividends["close"].null_count():
@@ -160,10 +160,10 @@ def events(
     """
     low, high = _date(start), _date(end)
     wanted = Symbology.of(catalog).select(symbols, high).wanted
-    splits = _chosen(table_of(catalog, "splits"), wanted, None).select(
+    splits = table_of(catalog, "splits", wanted).select(
         "instrument", "ex_date", kind=pl.lit(_SPLIT), a=pl.col("numerator"), b=pl.col("denominator")
     )
-    dividends = _chosen(table_of(catalog, "dividends"), wanted, None).select(
+    dividends = table_of(catalog, "dividends", wanted).select(
         "instrument", "ex_date", kind=pl.lit(_DIVIDEND), a=pl.col("cash"), b=pl.lit(0, dtype=pl.Int64)
     )
     rows = pl.concat([splits, dividends], how="vertical_relaxed")
@@ -218,9 +218,7 @@ class ActionSource(ColumnSource):
 # ---- parts -----------------------------------------------------------------------------------------------------------
 
 
-def _chosen(table: pl.DataFrame, instruments: Iterable[str] | None, as_of: date | None) -> pl.DataFrame:
-    if instruments is not None:
-        table = table.filter(pl.col("instrument").is_in(list(instruments)))
+def _until(table: pl.DataFrame, as_of: date | None) -> pl.DataFrame:
     return table if as_of is None else table.filter(pl.col("ex_date") <= as_of)
 
 
@@ -233,7 +231,7 @@ def _midnight(tz: str) -> pl.Expr:
     after = (pl.col("ex_date").cast(pl.Datetime("ns")) + pl.duration(hours=1)).dt.replace_time_zone(
         tz, ambiguous="earliest", non_existent="null"
     )
-    return local.fill_null(after).dt.convert_time_zone("UTC")
+    return local.fill_null(after).dt.convert_time_zone("UTC").dt.cast_time_unit("ns")
 
 
 def _opening(days: pl.Series, calendar: str) -> pl.Series:

@@ -12,9 +12,11 @@ that nobody edits the files by hand. Absent: compaction, deletion of single days
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import io
 import os
+import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
@@ -24,7 +26,7 @@ import polars as pl
 
 from helios.data.catalog.actions import ActionSource, Adjust, adjusted, check_adjust, events, factors
 from helios.data.catalog.job import ImportJob
-from helios.data.catalog.manifest import Entry, Manifest, latest, load
+from helios.data.catalog.manifest import Entry, Manifest, latest, load, name_of
 from helios.data.catalog.reading import CatalogSource, trading_days
 from helios.data.catalog.schemas import MARKET, REFERENCE, SCHEMAS, TIME, check_schema, readable
 from helios.data.catalog.store import Store, open_store
@@ -61,7 +63,7 @@ class Catalog:
         store = open_store(location)
         if create:
             store.prepare()
-        elif not store.exists():
+        if not store.names("manifest") and not (create and store.create(name_of(0), Manifest().encode())):
             hint = "Pass create=True for a new one."
             raise CatalogError("there is no catalog", source=store.location, hint=hint)
         _tidy(store)
@@ -81,7 +83,7 @@ class Catalog:
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Another process reads the same state, whatever was committed meanwhile.
         self.store = state["store"]
-        self.manifest = load(self.store, state["number"]) if state["number"] else Manifest()
+        self.manifest = load(self.store, state["number"])
         self._indexes = OrderedDict()
 
     def refresh(self) -> None:
@@ -328,7 +330,8 @@ _FOLDERS: Final = ("data", "index", "reference")
 
 def _tidy(store: Store) -> None:
     """Removes what killed imports left: their temporary files, and files that they did not come to commit."""
-    with store.alone() as left:
+    # Whoever may only read leaves it to those who write.
+    with contextlib.suppress(OSError), store.alone() as left:
         if not left:
             return
         there = [name for folder in _FOLDERS for name in store.names(folder)]
@@ -338,13 +341,7 @@ def _tidy(store: Store) -> None:
             if name not in keep:
                 store.delete(name)
         for folder in left:
-            _remove(folder)
-
-
-def _remove(folder: Any) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

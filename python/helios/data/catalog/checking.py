@@ -40,6 +40,8 @@ from helios.data.catalog.rowchecks import (
     Shape,
     check_frame,
     limit_of,
+    session_of,
+    silences_of,
 )
 from helios.data.catalog.schemas import SCHEMAS
 from helios.data.catalog.symbology import Symbology
@@ -178,18 +180,13 @@ def _kept(kept: list[Shape], part: Looked, most: int) -> list[Shape]:
 
 def _silence(busy: list[pl.Series], day: Day, rules: Rules) -> pl.DataFrame:
     """Seconds in which nothing came of any of several instruments: the feed, not the market, was silent."""
-    found = Notes(day.schema, day.date, rules)
+    found = Notes(day.schema, day.date, rules, session_of(day.date, rules))
     if len(day.instruments) > 1 and day.schema != "bars":
-        seconds = np.unique(np.concatenate([part.to_numpy() for part in busy]))
-        steps = np.diff(seconds)
-        for at in np.flatnonzero(steps > rules.gap_seconds):
+        seconds = np.unique(np.concatenate([part.to_numpy() for part in busy])) * _NS
+        for at, _ in silences_of(seconds, rules.gap_seconds * _NS, rules.gap_times, 1_800 * _NS, found):
             first, last = int(seconds[at]), int(seconds[at + 1])
-            near = int(np.count_nonzero((seconds >= first - 1_800) & (seconds <= last + 1_800)))
-            begin, end = max(first - 1_800, int(seconds[0])), min(last + 1_800, int(seconds[-1]))
-            usual = (end - begin - (last - first)) / max(near - 1, 1)
-            if near >= rules.least_rows and last - first > rules.gap_times * usual:
-                what = f"all {len(day.instruments)} instruments silent for {last - first:,} s"
-                found.add(ALL, "gap", 1, first * _NS, what, until=last * _NS)
+            what = f"all {len(day.instruments)} instruments silent for {(last - first) // _NS:,} s"
+            found.add(ALL, "gap", 1, first, what, until=last)
     return found.frame()
 
 

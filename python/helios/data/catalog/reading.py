@@ -14,6 +14,7 @@ libraries are not in it, and the batch that the core copies out of is.
 from __future__ import annotations
 
 import datetime as dt
+import mmap
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from helios.data.catalog.manifest import Entry
 from helios.data.catalog.schemas import SCHEMAS, values_of
 from helios.data.catalog.sorting import FACTOR, Columns, Sorter, length, order_of, together
 from helios.data.catalog.writing import ROW_GROUP_ROWS
-from helios.data.source import BATCH_ROWS, UNDEFINED_PRICE, Batch, ColumnSource, check_request
+from helios.data.source import UNDEFINED_PRICE, Batch, ColumnSource, check_request
 from helios.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CatalogSource"]
 
-#: Less would leave no room for a row group of the widest schema and what sorting it needs.
-LEAST_MEMORY: Final = 32 << 20
+#: Less would not be kept: what the decoder holds is some tens of megabytes whatever it decodes.
+LEAST_MEMORY: Final = 64 << 20
 #: Rows of a batch unless the caller says otherwise: one is with the core while the next is made.
 _BATCH_ROWS: Final = 1 << 16
 #: Rows that are decoded at once.
@@ -222,7 +223,7 @@ class CatalogSource(ColumnSource):
         """All rows, in parts that fit the cap, and the order of each part's rows where they are not in order."""
         held: list[_Held] = []
         # More at once would not be faster, and so days that are smaller than the cap take less than it.
-        enough = min(self._most_rows, BATCH_ROWS)
+        enough = min(self._most_rows, _BATCH_ROWS)
         place = 0
         while place < len(pieces) or held:
             rows = sum(length(columns) for _, columns in held)
@@ -255,7 +256,8 @@ class CatalogSource(ColumnSource):
     def _through_disk(self, held: list[_Held], pieces: Sequence[_Piece]) -> Iterator[tuple[Columns, None]]:
         """Sorted runs on disk. They are made in the order of files, so that equal stamps keep it."""
         with tempfile.TemporaryDirectory(prefix="helios-catalog-") as folder:
-            sorter = Sorter(Path(folder), self._memory, ("ts", "seq"))
+            # The other half is for the piece that is being read.
+            sorter = Sorter(Path(folder), self._memory // 2, ("ts", "seq"))
             todo: list[tuple[int, int, Columns | _Piece]] = [(order, -1, columns) for order, columns in held]
             held.clear()
             todo += [(piece.order, int(piece.begins[0]), piece) for piece in pieces]
@@ -268,10 +270,9 @@ class CatalogSource(ColumnSource):
 
     def _load(self, piece: _Piece) -> Columns:
         """The piece's rows as integers."""
-        found: dict[str, npt.NDArray[Any]] = {"instrument": np.repeat(piece.numbers, piece.ends - piece.begins)}
-        types = SCHEMAS[self.schema]
-        for name in self._columns:
-            found[name] = np.empty(piece.rows, dtype=_TYPES.get(types[name], np.int64))
+        types = {name: np.dtype(_TYPES.get(SCHEMAS[self.schema][name], np.int64)) for name in self._columns}
+        found = _room(piece.rows, {**types, "instrument": np.dtype(np.uint32)})
+        found["instrument"][:] = np.repeat(piece.numbers, piece.ends - piece.begins)
         read, row = self._catalog.reader(piece.entry, self._columns), 0
         for begin, end, rows in piece.ranges():
             # Little by little: what the decoder needs beside these columns is not in our hands.
@@ -291,6 +292,17 @@ class CatalogSource(ColumnSource):
         ts = columns["ts"]
         inside = (ts >= (self._start or 0)) & (ts < (2**63 - 1 if self._end is None else self._end))
         return {name: column[inside] for name, column in columns.items()}
+
+
+def _room(rows: int, types: Mapping[str, np.dtype[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """Columns to be filled, in memory that the system has back as soon as they are gone: allocators keep some."""
+    widest = sorted(types.items(), key=lambda each: -each[1].itemsize)  # so that each begins where it may
+    memory = mmap.mmap(-1, max(1, rows * sum(dtype.itemsize for dtype in types.values())))
+    columns, begin = {}, 0
+    for name, dtype in widest:
+        columns[name] = np.frombuffer(memory, dtype, rows, begin)
+        begin += rows * dtype.itemsize
+    return columns
 
 
 #: Rows of a file, and the place of that file among others.

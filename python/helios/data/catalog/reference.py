@@ -19,7 +19,7 @@ are dates, stays do not overlap.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -109,11 +109,14 @@ def import_reference(
     return Imported(table, given.height, whole.height - there.height, whole.height)
 
 
-def table_of(catalog: Catalog, table: str) -> pl.DataFrame:
-    """A reference table of a catalog: rows of all its imports, each once, in order. DataError where they disagree."""
+def table_of(catalog: Catalog, table: str, instruments: Iterable[str] | None = None) -> pl.DataFrame:
+    """A reference table of a catalog, or its rows of some instruments: those of all imports, each once, in order.
+
+    Raises DataError where imports disagree.
+    """
     if table not in REFERENCE:
         raise ArgumentError(f"{table!r} is no reference table: {', '.join(REFERENCE)}")
-    there = catalog.read(table).collect()
+    there = catalog.read(table, None if instruments is None else list(instruments)).collect()
     return _joined(there.clear(), there, table, catalog.location)
 
 

@@ -54,7 +54,8 @@ class Rules:
     volume_tolerance: float = 0.01
     #: How far a row's own stamp may be behind that of a row received earlier: channels are not exactly in step.
     clock_seconds: float = 1.0
-    duplicate_share: float = 0.01
+    #: So many stamps one after the other at which every row is there twice are a block that came twice.
+    duplicate_stamps: int = 20
     unknown_share: float = 0.001
     #: Rows below which nothing is said of rates and returns.
     least_rows: int = 20
@@ -173,7 +174,10 @@ def session_of(day: date, rules: Rules) -> tuple[datetime, datetime] | None:
 def check_frame(rows: pl.DataFrame, schema: str, day: date, rules: Rules) -> Looked:
     """Looks at rows of one schema and day: whole instrument-days, any number of them."""
     by = ["instrument", "span"] if schema == "bars" else ["instrument"]
-    rows = rows.sort(*by, "ts", "seq").with_columns(_marks(schema, day))
+    # Numbers are sorted faster than names.
+    names = pl.Enum(rows["instrument"].unique().sort())
+    rows = rows.sort(pl.col("instrument").cast(names), *by[1:], "ts", "seq")
+    rows = rows.with_columns(_repeated(rows, schema), *_marks(schema, day))
     found = Notes(schema, day, rules, session_of(day, rules))
     parts: list[_Part] = []
     shapes: list[Shape] = []
@@ -198,11 +202,8 @@ def check_frame(rows: pl.DataFrame, schema: str, day: date, rules: Rules) -> Loo
 
 def _marks(schema: str, day: date) -> list[pl.Expr]:
     """A column of booleans for each check that needs a row and its like, no neighbours."""
-    types = SCHEMAS[schema]
-    same = [name for name in types if name != "seq"] if schema != "bars" else ["instrument", "span", "ts"]
     noon = datetime.combine(day, time(12), tzinfo=ZoneInfo("UTC"))
     marks = {
-        "duplicate": ~pl.struct(same).is_first_distinct(),
         # A trading day has its own zone, and an evening before it: within 36 hours of its noon in UTC, wherever it is.
         "other day": (pl.col("ts") < noon - timedelta(hours=36)) | (pl.col("ts") > noon + timedelta(hours=36)),
         "clock": pl.col("ts_recv") < pl.col("ts"),
@@ -214,6 +215,17 @@ def _marks(schema: str, day: date) -> list[pl.Expr]:
         last = last.fill_null(value=True)
         marks |= {"crossed": (pl.col("bid") > pl.col("ask")) & last, "locked": (pl.col("bid") == pl.col("ask")) & last}
     return [mark.fill_null(value=False).alias(name) for name, mark in marks.items()]
+
+
+def _repeated(rows: pl.DataFrame, schema: str) -> pl.Series:
+    """Rows that are there already. Equal rows have equal stamps and stand together: only such rows are compared."""
+    same = [name for name in SCHEMAS[schema] if name != "seq"] if schema != "bars" else ["instrument", "span", "ts"]
+    again = (rows["ts"] == rows["ts"].shift(1)).fill_null(value=False)
+    near = (again | again.shift(-1, fill_value=False)).arg_true()
+    seen = rows[near].select(pl.struct(same).is_first_distinct()).to_series()
+    marks = np.zeros(rows.height, dtype=np.bool_)
+    marks[near.filter(~seen).to_numpy()] = True
+    return pl.Series("duplicate", marks)
 
 
 def _is_bad(schema: str) -> pl.Expr:
@@ -260,6 +272,7 @@ class _Part:
         if self.schema in ("orders", "depth"):
             self._book(found)
         self._gaps(ts, halted, found)
+        self._repeats(ts, found)
         self._backwards(ts, found)
         self._outliers(ts, found)
 
@@ -320,25 +333,22 @@ class _Part:
         self.told["refused"] = refused
 
     def _gaps(self, ts: Ints, halted: NDArray[np.bool_], found: Notes) -> None:
-        """Silences that the half hours around them do not explain."""
-        rules, least = found.rules, found.rules.gap_seconds * _NS
-        times, window, longest = rules.gap_times, _WINDOW_NS, 0
+        """Silences that the half hours around them do not explain, outside halts."""
+        rules = found.rules
+        least, times, window = rules.gap_seconds * _NS, rules.gap_times, _WINDOW_NS
         if self.schema == "bars":
             span = int(self.rows["span"][0])
             least, times, window = (rules.gap_bars + 1) * span, rules.gap_bars, max(window, 30 * span)
             if span >= DAILY_NS:
                 return
-        steps = np.diff(ts)
-        for at in np.flatnonzero(steps > least):
-            first, last = int(ts[at]), int(ts[at + 1])
-            begin, end = max(first - window, int(ts[0])), min(last + window, int(ts[-1]))
-            near = int(np.searchsorted(ts, end, side="right") - np.searchsorted(ts, begin))
-            usual = (end - begin - (last - first)) / max(near - 1, 1)
-            if halted[at] or near < rules.least_rows or last - first <= times * usual:
+        longest = 0
+        for at, usual in silences_of(ts, least, times, window, found):
+            if halted[at]:
                 continue
-            longest = max(longest, last - first)
-            what = f"nothing for {_seconds(last - first)}, where a row comes every {_seconds(usual)}"
-            found.add(self.name, "gap", 1, first, what, until=last)
+            length = int(ts[at + 1] - ts[at])
+            longest = max(longest, length)
+            what = f"nothing for {_seconds(length)}, where rows come every {_seconds(usual)}"
+            found.add(self.name, "gap", 1, int(ts[at]), what, until=int(ts[at + 1]))
             self.told["gap"] = self.told.get("gap", 0) + 1
         self._session_gaps(ts, found)
         self.told["longest_gap_s"] = longest / _NS
@@ -357,6 +367,21 @@ class _Part:
             if last - first > least:
                 found.add(self.name, "gap", 1, first, f"{what} {_seconds(last - first)}", until=last)
                 self.told["gap"] = self.told.get("gap", 0) + 1
+
+    def _repeats(self, ts: Ints, found: Notes) -> None:
+        """Blocks that came twice: many stamps one after the other at which every row is there twice."""
+        if self.schema not in ("trades", "orders"):
+            return  # A quote or a level said again changes nothing; a bar that is there twice is wrong already.
+        stamps, first, counts = np.unique(ts, return_index=True, return_counts=True)
+        again = np.add.reduceat(self.rows["duplicate"].to_numpy().astype(np.int64), first)
+        twice = np.concatenate([[False], 2 * again >= counts, [False]])
+        blocks = np.flatnonzero(np.diff(twice)).reshape(-1, 2)
+        blocks = blocks[blocks[:, 1] - blocks[:, 0] >= found.rules.duplicate_stamps]
+        if blocks.size:
+            count = sum(int(again[begin:end].sum()) for begin, end in blocks)
+            begin, end = blocks[0]
+            what = f"rows in {len(blocks)} block(s) that came twice; the first of {end - begin:,} stamps"
+            found.add(self.name, "duplicate", count, int(stamps[begin]), what, until=int(stamps[end - 1]))
 
     def _backwards(self, ts: Ints, found: Notes) -> None:
         """In the order of arrival, where it is known, stamps well before the latest that was seen."""
@@ -438,6 +463,38 @@ class _Part:
         return price, price, ts
 
 
+def silences_of(ts: Ints, least: float, times: float, window: int, found: Notes) -> list[tuple[int, float]]:
+    """Rows before a silence of over `least` ns that its neighbourhood does not explain, and the usual interval there.
+
+    It is over `times` the mean interval between moments with rows, and over three times the third longest silence, in
+    the half hour (`window`) before and in that after, the sparser of the two; only the part within the session counts.
+    """
+    # Rows come in bursts: what counts is how many seconds have one.
+    busy = np.flatnonzero(np.append(True, np.diff(ts // _NS) > 0))
+    stamps = ts[busy]
+    opening, close = (
+        (0, 2**63 - 1) if found.session is None else (int(each.timestamp()) * _NS for each in found.session)
+    )
+    told = []
+    for place in np.flatnonzero(np.diff(stamps) > least):
+        at = int(busy[place + 1]) - 1
+        first, last = int(ts[at]), int(ts[at + 1])
+        sides = (
+            stamps[np.searchsorted(stamps, first - window) : place + 1],
+            stamps[place + 1 : np.searchsorted(stamps, last + window, side="right")],
+        )
+        if sides[0].size + sides[1].size < found.rules.least_rows:
+            continue
+        usual, third = 0.0, 0
+        for side in (side for side in sides if side.size > 3):
+            steps = np.diff(side)
+            usual, third = max(usual, float(steps.mean())), max(third, int(np.sort(steps)[-3]))
+        length = min(last, close) - max(first, opening)
+        if length > max(least, times * usual, 3 * third):
+            told.append((at, usual))
+    return told
+
+
 def limit_of(returns: Floats, rules: Rules) -> float:
     """From where on a return is out of the ordinary: so many robust deviations of those that are not zero."""
     moved = returns[returns != 0]
@@ -508,17 +565,15 @@ def _counts(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _tell(counts: pl.DataFrame, found: Notes) -> None:
     for name in (name for name in _MARKED if name in counts.columns):
-        for instrument, rows, count, at in (
-            counts.filter(pl.col(name) > 0).select("instrument", "rows", name, f"{name} at").iter_rows()
+        for instrument, count, at in (
+            counts.filter(pl.col(name) > 0).select("instrument", name, f"{name} at").iter_rows()
         ):
-            wrong = name not in ("clock", "locked")
-            if name == "duplicate" and found.schema != "bars":
-                wrong = count >= found.rules.duplicate_share * rows
-            what = (
-                "bars that end when another of their length does"
-                if name == "duplicate" and found.schema == "bars"
-                else _WHAT[name]
-            )
+            wrong, what = name not in ("clock", "locked"), _WHAT[name]
+            if name == "duplicate" and found.schema == "bars":
+                what = "bars that end when another of their length does"
+            elif name == "duplicate":
+                # Equal trades at one stamp are nothing unusual; whether a block came twice, the parts have said.
+                wrong = False
             found.add(instrument, name, count, at, what, wrong=wrong)
 
 
