@@ -24,7 +24,7 @@ import polars as pl
 
 from helios.data.catalog.actions import ActionSource, Adjust, adjusted, check_adjust, events, factors
 from helios.data.catalog.job import ImportJob
-from helios.data.catalog.manifest import Entry, Manifest, latest, load
+from helios.data.catalog.manifest import Entry, Manifest, latest, load, name_of
 from helios.data.catalog.reading import CatalogSource, trading_days
 from helios.data.catalog.schemas import MARKET, REFERENCE, SCHEMAS, TIME, check_schema, readable
 from helios.data.catalog.store import Store, open_store
@@ -61,7 +61,7 @@ class Catalog:
         store = open_store(location)
         if create:
             store.prepare()
-        elif not store.exists():
+        if not store.names("manifest") and not (create and store.create(name_of(0), Manifest().encode())):
             hint = "Pass create=True for a new one."
             raise CatalogError("there is no catalog", source=store.location, hint=hint)
         _tidy(store)
@@ -81,7 +81,7 @@ class Catalog:
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Another process reads the same state, whatever was committed meanwhile.
         self.store = state["store"]
-        self.manifest = load(self.store, state["number"]) if state["number"] else Manifest()
+        self.manifest = load(self.store, state["number"])
         self._indexes = OrderedDict()
 
     def refresh(self) -> None:

@@ -7,6 +7,7 @@ started again skips the days that are in, and ends with the same files: their na
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import hashlib
 import json
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import polars as pl
 
 from helios.data.catalog.manifest import Entry, Import, Manifest, latest, name_of
@@ -78,6 +80,8 @@ class ImportJob:
         self._tables: dict[str, list[pl.DataFrame]] = {}
         self._days: set[dt.date] = set()
         self._held = 0
+        #: Files in their places that are not committed yet.
+        self._brought: list[str] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> ImportJob:
@@ -184,14 +188,27 @@ class ImportJob:
                 made.append(self._entry(schema, None, 0, file))
         fresh = [entry for entry, _ in made]
         indexes = {entry.index: file.index for entry, file in made if entry.index and file.index is not None}
-        self._apply(latest(self._store), fresh, indexes, dates, complete)  # before anything takes its place
-        for entry, file in made:
-            self._bring(entry, file)
-        self._publish(fresh, indexes, dates, complete)
+        try:
+            self._apply(latest(self._store), fresh, indexes, dates, complete)  # before anything takes its place
+            for entry, file in made:
+                self._bring(entry, file)
+            self._publish(fresh, indexes, dates, complete)
+        except BaseException:
+            self._take_back()
+            raise
+        self._brought = []
         self._days |= set(dates)
         self._tables = {}
         self._writers = {key: writer for key, writer in self._writers.items() if key[1] not in dates}
         self._held = sum(writer.held_bytes for writer in self._writers.values())
+
+    def _take_back(self) -> None:
+        """Removes what was brought for a commit that did not come."""
+        with contextlib.suppress(CatalogError):
+            keep = latest(self._store).files()
+            for name in self._brought:
+                if name not in keep:
+                    self._store.delete(name)
 
     def _place(self, name: str) -> Path:
         folder = self._folder / name
@@ -222,7 +239,10 @@ class ImportJob:
         if entry.index is not None and file.index is not None:
             with naming_faults(self._store.location, f"importing {self.source}"):
                 index = write_parquet(file.index, self._place("index"))
+            self._brought += [entry.index, entry.file]
             self._store.add(index.path, entry.index)
+        else:
+            self._brought.append(entry.file)
         self._store.add(file.path, entry.file)
 
     def _publish(
@@ -248,31 +268,20 @@ class ImportJob:
         own = state.imported(self.id)
         days = set(own.days if own is not None else [])
         # The same import may have run twice at once: what is in already has the same digests.
-        there = state.files()
-        fresh = [entry for entry in fresh if entry.file not in there]
+        there = {(entry.file, entry.imported) for entry in state.entries}
+        fresh = [entry for entry in fresh if (entry.file, entry.imported) not in there]
         entries = self._without_overlaps(state, fresh, indexes)
-        record = self._record_with(days | set(dates), complete or (own is not None and own.complete))
+        whole = complete or (own is not None and own.complete)
+        record = msgspec.structs.replace(self._record, days=sorted(days | set(dates)), complete=whole)
         imports = [each for each in state.imports if each.id != self.id]
-        gone = state.files() - {name for entry in entries for name in (entry.file, entry.index) if name}
         entries = [*entries, *fresh]
-        return Manifest(
+        after = Manifest(
             number=state.number + 1,
             entries=sorted(entries, key=lambda entry: (entry.schema, entry.order)),
             imports=sorted([*_still(imports, state, entries), record], key=lambda each: each.id),
-            replaced=sorted((set(state.replaced) | gone) - {entry.file for entry in entries}),
         )
-
-    def _record_with(self, days: Iterable[dt.date], complete: bool) -> Import:
-        given = self._record
-        return Import(
-            id=given.id,
-            source=given.source,
-            digest=given.digest,
-            options=given.options,
-            description=given.description,
-            days=sorted(days),
-            complete=complete,
-        )
+        gone = (set(state.replaced) | state.files()) - after.files()
+        return msgspec.structs.replace(after, replaced=sorted(gone))
 
     def _without_overlaps(
         self, state: Manifest, fresh: list[Entry], indexes: Mapping[str, pl.DataFrame]
@@ -285,9 +294,11 @@ class ImportJob:
         stay = []
         for entry in state.entries:
             names = new.get((entry.schema, entry.date))
-            if names is None or entry.imported == self.id:
+            if names is None:
                 stay.append(entry)
                 continue
+            if entry.imported == self.id:
+                continue  # the rest of a day of which something was replaced, and which now comes again
             if entry.index is None:
                 stay += [] if self._replace else [entry]
                 continue
@@ -315,34 +326,23 @@ class ImportJob:
         index = self._catalog.index(entry).filter(keep)
         written = write_parquet(frame, self._place("rest"), index)
         rest, _ = self._entry(entry.schema, entry.date, entry.part, written)
-        rest = Entry(**{name: getattr(rest, name) for name in rest.__struct_fields__} | {"imported": entry.imported})
+        rest = msgspec.structs.replace(rest, imported=entry.imported)
         self._bring(rest, written)
         return rest
 
 
 def _still(imports: list[Import], state: Manifest, entries: list[Entry]) -> list[Import]:
-    """Imports without the days that were replaced; one that lost a day is no longer complete."""
-    before, after = _days(state.entries), _days(entries)
+    """Imports without the days of which something was replaced; one that lost a day is no longer complete."""
+    there = {entry.file for entry in entries}
+    lost: dict[str, set[dt.date | None]] = {}
+    for entry in state.entries:
+        if entry.file not in there:
+            lost.setdefault(entry.imported, set()).add(entry.date)
     found = []
     for each in imports:
-        lost = before.get(each.id, set()) - after.get(each.id, set())
-        if lost:
-            each = Import(
-                id=each.id,
-                source=each.source,
-                digest=each.digest,
-                options=each.options,
-                description=each.description,
-                days=sorted(set(each.days) - {date for _, date in lost if date is not None}),
-                complete=False,
-            )
+        if each.id in lost:
+            days = [day for day in each.days if day not in lost[each.id]]
+            each = msgspec.structs.replace(each, days=days, complete=False)
         if each.days or each.complete:
             found.append(each)
-    return found
-
-
-def _days(entries: Iterable[Entry]) -> dict[str, set[tuple[str, dt.date | None]]]:
-    found: dict[str, set[tuple[str, dt.date | None]]] = {}
-    for entry in entries:
-        found.setdefault(entry.imported, set()).add((entry.schema, entry.date))
     return found

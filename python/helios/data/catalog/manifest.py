@@ -101,7 +101,9 @@ def name_of(number: int) -> str:
 def latest(store: Store) -> Manifest:
     """The state of the catalog now."""
     numbers = [int(match[1]) for name in store.names("manifest") if (match := _NAME.search(name))]
-    return load(store, max(numbers)) if numbers else Manifest()
+    if not numbers:
+        raise CatalogError("it has no manifest any more", source=store.location)
+    return load(store, max(numbers))
 
 
 def load(store: Store, number: int) -> Manifest:

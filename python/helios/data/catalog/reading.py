@@ -255,7 +255,8 @@ class CatalogSource(ColumnSource):
     def _through_disk(self, held: list[_Held], pieces: Sequence[_Piece]) -> Iterator[tuple[Columns, None]]:
         """Sorted runs on disk. They are made in the order of files, so that equal stamps keep it."""
         with tempfile.TemporaryDirectory(prefix="helios-catalog-") as folder:
-            sorter = Sorter(Path(folder), self._memory, ("ts", "seq"))
+            # The other half is for the piece that is being read.
+            sorter = Sorter(Path(folder), self._memory // 2, ("ts", "seq"))
             todo: list[tuple[int, int, Columns | _Piece]] = [(order, -1, columns) for order, columns in held]
             held.clear()
             todo += [(piece.order, int(piece.begins[0]), piece) for piece in pieces]

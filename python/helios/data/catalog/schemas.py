@@ -161,6 +161,11 @@ def from_batch(batch: Batch, symbols: Sequence[str] | Mapping[int, str]) -> pl.D
 
 
 def _cast(column: pl.Series, dtype: Any, name: str, source: str) -> pl.Series:
+    if dtype.is_integer() and not (column.dtype.is_integer() or column.dtype == pl.Null):
+        # A cast would cut off what is behind the point.
+        scale = "1e-9" if name in PRICES else "1e-8" if name in SIZES else "1"
+        hint = f"Give whole steps of {scale} as integers."
+        raise DataError(f"is {column.dtype}, not {dtype}", source=source, column=name, hint=hint)
     try:
         return column.cast(dtype, strict=True)
     except pl.exceptions.PolarsError as error:

@@ -36,9 +36,6 @@ class Store(Protocol):
 
     location: str
 
-    def exists(self) -> bool:
-        """Whether anything is there."""
-
     def prepare(self) -> None:
         """Makes the place, as far as it has to be made."""
 
@@ -76,10 +73,19 @@ def naming_faults(location: str, doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
-            hint = "The catalog is as it was before. Make room and run the import again: it goes on where it stopped."
-            raise CatalogError(f"no room left while {doing}: {error.strerror}", source=location, hint=hint) from None
-        raise CatalogError(f"{doing}: {error.strerror or error}", source=location) from None
+        raise _fault(error.errno, error.strerror or str(error), location, doing) from None
+    except pl.exceptions.PolarsError as error:
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        if found is None:
+            raise
+        raise _fault(int(found[1]), os.strerror(int(found[1])), location, doing) from None
+
+
+def _fault(number: int | None, text: str, location: str, doing: str) -> CatalogError:
+    if number not in _FULL:
+        return CatalogError(f"{doing}: {text}", source=location)
+    hint = "The catalog is as it was before. Make room and run the import again: it goes on where it stopped."
+    return CatalogError(f"no room left while {doing}: {text}", source=location, hint=hint)
 
 
 def open_store(location: str | os.PathLike[str]) -> Store:
@@ -99,9 +105,6 @@ class _Folder:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         self.location = str(root)
-
-    def exists(self) -> bool:
-        return (self.root / "manifest").is_dir()
 
     def prepare(self) -> None:
         if self.root.exists() and not self.root.is_dir():
@@ -156,14 +159,13 @@ class _Folder:
     @contextmanager
     def workplace(self) -> Iterator[Path]:
         place = self.root / "tmp"
-        with naming_faults(self.location, "making a folder for files in the making"):
-            place.mkdir(exist_ok=True)
-            with _locked(place, fcntl.LOCK_SH):
+        with contextlib.ExitStack() as stack:
+            with naming_faults(self.location, "making a folder for files in the making"):
+                place.mkdir(exist_ok=True)
+                stack.enter_context(_locked(place, fcntl.LOCK_SH))
                 folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=place))
-                try:
-                    yield folder
-                finally:
-                    shutil.rmtree(folder, ignore_errors=True)
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            yield folder
 
     @contextmanager
     def alone(self) -> Iterator[list[Path]]:
@@ -235,11 +237,10 @@ class _Bucket:
             yield
         except (self._obstore.exceptions.BaseError, OSError) as error:
             # The store's own text may quote the request with its signature: only its kind is repeated.
+            code = re.search(r"<Code>(\w{1,40})</Code>", str(error))
+            kind = code[1] if code else type(error).__name__
             hint = "Look at AWS_ENDPOINT_URL, AWS_REGION and the AWS_ credentials in the environment."
-            raise CatalogError(f"{doing}: {type(error).__name__}", source=self.location, hint=hint) from None
-
-    def exists(self) -> bool:
-        return bool(self.names("manifest"))
+            raise CatalogError(f"{doing}: {kind}", source=self.location, hint=hint) from None
 
     def prepare(self) -> None:
         pass

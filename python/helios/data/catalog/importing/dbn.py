@@ -57,8 +57,8 @@ PATTERNS = ("*.dbn", "*.dbn.zst")
 _CHUNK = 4 << 20
 _UNDEFINED_TS = 2**64 - 1
 _NEW_YORK = frozenset(
-    ["XNAS", "XNYS", "XASE", "ARCX", "BATS", "BATY", "EDGA", "EDGX", "IEXG", "XBOS", "XPSX", "XCHI", "XCIS"]
-    + ["MEMX", "EPRL", "DBEQ", "EQUS", "OPRA", "FINN", "FINY"]
+    {"XNAS", "XNYS", "XASE", "ARCX", "BATS", "BATY", "EDGA", "EDGX", "IEXG", "XBOS", "XPSX", "XCHI", "XCIS"}
+    | {"MEMX", "EPRL", "DBEQ", "EQUS", "OPRA", "FINN", "FINY"}
 )
 _SPANS = {"OHLCV_1S": 1, "OHLCV_1M": 60, "OHLCV_1H": 3600, "OHLCV_1D": 86_400, "OHLCV_EOD": 86_400}
 _QUOTES = ("MBP_1", "CMBP_1", "TBBO", "TCBBO")
@@ -114,19 +114,28 @@ def _records(path: Path, notes: Notes) -> Iterator[Any]:
             raise DataError("is no DBN file: it does not begin with DBN or a Zstandard frame", source=name, hint=hint)
         compression = lib.Compression.ZSTD if magic[:3] != b"DBN" else lib.Compression.NONE
         decoder = lib.DBNDecoder(upgrade_policy=lib.VersionUpgradePolicy.UPGRADE_TO_V3, compression=compression)
-        try:
-            while chunk := file.read(_CHUNK):
-                records = decoder.write_and_decode(chunk)
-                seen += len(chunk)
-                notes.progress = seen / size
-                yield records
-        except (lib.DBNError, ValueError, OverflowError) as error:
-            hint = "The file is damaged or no DBN file: fetch it again."
-            raise DataError(f"cannot be decoded: {error}", source=name, offset=seen, hint=hint) from None
+        while chunk := file.read(_CHUNK):
+            yield _decoded(lib, decoder, chunk, name, seen)
+            seen += len(chunk)
+            notes.progress = seen / size
         rest = len(decoder.buffer())
     if rest:
         hint = "Fetch it again: what comes before is whole."
         raise DataError(f"is cut: its last {rest} bytes are no whole record", source=name, offset=size, hint=hint)
+
+
+def _decoded(lib: Any, decoder: Any, chunk: bytes, name: str, offset: int) -> Any:
+    """The records of a chunk, and of what was left of the one before."""
+    try:
+        return decoder.write_and_decode(chunk)
+    except BaseException as error:
+        # The library panics at records of an impossible length, and a panic is no Exception.
+        if type(error).__module__ != "pyo3_runtime" and not isinstance(
+            error, lib.DBNError | ValueError | OverflowError
+        ):
+            raise
+        hint = "The file is damaged or no DBN file: fetch it again."
+        raise DataError(f"cannot be decoded: {error}", source=name, offset=offset, hint=hint) from None
 
 
 def _refuse_cut_zstd(path: Path) -> None:
@@ -353,6 +362,8 @@ class _Reading:
             return
         instrument = number.astype(np.uint32)
         late, latest = self.clocks.setdefault(schema, Clocks()).late(instrument, ts)
+        if schema == "bars":  # bars of several lengths end in no common order
+            late, latest = np.zeros(ts.size, dtype=np.bool_), ts
         if late.any():
             first = int(np.argmax(late))
             self.notes.warn(

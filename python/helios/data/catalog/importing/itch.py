@@ -37,7 +37,7 @@ def units(source: str | Path, options: Options) -> list[Unit]:
         if date == NO_DATE:
             hint = "Pass --date YYYY-MM-DD: the messages hold only the time of day."
             raise DataError("the name does not tell the day", source=str(path), hint=hint)
-        found.append(Unit(str(path), (path,), date=date))
+        found.append(Unit(str(path), (path,), date=date, key=str(date)))
     return found
 
 
@@ -48,7 +48,7 @@ def read(unit: Unit, options: Options, notes: Notes) -> Iterator[Rows | Table]:
     assert unit.date is not None, "units() sees to it"
     source = itch(unit.files[0], date=unit.date, tz=options.tz or TZ)
     wanted = None if options.symbols is None else list(options.symbols)
-    names: list[str] = []
+    names: dict[str, int] = {}
     try:
         reader = ItchRows(source.path, source.midnight_ns, wanted, options.on_error == "raise")
         while (columns := reader.next_rows(BATCH_ROWS)) is not None:
@@ -59,30 +59,28 @@ def read(unit: Unit, options: Options, notes: Notes) -> Iterator[Rows | Table]:
             }
             notes.progress = reader.progress
             if options.wants("orders"):
-                yield Rows("orders", names, batch, unit.date, source=unit.name)
+                yield Rows("orders", list(names), batch, unit.date, source=unit.name)
     except CoreError as error:
         raise DataError(error.args[1], source=error.args[0]) from None
     _name(reader, names, options, unit.name)
     for reason, (count, first) in reader.left_out().items():
         notes.leave_out(reason, first, count)
-    _refuse_missing(options, [listing["symbol"] for listing in reader.listings(0)], unit.name)
-    if names:
-        yield Table("instruments", _instruments(reader.listings(0), names, unit.date))
-
-
-def _name(reader: Any, names: list[str], options: Options, source: str) -> None:
-    """Names what the directory has listed since."""
-    owner = {name: number for number, name in enumerate(names)}
     listings = reader.listings(0)
-    for listing in listings[len(names) :]:
-        name = options.named(listing["symbol"], listing["locate"])
-        if name in owner:
-            other, this = listings[owner[name]]["locate"], listing["locate"]
-            hint = f"Give one of them a permanent name: --name {this}=NAME (its stock locate), or another symbol's."
-            message = f"two instruments are called {name!r}: stock locate {other} and {this}"
+    _refuse_missing(options, [listing["symbol"] for listing in listings], unit.name)
+    if names:
+        yield Table("instruments", _instruments(listings, list(names), unit.date))
+
+
+def _name(reader: Any, names: dict[str, int], options: Options, source: str) -> None:
+    """Names what the directory has listed since: name -> stock locate, in the order of the numbers of the rows."""
+    for listing in reader.listings(len(names)):
+        this = listing["locate"]
+        name = options.named(listing["symbol"], this)
+        if name in names:
+            hint = f"Give one of them a permanent name: --name {this}=NAME (its stock locate)."
+            message = f"two instruments are called {name!r}: stock locate {names[name]} and {this}"
             raise DataError(message, source=source, hint=hint)
-        owner[name] = len(names)
-        names.append(name)
+        names[name] = this
 
 
 def _refuse_missing(options: Options, there: list[str], source: str) -> None:

@@ -37,6 +37,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -141,15 +142,21 @@ def units(source: str | Path, options: Options) -> list[Unit]:
         hint = "The folders around a file say what it is: equity/usa/minute/ibm/20131007_trade.zip"
         raise DataError("holds no LEAN equity or crypto file", source=str(source), hint=hint)
     found = [
-        Unit(f"{root} (factor and map files)", tuple(sorted(paths)), tuple(Part(path) for path in sorted(paths)))
+        Unit(
+            f"{root} (factor and map files)",
+            tuple(sorted(paths)),
+            tuple(Part(path) for path in sorted(paths)),
+            key=" ".join(f"{path.parent.name}/{path.name}" for path in sorted(paths)),
+        )
         for root, paths in sorted(references.items())
     ]
-    for key, paths in sorted(groups.items()):
+    for group, paths in sorted(groups.items()):
         places = [place for path in paths if (place := _place(path)) is not None]
         maps = {file for place in places for file in _map_files(place.root, place.ticker)}
-        name = f"{places[0].root}/{'/'.join(each for each in key[2:] if each)}" if len(paths) > 1 else str(paths[0])
+        name = f"{places[0].root}/{'/'.join(each for each in group[2:] if each)}" if len(paths) > 1 else str(paths[0])
         parts = (*(Part(path) for path in paths), *(Part(path, "left out") for path in other))
-        found.append(Unit(name, (*sorted(paths), *sorted(maps)), parts, places[0].date))
+        key = " ".join("/".join(path.parts[-5:]) for path in paths)
+        found.append(Unit(name, (*sorted(paths), *sorted(maps)), parts, places[0].date, key))
         other = []
     return found
 
@@ -457,4 +464,5 @@ def _ratio(before: float, after: float) -> tuple[int, int]:
         new = round(exact * old)
         if new > 0 and abs(new / old / exact - 1) <= error:
             return new, old
-    return round(exact * 100_000), 100_000
+    fraction = Fraction(exact).limit_denominator(100_000)
+    return fraction.numerator, fraction.denominator

@@ -40,7 +40,7 @@ def units(source: str | Path, options: Options) -> list[Unit]:
                 continue
             book = file.book()
             files = (path,) if book is None or book == path else (path, book)
-            found.append(Unit(file.name, files, (Part(path, file.symbol),), file.date))
+            found.append(Unit(file.name, files, (Part(path, file.symbol),), file.date, f"{file.symbol} {file.date}"))
     if not found and others:
         name, date = others[0]
         of_another_day(name, date, options.date)  # type: ignore[arg-type]

@@ -111,6 +111,8 @@ class Unit:
     #: What the reader needs to know, its own business.
     parts: tuple[Part, ...] = ()
     date: dt.date | None = None
+    #: What the names and places of the files say and their bytes do not.
+    key: str = ""
 
 
 class Rows(NamedTuple):

@@ -108,7 +108,7 @@ def import_data(
 
         notes.progress = 0.0
         tell()
-        key = {"format": kind, **options.key()}
+        key = {"format": kind, "unit": unit.key, **options.key()}
         with catalog.importing(
             source=unit.name, digest=digest_of(unit.files), options=key, replace=replace, memory=memory
         ) as job:
