@@ -122,21 +122,21 @@ def test_itch_says_what_every_message_said(tmp_path: Path, catalog: Catalog) -> 
     done = do("itch", small_day().write(tmp_path / "12302019.itch"), catalog)
     found = rows(catalog, "orders", "instrument", "kind", "order", "new_order", "side", "price", "size")
     assert found == [
-        ("KO", 8, 0, 0, -1, 0, 0),
+        ("KO", 8, 0, 0, -1, None, 0),
         ("KO", 0, 7, 0, 0, 45 * P, 100 * S),
         ("KO", 0, 8, 0, 1, 45_050_000_000, 300 * S),
         ("PEP", 0, 9, 0, 1, 90 * P, 50 * S),
-        ("KO", 1, 7, 0, -1, 0, 40 * S),
+        ("KO", 1, 7, 0, -1, None, 40 * S),
         ("KO", 10, 8, 0, -1, 45_040_000_000, 100 * S),
         ("KO", 11, 8, 0, -1, 45_040_000_000, 100 * S),
-        ("KO", 2, 8, 0, -1, 0, 10 * S),
+        ("KO", 2, 8, 0, -1, None, 10 * S),
         ("KO", 4, 8, 18, -1, 45_060_000_000, 90 * S),
-        ("KO", 5, 0, 0, 0, 45_010_000_000, 5 * S) if found[9][4] == 0 else ("KO", 5, 0, 0, -1, 45_010_000_000, 5 * S),
+        ("KO", 5, 0, 0, -1, 45_010_000_000, 5 * S),
         ("KO", 6, 0, 0, -1, 45_020_000_000, 1_000 * S),
-        ("PEP", 7, 0, 0, -1, 0, 0),
-        ("PEP", 12, 0, 0, -1, 0, 0),
-        ("PEP", 13, 0, 0, -1, 0, 0),
-        ("PEP", 3, 9, 0, -1, 0, 0),
+        ("PEP", 7, 0, 0, -1, None, 0),
+        ("PEP", 12, 0, 0, -1, None, 0),
+        ("PEP", 13, 0, 0, -1, None, 0),
+        ("PEP", 3, 9, 0, -1, None, 0),
     ]
     # 09:00 in New York in winter is 14:00 UTC.
     assert rows(catalog, "orders", "ts")[0][0] == ns("2019-12-30 14:00:00.000003")
@@ -352,14 +352,14 @@ def test_dbn_orders(tmp_path: Path, catalog: Catalog) -> None:
     do("dbn", file, catalog)
     found = rows(catalog, "orders", "instrument", "ts", "kind", "order", "new_order", "side", "price", "size")
     assert found == [
-        ("ESH1", T0 + 1, 9, 0, 0, -1, 0, 0),
+        ("ESH1", T0 + 1, 9, 0, 0, -1, None, 0),
         ("ESH1", T0 + 2, 0, 11, 0, 0, 100 * P, 10 * S),
         ("ESH1", T0 + 3, 0, 12, 0, 1, 101 * P, 20 * S),
         ("ESH1", T0 + 4, 1, 12, 0, -1, 101 * P, 5 * S),
         ("ESH1", T0 + 4, 5, 0, 0, 0, 101 * P, 3 * S),
-        ("ESH1", T0 + 5, 2, 11, 0, -1, 0, 4 * S),
+        ("ESH1", T0 + 5, 2, 11, 0, -1, None, 4 * S),
         ("ESH1", T0 + 6, 4, 11, 11, -1, 100 * P, 9 * S),
-        ("ESH1", T0 + 7, 2, 12, 0, -1, 0, 15 * S),
+        ("ESH1", T0 + 7, 2, 12, 0, -1, None, 15 * S),
     ]
     assert [row[0] for row in rows(catalog, "orders", "ts_recv")][:2] == [T0 + 8, T0 + 9]
 
@@ -638,7 +638,7 @@ def test_lean_factor_files(tmp_path: Path, catalog: Catalog) -> None:
     factors += ["20200115,1,10,5", "20501231,1,1,0"]
     lean_file(tmp_path, "equity/usa/factor_files/abc.csv", "\n".join(factors))
     do("lean", tmp_path, catalog)
-    assert catalog.read("dividends").collect().rows() == [("ABC", dt.date(2020, 1, 6), P // 2, "USD")]
+    assert catalog.read("dividends").collect().rows() == [("ABC", dt.date(2020, 1, 6), P // 2, "USD", 100 * P)]
     assert catalog.read("splits").sort("ex_date").collect().rows() == [
         ("ABC", dt.date(2020, 1, 13), 7, 1),
         ("ABC", dt.date(2020, 1, 16), 1, 10),

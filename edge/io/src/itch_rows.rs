@@ -247,14 +247,14 @@ fn row(update: &Update) -> Option<Row> {
     let row = |kind: i64, order: u64, new: u64, side: i64, price: Price, quantity: Quantity| {
         (quantity.0 > 0).then_some([kind, order as i64, new as i64, side, price.0, quantity.0])
     };
-    let bare = |kind: i64, order: u64| Some([kind, order as i64, 0, -1, 0, 0]);
+    let bare = |kind: i64, order: u64| Some([kind, order as i64, 0, -1, Price::UNDEFINED.0, 0]);
     match *update {
         Update::Add { order, side: who, price, quantity } => row(0, order, 0, side(who), price, quantity),
-        Update::Execute { order, quantity, .. } => row(1, order, 0, -1, Price(0), quantity),
+        Update::Execute { order, quantity, .. } => row(1, order, 0, -1, Price::UNDEFINED, quantity),
         Update::ExecuteAt { order, quantity, price, printable, .. } => {
             row(if printable { 10 } else { 11 }, order, 0, -1, price, quantity)
         }
-        Update::Reduce { order, quantity } => row(2, order, 0, -1, Price(0), quantity),
+        Update::Reduce { order, quantity } => row(2, order, 0, -1, Price::UNDEFINED, quantity),
         Update::Delete { order } => bare(3, order),
         Update::Replace { order, new_order, price, quantity } => row(4, order, new_order, -1, price, quantity),
         Update::Trade { price, quantity, kind: TradeKind::Cross, .. } => row(6, 0, 0, -1, price, quantity),

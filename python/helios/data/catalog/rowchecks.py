@@ -30,6 +30,10 @@ CHECKS: Final = (
 )  # fmt: skip
 
 _ADD, _EXECUTE, _REPLACE, _HIDDEN, _CROSS, _HALTED, _TRADING = 0, 1, 4, 5, 6, 7, 8
+#: Executions at another price than the order's, the second not counted as volume; and what stops trading.
+_EXECUTE_AT, _STOPS = (10, 11), (_HALTED, 12, 13)
+#: What names an order that was added before: executions, reductions, deletions, replacements.
+_TAKES = (*range(_EXECUTE, _REPLACE + 1), *_EXECUTE_AT)
 _NS: Final = 1_000_000_000
 _WINDOW_NS: Final = 1_800 * _NS
 #: A bar as long as this is of a day: its neighbours are other days.
@@ -241,7 +245,7 @@ def _unknown(rows: pl.DataFrame) -> pl.Series:
         ]
     )
     first = adds.group_by("instrument", "order").agg(pl.col("row").min().alias("added"))
-    takes = told.filter(pl.col("kind").is_between(_EXECUTE, _REPLACE)).select("row", "instrument", "order")
+    takes = told.filter(pl.col("kind").is_in(_TAKES)).select("row", "instrument", "order")
     known = takes.join(first, on=["instrument", "order"], how="left")
     unknown = known.filter(pl.col("added").is_null() | (pl.col("added") >= pl.col("row")))["row"]
     marks = np.zeros(rows.height, dtype=np.bool_)
@@ -310,24 +314,26 @@ class _Part:
     def _halts(self, ts: Ints, found: Notes) -> NDArray[np.bool_]:
         """True for each row from a halt on until trading resumes."""
         kind = self.rows["kind"]
-        at = np.flatnonzero((kind == _HALTED) | (kind == _TRADING))
+        at = np.flatnonzero(np.isin(kind, (*_STOPS, _TRADING)))
         halted = np.zeros(kind.size, dtype=np.bool_)
         if at.size == 0:
             return halted
         before = np.searchsorted(at, np.arange(kind.size), side="right") - 1
-        halted = np.asarray((before >= 0) & (kind[at[np.maximum(before, 0)]] == _HALTED), dtype=np.bool_)
+        halted = np.asarray((before >= 0) & np.isin(kind[at[np.maximum(before, 0)]], _STOPS), dtype=np.bool_)
         begins = np.flatnonzero(halted & ~np.append(False, halted[:-1]))
         for first in begins:
             later = np.flatnonzero(~halted[first:])
             until = int(ts[first + later[0]]) if later.size else None
             lasted = f"for {_seconds(until - int(ts[first]))}" if until else "until the end"
             found.add(self.name, "halt", 1, int(ts[first]), f"trading halted {lasted}", wrong=False, until=until)
-        self._mark("in halt", halted & np.isin(kind, (_EXECUTE, _HIDDEN)), ts, found, "executions while halted")
+        self._mark(
+            "in halt", halted & np.isin(kind, (_EXECUTE, *_EXECUTE_AT, _HIDDEN)), ts, found, "executions while halted"
+        )
         self.told["halt"] = begins.size
         return halted
 
     def _unknown(self, ts: Ints, found: Notes) -> None:
-        takes = int(np.count_nonzero((self.rows["kind"] >= _EXECUTE) & (self.rows["kind"] <= _REPLACE)))
+        takes = int(np.count_nonzero(np.isin(self.rows["kind"], _TAKES)))
         unknown = self.rows["unknown order"]
         share = int(np.count_nonzero(unknown)) / max(takes, 1)
         what = f"of {takes:,} rows take from orders that were not added ({share:.2%})"
@@ -446,7 +452,7 @@ class _Part:
             there = (rows["bid"] != UNDEFINED_PRICE) & (rows["ask"] != UNDEFINED_PRICE)
             return np.where(there, rows["bid"] / 2 + rows["ask"] / 2, 0.0), none
         if self.schema == "orders":
-            traded = np.isin(rows["kind"], (_EXECUTE, _HIDDEN)) & (rows["price"] != UNDEFINED_PRICE)
+            traded = np.isin(rows["kind"], (_EXECUTE, _EXECUTE_AT[0], _HIDDEN)) & (rows["price"] != UNDEFINED_PRICE)
             return np.where(traded, rows["price"], 0).astype(np.float64), none
         return none, none
 
@@ -634,7 +640,7 @@ def _volumes(rows: pl.DataFrame, schema: str, day: date) -> pl.DataFrame:
     """What was traded by the account of these rows, and the last price."""
     span: pl.Expr = pl.lit(0, dtype=pl.Int64)
     if schema == "orders":
-        rows = rows.filter(pl.col("kind").is_in([_EXECUTE, _HIDDEN, _CROSS]))
+        rows = rows.filter(pl.col("kind").is_in([_EXECUTE, _EXECUTE_AT[0], _HIDDEN, _CROSS]))
         volume, last = pl.col("size"), pl.col("price")
     elif schema == "trades":
         volume, last = pl.col("size"), pl.col("price")

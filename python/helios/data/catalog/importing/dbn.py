@@ -623,7 +623,7 @@ class _Orders:
             size -= explained
         if size and order < 2**63:
             self._reduce(number, order, size)
-            told.append((at, _REDUCE, order, 0, -1, 0, size * QUANTITY_SCALE))
+            told.append((at, _REDUCE, order, 0, -1, UNDEFINED_PRICE, size * QUANTITY_SCALE))
 
     def _reduce(self, number: int, order: int, size: int) -> None:
         resting = self._resting.get(number, {}).get(order)
@@ -640,7 +640,7 @@ class _Orders:
             self._cancel(told, at, number, order, price, resting[1], side)
         elif price == resting[0] and size <= resting[1]:
             if size < resting[1]:
-                told.append((at, _REDUCE, order, 0, -1, 0, (resting[1] - size) * QUANTITY_SCALE))
+                told.append((at, _REDUCE, order, 0, -1, UNDEFINED_PRICE, (resting[1] - size) * QUANTITY_SCALE))
             resting[1] = size
         else:
             resting[:] = [price, size]
@@ -676,4 +676,4 @@ class _Orders:
 
     def _clear(self, told: Any, at: int, number: int, _order: int, _price: int, _size: int, _side: bytes) -> None:
         self._resting[number] = {}
-        told.append((at, _CLEAR, 0, 0, -1, 0, 0))
+        told.append((at, _CLEAR, 0, 0, -1, UNDEFINED_PRICE, 0))

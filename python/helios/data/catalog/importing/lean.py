@@ -442,8 +442,12 @@ def _references(paths: list[Path], options: Options) -> Iterator[Table]:
                 row = {"instrument": name, "ex_date": ex_date, "numerator": new, "denominator": old}
                 tables["splits"].append(row)
             if here.price != after.price and (cash := round(here.close * (1 - here.price / after.price), 4)) > 0:
-                row = {"instrument": name, "ex_date": ex_date, "cash": round(cash * 1e4) * 100_000, "currency": "USD"}
-                tables["dividends"].append(row | {"close": round(here.close * 1e9)})
+                paid = {
+                    "cash": round(cash * 1e4) * 100_000,
+                    "currency": "USD",
+                    "close": round(here.close * PRICE_SCALE),
+                }
+                tables["dividends"].append({"instrument": name, "ex_date": ex_date} | paid)
     for table, found in tables.items():
         if found:
             yield Table(table, pl.DataFrame(found, infer_schema_length=None))
