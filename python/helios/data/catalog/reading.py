@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CatalogSource"]
 
-#: Less would leave no room for a row group of the widest schema and what sorting it needs.
-LEAST_MEMORY: Final = 32 << 20
+#: Less would not be kept: what the decoder holds is some tens of megabytes whatever it decodes.
+LEAST_MEMORY: Final = 64 << 20
 #: Rows of a batch unless the caller says otherwise: one is with the core while the next is made.
 _BATCH_ROWS: Final = 1 << 16
 #: Rows that are decoded at once.
