@@ -68,7 +68,9 @@ def orders_of_levels(depth: Batch) -> Batch:
     )
     is_level = pl.col("kind") == 0
     parts = [
-        rows.filter(pl.col("kind") == 1).with_columns(step=0, kind=pl.lit(_CLEAR), side=pl.lit(-1), price=0, size=0, order=0),
+        rows.filter(pl.col("kind") == 1).with_columns(
+            step=0, kind=pl.lit(_CLEAR), side=pl.lit(-1), price=0, size=0, order=0
+        ),
         # What a level was goes before what it is now.
         rows.filter(is_level & (pl.col("before") > 0)).with_columns(
             step=0, kind=pl.lit(_DELETE), size=pl.col("before")
