@@ -293,6 +293,20 @@ def test_a_halt_is_a_note_and_explains_the_silence() -> None:
     assert halt.select("level", "what").row(0) == ("note", "trading halted for 30 min")
 
 
+def test_executions_at_other_prices_and_pauses() -> None:
+    """Kinds 11 and 12 take from an order as 1 does, 12 is not volume; 13 and 14 stop trading as 7 does."""
+    order = ADD | {"price": 9_995 * PRICE // 100, "ts": moment(7_190), "size": 3 * SHARES}
+    takes = [order | {"ts": moment(7_191), "kind": kind, "size": SHARES, "price": 100 * PRICE} for kind in (1, 11, 12)]
+    rows = inserted(orders(), order, *takes)
+    looked = look(rows, "orders")
+    assert found(looked, "wrong") == set()
+    assert looked.volumes["volume"][0] == look(orders(), "orders").volumes["volume"][0] + 2
+    later = orders().filter((pl.col("ts") > moment(7_190.5)) & (pl.col("kind") == 1)).height
+    for kind in (13, 14):
+        paused = look(inserted(rows, {"ts": moment(7_190.5), "kind": kind}), "orders")
+        assert paused.table.select("halt", "in halt").row(0) == (1, 3 + later)
+
+
 def test_notes_are_not_wrong() -> None:
     locked = look(at(quotes(), 100, bid=100 * PRICE, ask=100 * PRICE), "quotes")
     assert found(locked) == {"locked"}

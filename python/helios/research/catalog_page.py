@@ -218,7 +218,8 @@ def day_figure(shape: Shape, findings: pl.DataFrame) -> Figure:
     spans = mine.filter(pl.col("ts").is_not_null() & pl.col("check").is_in(list(_WASHES)))
     points = mine.filter(pl.col("ts").is_not_null() & ~pl.col("check").is_in(list(_WASHES)))
     if points.height:
-        traces.append(_points(points.head(_MARKS), shape))
+        # What is wrong is drawn over what is not.
+        traces.append(_points(points.head(_MARKS).sort("level"), shape))
     layout = layout_of(430, [])
     layout |= {"yaxis": axis_of([0.30, 1.0], "price", tickformat=",.2f"), "yaxis2": axis_of([0.0, 0.22], "rows")}
     layout["yaxis"] |= {"zeroline": False}

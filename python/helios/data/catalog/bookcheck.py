@@ -53,7 +53,8 @@ def book_of(orders: Batch) -> BookFaults:
     source: tuple[Any, ...] = ("orders", "orders", rows, iter([orders]))
     stamped, _, values, refused = core.over_events(_NODES, [""], [], [source], [0, 1], True, capacity)
     ts = np.frombuffer(stamped, dtype="<i8")
-    bid, ask = (pl.Series(column).fill_null(float("nan")).to_numpy() for column in values)
+    # A side that is empty is null in Arrow, and NaN here.
+    bid, ask = (pl.Series(column).to_numpy() for column in values)
     final = np.append(ts[1:] != ts[:-1], True) if ts.size else np.zeros(0, dtype=np.bool_)
     return BookFaults(ts[final], bid[final], ask[final], refused)
 
@@ -67,7 +68,9 @@ def orders_of_levels(depth: Batch) -> Batch:
     )
     is_level = pl.col("kind") == 0
     parts = [
-        rows.filter(~is_level).with_columns(step=0, kind=pl.lit(_CLEAR), side=pl.lit(-1), price=0, size=0, order=0),
+        rows.filter(pl.col("kind") == 1).with_columns(
+            step=0, kind=pl.lit(_CLEAR), side=pl.lit(-1), price=0, size=0, order=0
+        ),
         # What a level was goes before what it is now.
         rows.filter(is_level & (pl.col("before") > 0)).with_columns(
             step=0, kind=pl.lit(_DELETE), size=pl.col("before")

@@ -6,6 +6,7 @@ by instrument, time and order of arrival.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Any, Final
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from helios.data.catalog.bookcheck import BookFaults, book_of, orders_of_levels
 from helios.data.catalog.schemas import SCHEMAS, to_batch
 from helios.data.catalog.sessions import sessions
+from helios.data.source import UNDEFINED_PRICE
 from helios.errors import ArgumentError
 from helios.scales import PRICE_SCALE, QUANTITY_SCALE
 
@@ -30,6 +32,8 @@ CHECKS: Final = (
 _ADD, _EXECUTE, _REPLACE, _HIDDEN, _CROSS, _HALTED, _TRADING = 0, 1, 4, 5, 6, 7, 8
 #: Executions at another price than the order's, the second not counted as volume; and what stops trading.
 _EXECUTE_AT, _STOPS = (11, 12), (_HALTED, 13, 14)
+#: What names an order that was added before: executions, reductions, deletions, replacements.
+_TAKES = (*range(_EXECUTE, _REPLACE + 1), *_EXECUTE_AT)
 _NS: Final = 1_000_000_000
 _WINDOW_NS: Final = 1_800 * _NS
 #: A bar as long as this is of a day: its neighbours are other days.
@@ -178,14 +182,17 @@ def check_frame(rows: pl.DataFrame, schema: str, day: date, rules: Rules) -> Loo
     names = pl.Enum(rows["instrument"].unique().sort())
     rows = rows.sort(pl.col("instrument").cast(names), *by[1:], "ts", "seq")
     rows = rows.with_columns(_repeated(rows, schema), *_marks(schema, day))
+    if schema == "orders":
+        rows = rows.with_columns(_unknown(rows))
     found = Notes(schema, day, rules, session_of(day, rules))
     parts: list[_Part] = []
     shapes: list[Shape] = []
     # Rows of another day are no neighbours of this day's.
     own = rows.filter(~pl.col("other day")).with_row_index("row")
+    columns = _columns(own, schema)
     runs = own.group_by(by, maintain_order=True).agg(pl.col("row").first(), pl.len().alias("count"))
     for name, first, count in runs.select("instrument", "row", "count").iter_rows():
-        part = _Part(name, schema, own.slice(first, count))
+        part = _Part(name, schema, {key: values[first : first + count] for key, values in columns.items()})
         # A day of a few rows has neither a rate nor returns; there may be very many such days.
         if count >= rules.least_rows or schema in ("orders", "depth"):
             part.look(found)
@@ -228,6 +235,33 @@ def _repeated(rows: pl.DataFrame, schema: str) -> pl.Series:
     return pl.Series("duplicate", marks)
 
 
+def _unknown(rows: pl.DataFrame) -> pl.Series:
+    """Rows that take from an order which no earlier row added; numbers added twice are for the native book."""
+    told = rows.select("instrument", "kind", "order", "new_order").with_row_index("row")
+    adds = pl.concat(
+        [
+            told.filter(pl.col("kind") == _ADD).select("row", "instrument", "order"),
+            told.filter(pl.col("kind") == _REPLACE).select("row", "instrument", order="new_order"),
+        ]
+    )
+    first = adds.group_by("instrument", "order").agg(pl.col("row").min().alias("added"))
+    takes = told.filter(pl.col("kind").is_in(_TAKES)).select("row", "instrument", "order")
+    known = takes.join(first, on=["instrument", "order"], how="left")
+    unknown = known.filter(pl.col("added").is_null() | (pl.col("added") >= pl.col("row")))["row"]
+    marks = np.zeros(rows.height, dtype=np.bool_)
+    marks[unknown.to_numpy()] = True
+    return pl.Series("unknown order", marks)
+
+
+def _columns(rows: pl.DataFrame, schema: str) -> dict[str, NDArray[Any]]:
+    """The rows as arrays, once for all instruments."""
+    numbers = {name: number for number, name in enumerate(rows["instrument"].unique())}
+    columns: dict[str, NDArray[Any]] = to_batch(rows.select(SCHEMAS[schema].names()), numbers)
+    columns["ts_recv"] = rows["ts_recv"].to_physical().fill_null(-1).to_numpy()
+    marks = ("duplicate", "unknown order") if schema == "orders" else ("duplicate",)
+    return columns | {name: rows[name].to_numpy() for name in marks}
+
+
 def _is_bad(schema: str) -> pl.Expr:
     price, size = pl.col("price"), pl.col("size")
     if schema == "bars":
@@ -257,14 +291,15 @@ class _Part:
 
     name: str
     schema: str
-    rows: pl.DataFrame
+    #: As a batch of the core has them, and beside them `ts_recv` (-1 for null) and marks.
+    rows: Mapping[str, NDArray[Any]]
     #: Counts and seconds for the table.
     told: dict[str, float] = field(default_factory=dict)
     book: BookFaults | None = None
 
     def look(self, found: Notes) -> None:
         """All checks that need neighbours."""
-        ts = self.rows["ts"].to_physical().to_numpy()
+        ts = self.rows["ts"]
         halted = np.zeros(ts.size, dtype=np.bool_)
         if self.schema == "orders":
             halted = self._halts(ts, found)
@@ -278,7 +313,7 @@ class _Part:
 
     def _halts(self, ts: Ints, found: Notes) -> NDArray[np.bool_]:
         """True for each row from a halt on until trading resumes."""
-        kind = self.rows["kind"].to_numpy()
+        kind = self.rows["kind"]
         at = np.flatnonzero(np.isin(kind, (*_STOPS, _TRADING)))
         halted = np.zeros(kind.size, dtype=np.bool_)
         if at.size == 0:
@@ -298,28 +333,16 @@ class _Part:
         return halted
 
     def _unknown(self, ts: Ints, found: Notes) -> None:
-        """Rows that take from an order which no earlier row added; numbers added twice are for the native book."""
-        rows = self.rows.select("kind", "order", "new_order").with_row_index("row")
-        adds = pl.concat(
-            [
-                rows.filter(pl.col("kind") == _ADD).select("row", "order"),
-                rows.filter(pl.col("kind") == _REPLACE).select("row", pl.col("new_order").alias("order")),
-            ]
-        ).sort("row")
-        takes = rows.filter(pl.col("kind").is_between(_EXECUTE, _REPLACE) | pl.col("kind").is_in(_EXECUTE_AT)).select(
-            "row", "order"
-        )
-        known = takes.join(adds.unique("order", keep="first").rename({"row": "added"}), on="order", how="left")
-        unknown = known.filter(pl.col("added").is_null() | (pl.col("added") >= pl.col("row")))["row"].to_numpy()
-        share = unknown.size / max(takes.height, 1)
-        if unknown.size:
-            what = f"of {takes.height:,} rows take from orders that were not added ({share:.2%})"
-            wrong = share >= found.rules.unknown_share
-            found.add(self.name, "unknown order", unknown.size, int(ts[unknown.min()]), what, wrong=wrong)
-        self.told["unknown order"] = unknown.size
+        takes = int(np.count_nonzero(np.isin(self.rows["kind"], _TAKES)))
+        unknown = self.rows["unknown order"]
+        share = int(np.count_nonzero(unknown)) / max(takes, 1)
+        what = f"of {takes:,} rows take from orders that were not added ({share:.2%})"
+        self._mark("unknown order", unknown, ts, found, what, wrong=share >= found.rules.unknown_share)
 
     def _book(self, found: Notes) -> None:
-        batch = to_batch(self.rows.select(SCHEMAS[self.schema].names()), {self.name: 0})
+        names = [name for name in self.rows if name not in ("ts_recv", "duplicate", "unknown order")]
+        batch = {name: np.ascontiguousarray(self.rows[name]) for name in names}
+        batch["instrument"] = np.zeros(batch["ts"].size, dtype=np.uint32)
         book = self.book = book_of(batch if self.schema == "orders" else orders_of_levels(batch))
         for name, at in (("crossed", book.crossed), ("locked", book.locked)):
             seconds = book.lasted(at)
@@ -373,7 +396,7 @@ class _Part:
         if self.schema not in ("trades", "orders"):
             return  # A quote or a level said again changes nothing; a bar that is there twice is wrong already.
         stamps, first, counts = np.unique(ts, return_index=True, return_counts=True)
-        again = np.add.reduceat(self.rows["duplicate"].to_numpy().astype(np.int64), first)
+        again = np.add.reduceat(self.rows["duplicate"].astype(np.int64), first)
         twice = np.concatenate([[False], 2 * again >= counts, [False]])
         blocks = np.flatnonzero(np.diff(twice)).reshape(-1, 2)
         blocks = blocks[blocks[:, 1] - blocks[:, 0] >= found.rules.duplicate_stamps]
@@ -386,9 +409,9 @@ class _Part:
     def _backwards(self, ts: Ints, found: Notes) -> None:
         """In the order of arrival, where it is known, stamps well before the latest that was seen."""
         received = self.rows["ts_recv"]
-        if received.null_count():
+        if (received < 0).any():
             return
-        order = np.argsort(received.to_physical().to_numpy(), kind="stable")
+        order = np.argsort(received, kind="stable")
         behind = np.maximum.accumulate(ts[order]) - ts[order]
         at = np.sort(order[behind > found.rules.clock_seconds * _NS])
         mask = np.zeros(ts.size, dtype=np.bool_)
@@ -417,20 +440,20 @@ class _Part:
 
     def _prices(self) -> tuple[Floats, Floats]:
         """The price of each row, zero where it has none; how far a bar's high or low is beyond its open and close."""
-        rows, none = self.rows, np.zeros(self.rows.height)
+        rows, none = self.rows, np.zeros(self.rows["ts"].size)
         if self.schema == "bars":
-            body = rows.select(top=pl.max_horizontal("open", "close"), end=pl.min_horizontal("open", "close"))
             with np.errstate(all="ignore"):
-                up = np.log(rows["high"].to_numpy() / body["top"].to_numpy())
-                down = np.log(body["end"].to_numpy() / rows["low"].to_numpy())
-            return rows["close"].cast(pl.Float64).to_numpy(), np.nan_to_num(np.maximum(up, down), posinf=0.0)
+                up = np.log(rows["high"] / np.maximum(rows["open"], rows["close"]))
+                down = np.log(np.minimum(rows["open"], rows["close"]) / rows["low"])
+            return rows["close"].astype(np.float64), np.nan_to_num(np.maximum(up, down), posinf=0.0)
         if self.schema == "trades":
-            return rows["price"].cast(pl.Float64).to_numpy(), none
+            return rows["price"].astype(np.float64), none
         if self.schema == "quotes":
-            return ((rows["bid"] + rows["ask"]) / 2).fill_null(0.0).to_numpy(), none
+            there = (rows["bid"] != UNDEFINED_PRICE) & (rows["ask"] != UNDEFINED_PRICE)
+            return np.where(there, rows["bid"] / 2 + rows["ask"] / 2, 0.0), none
         if self.schema == "orders":
-            traded = rows["kind"].is_in([_EXECUTE, _EXECUTE_AT[0], _HIDDEN]) & rows["price"].is_not_null()
-            return (rows["price"].fill_null(0) * traded.cast(pl.Int64)).cast(pl.Float64).to_numpy(), none
+            traded = np.isin(rows["kind"], (_EXECUTE, _EXECUTE_AT[0], _HIDDEN)) & (rows["price"] != UNDEFINED_PRICE)
+            return np.where(traded, rows["price"], 0).astype(np.float64), none
         return none, none
 
     def _mark(
@@ -443,7 +466,7 @@ class _Part:
 
     def shape(self, day: date) -> Shape:
         """Rows and prices in bins of equal time."""
-        ts = self.rows["ts"].to_physical().to_numpy()
+        ts = self.rows["ts"]
         edges = ts[0] + np.arange(_BINS + 1) * (ts[-1] + 1 - ts[0]) // _BINS
         low, high, at = self._range(ts)
         return Shape(
@@ -457,9 +480,13 @@ class _Part:
             return self.book.bid, self.book.ask, self.book.ts
         if self.schema in ("bars", "quotes"):
             low, high = ("low", "high") if self.schema == "bars" else ("bid", "ask")
-            pair = [(self.rows[name] / PRICE_SCALE).fill_null(float("nan")).to_numpy() for name in (low, high)]
+            pair = [
+                np.where(self.rows[name] == UNDEFINED_PRICE, np.nan, self.rows[name] / PRICE_SCALE)
+                for name in (low, high)
+            ]
             return pair[0], pair[1], ts
         price = self._prices()[0] / PRICE_SCALE
+        price = np.where(price > 0, price, np.nan)
         return price, price, ts
 
 
@@ -544,7 +571,7 @@ _MARKED: Final = ("duplicate", "other day", "clock", "value", "crossed", "locked
 _WHAT: Final = {
     "duplicate": "rows that are there already, all values equal",
     "other day": "rows stamped on another day than their partition's",
-    "clock": "rows received before they were sent",
+    "clock": "",
     "value": "rows with a price or size that cannot be",
     "crossed": "quotes with the bid above the ask",
     "locked": "quotes with the bid equal to the ask",
@@ -560,13 +587,14 @@ def _counts(rows: pl.DataFrame) -> pl.DataFrame:
         pl.col("ts").max().alias("last"),
         *[pl.col(name).sum().cast(pl.Int64) for name in marks],
         *[pl.col("ts").filter(pl.col(name)).first().to_physical().alias(f"{name} at") for name in marks],
+        (pl.col("ts") - pl.col("ts_recv")).filter(pl.col("clock")).median().to_physical().alias("early"),
     )
 
 
 def _tell(counts: pl.DataFrame, found: Notes) -> None:
     for name in (name for name in _MARKED if name in counts.columns):
-        for instrument, count, at in (
-            counts.filter(pl.col(name) > 0).select("instrument", name, f"{name} at").iter_rows()
+        for instrument, count, at, early in (
+            counts.filter(pl.col(name) > 0).select("instrument", name, f"{name} at", "early").iter_rows()
         ):
             wrong, what = name not in ("clock", "locked"), _WHAT[name]
             if name == "duplicate" and found.schema == "bars":
@@ -574,6 +602,8 @@ def _tell(counts: pl.DataFrame, found: Notes) -> None:
             elif name == "duplicate":
                 # Equal trades at one stamp are nothing unusual; whether a block came twice, the parts have said.
                 wrong = False
+            elif name == "clock":
+                what = f"rows received before they were sent, by {_seconds(early)} in the middle"
             found.add(instrument, name, count, at, what, wrong=wrong)
 
 
