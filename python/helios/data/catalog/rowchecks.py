@@ -30,6 +30,8 @@ CHECKS: Final = (
 )  # fmt: skip
 
 _ADD, _EXECUTE, _REPLACE, _HIDDEN, _CROSS, _HALTED, _TRADING = 0, 1, 4, 5, 6, 7, 8
+#: A trade with displayed orders that the feed does not name.
+_UNNAMED = 10
 #: Executions at another price than the order's, the second not counted as volume; and what stops trading.
 _EXECUTE_AT, _STOPS = (11, 12), (_HALTED, 13, 14)
 #: What names an order that was added before: executions, reductions, deletions, replacements.
@@ -327,7 +329,11 @@ class _Part:
             lasted = f"for {_seconds(until - int(ts[first]))}" if until else "until the end"
             found.add(self.name, "halt", 1, int(ts[first]), f"trading halted {lasted}", wrong=False, until=until)
         self._mark(
-            "in halt", halted & np.isin(kind, (_EXECUTE, *_EXECUTE_AT, _HIDDEN)), ts, found, "executions while halted"
+            "in halt",
+            halted & np.isin(kind, (_EXECUTE, *_EXECUTE_AT, _HIDDEN, _UNNAMED)),
+            ts,
+            found,
+            "executions while halted",
         )
         self.told["halt"] = begins.size
         return halted
@@ -452,7 +458,9 @@ class _Part:
             there = (rows["bid"] != UNDEFINED_PRICE) & (rows["ask"] != UNDEFINED_PRICE)
             return np.where(there, rows["bid"] / 2 + rows["ask"] / 2, 0.0), none
         if self.schema == "orders":
-            traded = np.isin(rows["kind"], (_EXECUTE, _EXECUTE_AT[0], _HIDDEN)) & (rows["price"] != UNDEFINED_PRICE)
+            traded = np.isin(rows["kind"], (_EXECUTE, _EXECUTE_AT[0], _HIDDEN, _UNNAMED)) & (
+                rows["price"] != UNDEFINED_PRICE
+            )
             return np.where(traded, rows["price"], 0).astype(np.float64), none
         return none, none
 
@@ -640,7 +648,7 @@ def _volumes(rows: pl.DataFrame, schema: str, day: date) -> pl.DataFrame:
     """What was traded by the account of these rows, and the last price."""
     span: pl.Expr = pl.lit(0, dtype=pl.Int64)
     if schema == "orders":
-        rows = rows.filter(pl.col("kind").is_in([_EXECUTE, _EXECUTE_AT[0], _HIDDEN, _CROSS]))
+        rows = rows.filter(pl.col("kind").is_in([_EXECUTE, _EXECUTE_AT[0], _HIDDEN, _CROSS, _UNNAMED]))
         volume, last = pl.col("size"), pl.col("price")
     elif schema == "trades":
         volume, last = pl.col("size"), pl.col("price")
