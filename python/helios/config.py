@@ -4,7 +4,7 @@
     cash = 1_000_000
 
     [[data]]
-    kind = "itch"                    # itch, bars, quotes, trades, depth or lobster
+    kind = "itch"                    # itch, bars, quotes, trades, depth, lobster or catalog
     path = "day.itch"                # relative to this file
     date = 2026-01-05
 
@@ -73,7 +73,7 @@ class _Table(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class DataTable(_Table):
     """[[data]]"""
 
-    kind: Literal["itch", "bars", "quotes", "trades", "depth", "lobster"]
+    kind: Literal["itch", "bars", "quotes", "trades", "depth", "lobster", "catalog"]
     path: str
     date: Date | None = None
     tz: str | None = None
@@ -87,6 +87,13 @@ class DataTable(_Table):
     #: LOBSTER: read the order book file too.
     seed: bool | None = None
     on_error: Literal["raise", "skip"] = "raise"
+    #: Catalog: what is read of it; `start` and `end` are trading dates, both included, or moments.
+    schema: str | None = None
+    symbols: list[str] | None = None
+    start: Any = None
+    end: Any = None
+    adjust: str | None = None
+    memory: str | None = None
 
 
 class StrategyTable(_Table):
@@ -372,6 +379,8 @@ def _delay(table: str | DelayTable | None, key: str, file: Path) -> Delay | None
 def _source(table: DataTable, file: Path) -> Source:
     from helios import data
 
+    if table.kind == "catalog":
+        return _catalog_source(table, file)
     path = file.parent / table.path
     day = None if table.date is None else table.date.isoformat()
     if table.kind == "itch":
@@ -392,6 +401,18 @@ def _source(table: DataTable, file: Path) -> Source:
     if table.kind == "depth":
         return data.depth(path, **options)
     return (data.quotes if table.kind == "quotes" else data.trades)(path, **options)
+
+
+def _catalog_source(table: DataTable, file: Path) -> Source:
+    from helios.data import Catalog
+
+    if table.schema is None:
+        raise ConfigError("say which schema of the catalog to read, like schema = 'quotes'", file=str(file), key="data")
+    place = table.path if "://" in table.path else file.parent / table.path
+    memory = {} if table.memory is None else {"memory": table.memory}
+    return Catalog.open(place).source(
+        table.schema, table.symbols, table.start, table.end, adjust=table.adjust, **memory
+    )
 
 
 def _strategies(table: RunTable, file: Path) -> list[Any]:

@@ -1,6 +1,6 @@
 //! What must hold whatever history and our orders do: random valid flow against the order-level and quote models.
 
-use crate::{Books, Capacity, Config, Delay, SelfTrade, Venue};
+use crate::{Books, Capacity, Config, Decay, Delay, Impact, SelfTrade, Venue};
 use helios_book::Resting;
 use helios_types::{
     BookRef, Instrument, InstrumentId, Market, Nanos, Order, OrderId, Output, Price, Quantity, Report, ReportKind,
@@ -12,9 +12,27 @@ use std::collections::BTreeMap;
 const X: InstrumentId = InstrumentId(0);
 const TICK: i64 = 10_000_000;
 
-fn venue(order_latency_ns: u64, report_latency_ns: u64) -> Venue {
-    let (order_latency, report_latency) = (Delay::Constant(order_latency_ns), Delay::Constant(report_latency_ns));
-    venue_with(Config { order_latency, report_latency, ..Config::default() })
+/// What else the venue does, by its bits: latencies that are drawn; trades of ours that move prices.
+type Extras = u8;
+
+fn settings(order_latency_ns: u64, report_latency_ns: u64, extras: Extras) -> Config {
+    let delay = |ns: u64| match extras & 1 {
+        0 => Delay::Constant(ns),
+        _ => Delay::LogNormal { minimum_ns: ns, median_ns: ns + 2, p99_ns: ns + 20, seed: ns },
+    };
+    let decays = vec![Decay { amplitude: 0.003, lifetime_ns: 20 }, Decay { amplitude: 0.001, lifetime_ns: 500 }];
+    let (volume, exponent, permanent, maker) = (Quantity::whole(5), 0.5, 0.0002, 0.25);
+    let impact = Impact { decays, permanent, exponent, volume, maker };
+    Config {
+        order_latency: delay(order_latency_ns),
+        report_latency: delay(report_latency_ns),
+        impacts: if extras & 2 == 0 { BTreeMap::new() } else { BTreeMap::from([(X, impact)]) },
+        ..Config::default()
+    }
+}
+
+fn venue(order_latency_ns: u64, report_latency_ns: u64, extras: Extras) -> Venue {
+    venue_with(settings(order_latency_ns, report_latency_ns, extras))
 }
 
 fn venue_with(config: Config) -> Venue {
@@ -514,10 +532,10 @@ proptest! {
         dice in prop::collection::vec((any::<Dice>(), any::<u8>()), 1..250),
         order_latency in 0u64..4,
         report_latency in 0u64..4,
+        extras in 0u8..4,
         unnamed: bool,
     ) {
-        let (order_latency, report_latency) = (Delay::Constant(order_latency), Delay::Constant(report_latency));
-        let config = Config { order_latency, report_latency, ..Config::default() };
+        let config = settings(order_latency, report_latency, extras);
         let once = play(&dice, &config, false, unnamed);
         prop_assert_eq!(once, play(&dice, &config, false, unnamed), "the same flow gives the same reports");
     }
@@ -542,7 +560,7 @@ proptest! {
         unnamed: bool,
     ) {
         let mut history = History { unnamed, ..History::default() };
-        let (mut venue, mut textbook) = (venue(0, 0), Textbook::default());
+        let (mut venue, mut textbook) = (venue(0, 0, 0), Textbook::default());
         let (mut next, mut reports) = (0u64, Vec::new());
         for (((what, a, b, c), wait), now) in dice.into_iter().zip(1..) {
             let now = Nanos(now);
@@ -608,7 +626,7 @@ proptest! {
         unnamed: bool,
     ) {
         let mut history = History { unnamed, ..History::default() };
-        let (mut venue, mut plain) = (venue(0, 0), Books::new(1, Capacity::default()));
+        let (mut venue, mut plain) = (venue(0, 0, 0), Books::new(1, Capacity::default()));
         let (mut open, mut next) = (Vec::new(), 0u64);
         for ((die, wait), now) in dice.into_iter().zip(1..) {
             let (now, side) = (Nanos(now), side_of(die.1));
@@ -650,8 +668,9 @@ proptest! {
         order_latency in 0u64..4,
         report_latency in 0u64..4,
         terms in any::<bool>(),
+        extras in 0u8..4,
     ) {
-        let mut venue = venue(order_latency, report_latency);
+        let mut venue = venue(order_latency, report_latency, extras);
         let (mut ours, mut now, mut joined) = (Ours { terms, ..Ours::default() }, Nanos(1), 0);
         let mut shown = [(0, 0); 2];
         for ((a, b, c, d), wait) in &dice {

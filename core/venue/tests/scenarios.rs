@@ -47,9 +47,10 @@ scenarios! {
     trades_only better_data depth_trades depth_cancels depth_proportional depth_taken depth_crossing depth_terms
     unnamed_trades
     latency_by_time_of_day impact_decays impact_keeps_what_is_taken impact_on_bars
-    impact_on_orders impact_of_resting post_only fill_or_kill hidden iceberg midpoint stops stops_on_quotes
-    stops_on_bars auctions auctions_on_bars self_trade_newest self_trade_oldest self_trade_both self_trade_decrement
-    sessions bands terms_refused terms_on_quotes terms_on_bars iceberg_queue better_data_for_terms terms_on_depth
+    impact_on_orders impact_on_levels impact_of_resting post_only fill_or_kill hidden iceberg midpoint stops
+    stops_on_quotes stops_on_bars auctions auctions_on_bars self_trade_newest self_trade_oldest self_trade_both
+    self_trade_decrement sessions bands terms_refused terms_on_quotes terms_on_bars iceberg_queue
+    better_data_for_terms terms_on_depth
 }
 
 #[test]
