@@ -8,9 +8,12 @@
 //! #   impact volume 100 exponent 1 permanent 5bp maker 0.5 decay 20bp 10s decay … (of every instrument)
 //! #   fees maker -0.002 taker 0.003 maker_ppm 0 taker_ppm 10 minimum 1 | half_spread 0.01 or 100ppm
 //! #   max_open 2 | max_pending 2 | day_begins 1h | queue pessimistic (optimistic, proportional, log, power 2)
+//! #   session 09:30:00 16:00:00 (each day) | band 50000ppm | auction_share 100000ppm
+//! #   self_trade newest, oldest, both or decrement
 //! 09:30:00.000 add 1 B 100 @ 10.00            history; `2/09:30:00` is the second day, `B: add …` another instrument
 //! 09:30:00.000 level B 300 @ 10.00            a level's new total, of a feed without single orders; 0: it is gone
-//! 09:30:00.001 us buy 50 @ 10.00 id=1 [ioc|fok] [post]   ours; `@ market` has no limit; also us cancel 1, us replace 1 30 @ 10.00
+//! 09:30:00.001 us buy 50 @ 10.00 id=1 [ioc]   ours; `@ market` has no limit; also us cancel 1, us replace 1 30 @ 10.00;
+//! #   behind the number: ioc fok open close, post, hidden, show=20 (an iceberg), mid (a peg), stop=10.05
 //! -> accepted 1                               the reports delivered up to and at this line, all of them, in order
 //! -> filled 1 50 @ 10.00 maker fee 0.15 stamped 09:30:00.001 at 09:30:00.002      from `fee` on: only if written
 //! = ahead 1 100                               displayed quantity before our order; also = counts unknown bad full
@@ -23,7 +26,7 @@ use helios_types::{
     Cash, Instrument, InstrumentId, Market, NANOS_PER_DAY, NANOS_PER_SECOND, Nanos, Order, OrderId, Output, Price,
     Quantity, Report, ReportKind, Side, StrategyId, Terms, TimeInForce, TradeKind, TradingStatus, Update,
 };
-use helios_venue::{Config, Decay, Delay, HalfSpread, Impact, QueueModel, TimeOfDay, Venue};
+use helios_venue::{Config, Decay, Delay, HalfSpread, Impact, QueueModel, SelfTrade, TimeOfDay, Venue};
 
 macro_rules! scenarios {
     ($($name:ident)*) => {
@@ -44,7 +47,10 @@ scenarios! {
     trades_only better_data depth_trades depth_cancels depth_proportional depth_taken depth_crossing depth_terms
     unnamed_trades
     latency_by_time_of_day impact_decays impact_keeps_what_is_taken impact_on_bars
-    impact_on_orders impact_on_levels impact_of_resting
+    impact_on_orders impact_on_levels impact_of_resting post_only fill_or_kill hidden iceberg midpoint stops
+    stops_on_quotes stops_on_bars auctions auctions_on_bars self_trade_newest self_trade_oldest self_trade_both
+    self_trade_decrement sessions bands terms_refused terms_on_quotes terms_on_bars iceberg_queue
+    better_data_for_terms terms_on_depth
 }
 
 #[test]
@@ -80,6 +86,7 @@ struct Table {
     tick: Price,
     lot: Quantity,
     config: Config,
+    session: Option<(Nanos, Nanos)>,
     impact: Option<Impact>,
     venue: Option<Venue>,
     ledger: ledger::Ledger,
@@ -96,6 +103,7 @@ impl Default for Table {
             tick: Price(10_000_000),
             lot: Quantity::whole(1),
             config: Config { half_spread: HalfSpread::Fixed(Price::ZERO), ..Config::default() },
+            session: None,
             impact: None,
             venue: None,
             ledger: ledger::Ledger::default(),
@@ -152,6 +160,18 @@ impl Table {
             }
             ["max_open", n] => config.max_open_orders = n.parse().expect("a count"),
             ["max_pending", n] => config.max_pending_messages = n.parse().expect("a count"),
+            ["session", opens, closes] => self.session = Some((moment(opens), moment(closes))),
+            ["band", x] => config.price_band_ppm = Some(ppm(x)),
+            ["auction_share", x] => config.auction_share_ppm = ppm(x),
+            ["self_trade", mode] => {
+                config.self_trade = match *mode {
+                    "newest" => SelfTrade::CancelNewest,
+                    "oldest" => SelfTrade::CancelOldest,
+                    "both" => SelfTrade::CancelBoth,
+                    "decrement" => SelfTrade::Decrement,
+                    _ => panic!("{}: unknown mode {mode}", self.place),
+                }
+            }
             ["day_begins", x] => config.day_begins_ns = duration(x),
             _ => panic!("{}: unknown setting {words:?}", self.place),
         }
@@ -163,7 +183,12 @@ impl Table {
             let ids = (0..self.names.len() as u32).map(InstrumentId);
             let impacts = ids.filter_map(|id| Some((id, self.impact.clone()?))).collect();
             let config = Config { impacts, ..self.config.clone() };
-            Venue::new(&self.names.iter().map(list).collect::<Vec<_>>(), config)
+            let mut venue = Venue::new(&self.names.iter().map(list).collect::<Vec<_>>(), config);
+            if let Some((opens, closes)) = self.session {
+                let day = |day: u64| (opens.plus(day * NANOS_PER_DAY), closes.plus(day * NANOS_PER_DAY));
+                venue.set_sessions((0..5).map(day).collect());
+            }
+            venue
         })
     }
 
@@ -205,12 +230,8 @@ impl Table {
                 side: if side == "buy" { Side::Buy } else { Side::Sell },
                 quantity: quantity(shares),
                 price: price(limit),
-                time_in_force: match () {
-                    () if rest.contains(&"ioc") => TimeInForce::Ioc,
-                    () if rest.contains(&"fok") => TimeInForce::Fok,
-                    () => TimeInForce::Day,
-                },
-                terms: Terms { post_only: rest.contains(&"post"), ..Terms::PLAIN },
+                time_in_force: rest.iter().find_map(|word| life(word)).unwrap_or(TimeInForce::Day),
+                terms: self.terms(rest),
             }),
             ["cancel", id] => Output::Cancel { order: OrderId(number(id)), instrument },
             ["replace", id, total, "@", limit] => Output::Replace {
@@ -221,6 +242,21 @@ impl Table {
             },
             _ => panic!("{}: unknown order {words:?}", self.place),
         }
+    }
+
+    fn terms(&self, words: &[&str]) -> Terms {
+        let mut terms = Terms::PLAIN;
+        for word in words {
+            match (*word, word.split_once('=')) {
+                ("post", _) => terms.post_only = true,
+                ("hidden", _) => terms.display = Quantity::ZERO,
+                ("mid", _) => terms.midpoint = true,
+                (_, Some(("show", shares))) => terms.display = quantity(shares),
+                (_, Some(("stop", at))) => terms.stop = price(at),
+                _ => assert!(life(word).is_some(), "{}: unknown term {word}", self.place),
+            }
+        }
+        terms
     }
 
     fn update(&self, words: &[&str]) -> Update {
@@ -423,6 +459,21 @@ fn duration(word: &str) -> u64 {
     let hours = [("h", 3_600_000_000_000)];
     let unit = units.iter().chain(&hours).find_map(|(unit, ns)| Some(number_of(word.strip_suffix(unit)?)? * ns));
     unit.unwrap_or_else(|| panic!("{word} is not a duration such as 10us or 1m"))
+}
+
+fn life(word: &str) -> Option<TimeInForce> {
+    Some(match word {
+        "day" => TimeInForce::Day,
+        "ioc" => TimeInForce::Ioc,
+        "fok" => TimeInForce::Fok,
+        "open" => TimeInForce::Open,
+        "close" => TimeInForce::Close,
+        _ => return None,
+    })
+}
+
+fn ppm(word: &str) -> u32 {
+    word.strip_suffix("ppm").and_then(|ppm| ppm.parse().ok()).unwrap_or_else(|| panic!("{word} is not like 100ppm"))
 }
 
 fn number_of(word: &str) -> Option<u64> {

@@ -6,7 +6,7 @@ use helios_io::{FeedLatency, SourceError};
 use helios_risk::{Feeds, Limits};
 use helios_signals::{BarKind, Binary, Field, Keeps, Node, NodeId, Past, PatternSpec, Sizing, Stat, Unary, Window};
 use helios_types::{Cash, Instrument, InstrumentId, Nanos, Price, Quantity, Side, StrategyId};
-use helios_venue::{Capacity, Decay, Delay, Fees, HalfSpread, Impact, QueueModel, TimeOfDay};
+use helios_venue::{Capacity, Decay, Delay, Fees, HalfSpread, Impact, QueueModel, SelfTrade, TimeOfDay};
 use pyo3::FromPyObject;
 use std::collections::BTreeMap;
 
@@ -55,6 +55,11 @@ pub(crate) struct VenueSpec {
     half_spread_fixed: i64,
     half_spread_ppm: u32,
     day_begins_ns: u64,
+    /// Opens and closes of the sessions, by turns; none: always open.
+    hours: Vec<u64>,
+    self_trade: String,
+    auction_share_ppm: u32,
+    price_band_ppm: Option<u32>,
     /// Name, and a power's exponent in thousandths.
     queue: (String, u32),
     fast: bool,
@@ -148,9 +153,25 @@ impl VenueSpec {
             day_begins_ns: self.day_begins_ns,
             queue: queue(&self.queue)?,
             capacity: engine.capacity(),
+            self_trade: match self.self_trade.as_str() {
+                "cancel_newest" => SelfTrade::CancelNewest,
+                "cancel_oldest" => SelfTrade::CancelOldest,
+                "cancel_both" => SelfTrade::CancelBoth,
+                "decrement" => SelfTrade::Decrement,
+                name => return Err(error(format!("self-trade prevention has no mode {name:?}"))),
+            },
+            auction_share_ppm: self.auction_share_ppm,
+            price_band_ppm: self.price_band_ppm,
             ..helios_venue::Config::default()
         };
-        Ok(helios_venue::Venue::new(&engine.instruments(), config))
+        let hours: Vec<_> = self.hours.chunks_exact(2).map(|pair| (Nanos(pair[0]), Nanos(pair[1]))).collect();
+        let ordered = hours.iter().all(|(open, close)| open < close) && hours.windows(2).all(|w| w[0].1 <= w[1].0);
+        if !ordered || !self.hours.len().is_multiple_of(2) {
+            return Err(error("sessions of the venue must open before they close, in order, without overlap"));
+        }
+        let mut venue = helios_venue::Venue::new(&engine.instruments(), config);
+        venue.set_sessions(hours);
+        Ok(venue)
     }
 }
 

@@ -5,10 +5,12 @@
 
 mod backtest;
 mod bench;
+mod bench_matching;
 mod columns;
 mod feed;
 mod ghosts;
 mod itch_file;
+mod itch_rows;
 mod journal_file;
 mod latency;
 mod over;
@@ -20,11 +22,13 @@ mod survey;
 
 pub use backtest::{Backtest, Callbacks, NoCallbacks, Progress, Setup};
 pub use bench::{BookTimes, bench_book, bench_decode, bench_graph, bench_step};
+pub use bench_matching::{MatchingFlow, MatchingTimes};
 pub use columns::{ColumnBatch, Columns, Schema};
 pub use feed::{FeedLatency, MAX_UNDER_WAY};
 pub use ghosts::{Ghost, GhostFill, Haunted, Jump, ghosts};
 pub use helios_data::Touched;
 pub use itch_file::{Batch, Faults, ItchFile};
+pub use itch_rows::{ItchRows, LeftOut, Listing, OrderRows};
 pub use journal_file::JournalFile;
 pub use latency::Latency;
 pub use over::{Answer, Nullable, Rows, over_series, over_source};

@@ -6,6 +6,7 @@ Each returns a `ColumnSource`: `.symbols`, `.rows`, `.schema` and `.batches(ids)
 time order. Importing this package imports NumPy and Polars.
 """
 
+from helios.data.catalog import Catalog
 from helios.data.external import ExternalSource, external
 from helios.data.frames import bars, depth, quotes, trades
 from helios.data.itch import ItchSource, itch
@@ -15,6 +16,7 @@ from helios.data.universe import Universe
 
 __all__ = [
     "Batch",
+    "Catalog",
     "ColumnSource",
     "ExternalSource",
     "ItchSource",
