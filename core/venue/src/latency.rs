@@ -154,6 +154,8 @@ impl TimeOfDay {
 struct Sampler {
     delay: Delay,
     draw: Draw,
+    /// Of a log-normal.
+    sigma: f64,
 }
 
 impl Sampler {
@@ -166,16 +168,21 @@ impl Sampler {
             Delay::LogNormal { seed, .. } | Delay::Gamma { seed, .. } | Delay::Sample { seed, .. } => seed,
             Delay::Constant(_) | Delay::TimeOfDay(_) => 0,
         };
-        Self { delay, draw: Draw::new(seed, stream) }
+        let sigma = match delay {
+            Delay::LogNormal { minimum_ns, median_ns, p99_ns, .. } => {
+                libm::log((p99_ns - minimum_ns) as f64 / (median_ns - minimum_ns) as f64) / Z_99
+            }
+            _ => 0.0,
+        };
+        Self { delay, draw: Draw::new(seed, stream), sigma }
     }
 
     fn next(&mut self, sent: Nanos) -> u64 {
         match &self.delay {
             Delay::Constant(ns) => *ns,
-            Delay::LogNormal { minimum_ns, median_ns, p99_ns, .. } => {
-                let (median, p99) = ((median_ns - minimum_ns) as f64, (p99_ns - minimum_ns) as f64);
-                let sigma = libm::log(p99 / median) / Z_99;
-                beyond(*minimum_ns, median * libm::exp(sigma * self.draw.normal()))
+            Delay::LogNormal { minimum_ns, median_ns, .. } => {
+                let median = (median_ns - minimum_ns) as f64;
+                beyond(*minimum_ns, median * libm::exp(self.sigma * self.draw.normal()))
             }
             Delay::Gamma { minimum_ns, mean_ns, shape, .. } => {
                 let scale = (mean_ns - minimum_ns) as f64 / shape;
