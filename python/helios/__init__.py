@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from helios.config import run_file
-    from helios.data import Universe, bars, external, lobster, quotes, trades
+    from helios.data import Universe, actions, bars, external, lobster, quotes, rename, trades
     from helios.data.itch import itch
     from helios.errors import ArgumentError, ConfigError, DataError, HeliosError, ReplayMismatch, RunError
-    from helios.execution import Execution, Fees, HalfSpread, Latency, Venue
+    from helios.execution import Borrow, Execution, Fees, FeeTier, Financing, HalfSpread, Latency, Venue
     from helios.research.backtest import Backtest, Instrument
     from helios.research.describe import describe
     from helios.research.executors import Processes, Serial
@@ -93,10 +93,19 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "helios.config": ("run_file",),
-    "helios.data": ("Universe", "bars", "external", "lobster", "quotes", "trades"),
+    "helios.data": ("Universe", "actions", "bars", "external", "lobster", "quotes", "rename", "trades"),
     "helios.data.itch": ("itch",),
     "helios.errors": ("ArgumentError", "ConfigError", "DataError", "HeliosError", "ReplayMismatch", "RunError"),
-    "helios.execution": ("Execution", "Fees", "HalfSpread", "Latency", "Venue"),
+    "helios.execution": (
+        "Borrow",
+        "Execution",
+        "FeeTier",
+        "Fees",
+        "Financing",
+        "HalfSpread",
+        "Latency",
+        "Venue",
+    ),
     "helios.research.backtest": ("Backtest", "Instrument"),
     "helios.research.describe": ("describe",),
     "helios.research.executors": ("Processes", "Serial"),
@@ -167,12 +176,15 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "ArgumentError",
     "Backtest",
+    "Borrow",
     "CappedKelly",
     "ConfigError",
     "DataError",
     "Execution",
     "Expr",
+    "FeeTier",
     "Fees",
+    "Financing",
     "FixedNotional",
     "FixedQuantity",
     "Graph",
@@ -195,6 +207,7 @@ __all__ = [
     "Universe",
     "Venue",
     "VolatilityTarget",
+    "actions",
     "ask",
     "ask_depth",
     "ask_size",
@@ -234,6 +247,7 @@ __all__ = [
     "quotes",
     "realised_volatility",
     "record",
+    "rename",
     "resample",
     "rsi",
     "run_file",

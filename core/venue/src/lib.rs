@@ -20,6 +20,7 @@
 pub mod agents;
 pub mod matching;
 
+mod account;
 mod bars;
 mod desk;
 mod fees;
@@ -29,16 +30,19 @@ mod properties;
 mod quotes;
 mod replay;
 
+pub use account::{AccountTerms, Rates};
 pub use bars::HalfSpread;
 pub use desk::is_ours;
-pub use fees::Fees;
+pub use fees::{Fees, Measure, SaleFees, Tariff, Tier, Window};
 pub use helios_book::{BookError, Books, Capacity};
 
+use account::Account;
 use bars::{Bars, Terms};
 use desk::Desk;
 use helios_types::{
-    BookRef, CancelReason, Instrument, InstrumentId, Market, NANOS_PER_DAY, Nanos, Order, OrderId, Output, Price,
-    Quantity, RejectReason, Report, TimeInForce, TradeKind, TradingStatus, Update,
+    BookRef, CancelReason, Charge, Instrument, InstrumentId, Market, NANOS_PER_DAY, Nanos, Order, OrderId,
+    Output, Price, Quantity, RejectReason, Report, Rules, Side, Split, TimeInForce, TradeKind, TradingStatus, Update,
+    notional,
 };
 use latency::Line;
 use quotes::Quotes;
@@ -128,6 +132,7 @@ enum Model {
 struct Listing {
     tick: Price,
     lot: Quantity,
+    rules: Rules,
     status: TradingStatus,
     model: Model,
     quotes: Quotes,
@@ -173,19 +178,59 @@ impl Venue {
             let Instrument { symbol, tick, lot } = instrument;
             assert!(tick.0 > 0 && lot.0 > 0, "{symbol}: tick and lot must be positive");
             let (status, model) = (TradingStatus::Trading, Model::Unknown);
-            Listing { tick: *tick, lot: *lot, status, model, quotes: Quotes::new(), bars: Bars::default() }
+            let (rules, quotes, bars) = (Rules::default(), Quotes::new(), Bars::default());
+            Listing { tick: *tick, lot: *lot, rules, status, model, quotes, bars }
         };
         Self {
             config,
             listings: instruments.iter().map(listing).collect(),
             replay: Replay::new(instruments.len(), config.capacity),
-            desk: Desk::new(config.fees, config.report_latency_ns),
+            desk: Desk::new(
+                config.fees.into(),
+                Account::new(instruments.len(), AccountTerms::default(), false),
+                config.report_latency_ns,
+            ),
             requests: Line::new(config.order_latency_ns),
             held: BTreeMap::new(),
             held_so_far: 0,
             day_ends: Nanos(0),
             counts: Counts::default(),
         }
+    }
+
+    /// The same with fees by volume and on sales, instead of the configuration's.
+    #[must_use]
+    pub fn with_tariff(mut self, tariff: Tariff) -> Self {
+        self.desk.tariff = tariff;
+        self
+    }
+
+    /// The same with a broker that charges for what is held over night.
+    #[must_use]
+    pub fn with_account(mut self, terms: AccountTerms) -> Self {
+        let looks = self.listings.iter().any(|listing| !listing.rules.min_notional.is_zero());
+        self.desk.account = Account::new(self.listings.len(), terms, looks);
+        self
+    }
+
+    /// The same with rules of its instruments, one for each. Before [`Venue::with_account`].
+    #[must_use]
+    pub fn with_rules(mut self, rules: Vec<Rules>) -> Self {
+        assert!(rules.len() == self.listings.len(), "rules are given for every instrument, or for none");
+        for (listing, rules) in self.listings.iter_mut().zip(rules) {
+            listing.rules = rules;
+        }
+        self.with_account(AccountTerms::default())
+    }
+
+    /// The next charge of the broker that was made by `to`. Charges are not delayed; they wait here to be taken.
+    pub fn charge(&mut self, to: Nanos) -> Option<(Nanos, Charge)> {
+        self.desk.account.take_charge(to)
+    }
+
+    /// Our money and our position in an instrument, as the broker counts them, in cash and quantity units.
+    pub fn account(&self, instrument: InstrumentId) -> (i128, Quantity) {
+        (self.desk.account.money(), self.desk.account.position(instrument))
     }
 
     /// Takes the engine's orders, cancels and replaces on their way to the venue; other outputs are not for it.
@@ -211,7 +256,8 @@ impl Venue {
 
     /// The next moment at which something happens without a market event: a request arrives here, or a report there.
     pub fn next_due(&self) -> Option<Nanos> {
-        [self.requests.next(), self.next_held(), self.desk.reports.next()].into_iter().flatten().min()
+        let account = self.desk.account.next_charge();
+        [self.requests.next(), self.next_held(), self.desk.reports.next(), account].into_iter().flatten().min()
     }
 
     /// Lets time pass: requests due at or before `to` act, then reports due at or before `to` come out, each with
@@ -231,7 +277,11 @@ impl Venue {
         if let Update::Value(_) = update {
             return;
         }
-        if self.listings.get(instrument.index()).is_none() || !quotes::is_sane(update) || !bars::is_sane(update) {
+        if self.listings.get(instrument.index()).is_none()
+            || !quotes::is_sane(update)
+            || !bars::is_sane(update)
+            || !is_action_sane(update)
+        {
             self.counts.bad += 1;
             return;
         }
@@ -242,8 +292,60 @@ impl Venue {
                 self.listings[instrument.index()].status = status;
                 self.replay.status(&mut self.desk, at, instrument, status);
             }
+            Update::Split { numerator, denominator } => self.split(at, instrument, numerator, denominator),
+            Update::Dividend { cash } => self.desk.account.dividend(instrument, cash),
             _ => self.history(at, instrument, update),
         }
+        if self.desk.account.watches() {
+            self.observe(instrument, update);
+        }
+    }
+
+    #[inline(never)]
+    fn observe(&mut self, instrument: InstrumentId, update: &Update) {
+        let books = (self.listings[instrument.index()].model == Model::Orders).then(|| {
+            let top = self.replay.books().top(instrument);
+            (top.bid.price, top.ask.price)
+        });
+        self.desk.account.observe(instrument, update, books);
+    }
+
+    /// New shares for old ones: what works in old shares expires, what is on its way to us arrives before, and what is on
+    /// its way to the venue expires on its arrival. The book of old shares is void.
+    fn split(&mut self, at: Nanos, instrument: InstrumentId, numerator: u32, denominator: u32) {
+        let Some(split) = Split::new(numerator, denominator) else { return };
+        let about = |(_, request): &(Nanos, Request)| match request {
+            Request::Submit(order) => order.instrument == instrument,
+            Request::Change(change) => change.instrument == instrument,
+        };
+        for (sent, request) in self.requests.take_if(about) {
+            match request {
+                Request::Submit(order) if self.desk.claim(order.id) => {
+                    let number = self.desk.accept(at, sent, order);
+                    self.desk.cancel(at.into(), number, CancelReason::Expired);
+                }
+                Request::Submit(order) => {
+                    self.desk.reject(at, order.id, order.instrument, RejectReason::DuplicateOrder);
+                }
+                // The order itself expires: the change finds nothing.
+                Request::Change(_) => {}
+            }
+        }
+        self.held.retain(|_, (_, change)| change.instrument != instrument);
+        let working: Vec<(BookRef, Order)> = self
+            .desk
+            .open()
+            .map(|(number, working)| (number, working.order))
+            .filter(|(_, order)| order.instrument == instrument)
+            .collect();
+        for (number, order) in working {
+            self.withdraw(number, &order);
+            self.desk.cancel(at.into(), number, CancelReason::Expired);
+        }
+        self.clear(at, instrument);
+        let listing = &mut self.listings[instrument.index()];
+        self.desk.account.split(instrument, split, listing.unit());
+        self.desk.reports.hurry(at);
     }
 
     /// Market events that could not be used, since the start.
@@ -285,7 +387,9 @@ impl Venue {
         self.release(at, instrument, start);
         let day = |moment| day_of(moment, self.config.day_begins_ns);
         let listing = &mut self.listings[instrument.index()];
-        let terms = Terms { half_spread: self.config.half_spread, tick: listing.tick, trading, day: &day };
+        let Update::Bar { open, .. } = *update else { return };
+        let tick = listing.tick_at(open);
+        let terms = Terms { half_spread: self.config.half_spread, tick, trading, day: &day };
         listing.bars.history(&mut self.desk, at, update, &terms);
         self.release(at, instrument, at);
     }
@@ -379,6 +483,9 @@ impl Venue {
             return;
         }
         let ended = std::mem::replace(&mut self.day_ends, end_of_day(now, self.config.day_begins_ns));
+        if ended > Nanos(0) {
+            self.desk.account.end_day(ended, self.day_ends.since(ended) / NANOS_PER_DAY);
+        }
         let expired: Vec<(BookRef, Order)> = self
             .desk
             .open()
@@ -418,7 +525,36 @@ impl Venue {
         if listing.model == Model::Unknown {
             return Some(RejectReason::NoMarket);
         }
+        if let Some(reason) = self.account_refusal(order, order.quantity, order.price, None) {
+            return Some(reason);
+        }
         (self.desk.open_count() >= self.config.max_open_orders).then_some(RejectReason::Full)
+    }
+
+    /// Why the account cannot have an order of this total and limit, if so; `known` is the order that it replaces.
+    fn account_refusal(
+        &self,
+        order: &Order,
+        quantity: Quantity,
+        price: Price,
+        known: Option<(BookRef, Quantity)>,
+    ) -> Option<RejectReason> {
+        let (instrument, account) = (order.instrument, &self.desk.account);
+        let least = self.listings[instrument.index()].rules.min_notional;
+        let price = if price.is_defined() { price } else { account.mark(instrument) };
+        if !least.is_zero() && price.is_defined() && notional(price, quantity).is_ok_and(|value| value < least) {
+            return Some(RejectReason::BelowMinimum);
+        }
+        if order.side == Side::Buy || !account.is_restricted(instrument) {
+            return None;
+        }
+        let (known, filled) = known.map_or((None, Quantity::ZERO), |(number, filled)| (Some(number), filled));
+        let others = self.desk.open().filter(|(number, working)| {
+            Some(*number) != known && working.order.side == Side::Sell && working.order.instrument == instrument
+        });
+        let selling = others.map(|(_, working)| working.left().0).fold(0i64, i64::saturating_add);
+        let left = Quantity(quantity.0.saturating_sub(filled.0));
+        account.lacks_locate(instrument, left, selling).then_some(RejectReason::NotShortable)
     }
 
     fn change(&mut self, at: Nanos, sent: Nanos, change: Change) {
@@ -433,6 +569,10 @@ impl Venue {
         };
         let listing = &self.listings[instrument.index()];
         if let Some(reason) = listing.refusal(quantity, price, !working.order.price.is_defined()) {
+            return self.desk.reject_change(at, order, instrument, reason);
+        }
+        let known = Some((number, working.filled));
+        if let Some(reason) = self.account_refusal(&working.order, quantity, price, known) {
             return self.desk.reject_change(at, order, instrument, reason);
         }
         if quantity <= working.filled {
@@ -484,17 +624,36 @@ impl Venue {
 }
 
 impl Listing {
+    /// The price step at a price.
+    fn tick_at(&self, price: Price) -> Price {
+        self.rules.ticks.as_ref().map_or(self.tick, |ticks| ticks.at(price))
+    }
+
+    /// Smallest step of a position.
+    fn unit(&self) -> Quantity {
+        if self.rules.unit.is_zero() { self.lot } else { self.rules.unit }
+    }
+
     /// Why these terms of an order cannot be accepted, if so.
     fn refusal(&self, quantity: Quantity, price: Price, market: bool) -> Option<RejectReason> {
         if self.status != TradingStatus::Trading {
             Some(RejectReason::NotTrading)
         } else if quantity.0 <= 0 || quantity.0 % self.lot.0 != 0 {
             Some(RejectReason::BadQuantity)
-        } else if market == price.is_defined() || !market && (price.0 <= 0 || price.0 % self.tick.0 != 0) {
+        } else if market == price.is_defined() || !market && (price.0 <= 0 || price.0 % self.tick_at(price).0 != 0) {
             Some(RejectReason::BadPrice)
         } else {
             None
         }
+    }
+}
+
+/// False for a corporate action that cannot be.
+fn is_action_sane(update: &Update) -> bool {
+    match *update {
+        Update::Split { numerator, denominator } => Split::new(numerator, denominator).is_some(),
+        Update::Dividend { cash } => cash.0 > 0 && cash.is_defined(),
+        _ => true,
     }
 }
 
@@ -514,6 +673,8 @@ fn model_of(update: &Update) -> Model {
         | Update::Depth { .. }
         | Update::Status(_)
         | Update::Clear
+        | Update::Split { .. }
+        | Update::Dividend { .. }
         | Update::Value(_) => Model::Unknown,
     }
 }

@@ -56,10 +56,11 @@ impl Session {
     ) -> PyResult<Self> {
         // Before the journal: a description that cannot be must leave no file behind.
         let state = engine.state().map_err(raise)?;
+        let venue = venue.venue(&engine).map_err(raise)?;
         let journal = journal.map(|path| JournalFile::create(&path, &config)).transpose().map_err(raise)?;
         let setup = Setup {
             state,
-            venue: venue.venue(&engine),
+            venue,
             source: Merge::new(Vec::new()).map_err(raise)?,
             journal,
             sample_ns,
@@ -277,7 +278,7 @@ fn into_python<'py>(py: Python<'py>, tables: &Tables) -> PyResult<Bound<'py, PyD
             })+
         };
     }
-    add!(orders, fills, refusals, signals, equity, positions, strategies, quality, marks, breaches);
+    add!(orders, fills, refusals, signals, equity, positions, strategies, quality, marks, cashflows, breaches);
     Ok(all)
 }
 

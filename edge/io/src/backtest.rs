@@ -254,6 +254,10 @@ impl Backtest {
                         )?;
                     }
                     self.reports = reports;
+                    while let Some((at, charge)) = self.venue.charge(due) {
+                        let event = Event::Charge(charge);
+                        self.input(&mut Input { seq: 0, ts: at.max(self.state.now()), event }, callbacks)?;
+                    }
                 }
                 (Some(at), None) => self.ring(at, callbacks)?,
             }
