@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from helios.config import run_file
-    from helios.data import Universe, actions, bars, external, lobster, quotes, rename, trades
+    from helios.data import Universe, actions, bars, depth, external, lobster, quotes, rename, trades
     from helios.data.itch import itch
     from helios.errors import ArgumentError, ConfigError, DataError, HeliosError, ReplayMismatch, RunError
     from helios.execution import Borrow, Execution, Fees, FeeTier, Financing, HalfSpread, Latency, Venue
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         FixedNotional,
         FixedQuantity,
         Pattern,
+        Quote,
         Record,
         Session,
         Strategy,
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
         pair,
         partition,
         pattern,
+        quote,
         realised_volatility,
         record,
         resample,
@@ -93,7 +95,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "helios.config": ("run_file",),
-    "helios.data": ("Universe", "actions", "bars", "external", "lobster", "quotes", "rename", "trades"),
+    "helios.data": ("Universe", "actions", "bars", "depth", "external", "lobster", "quotes", "rename", "trades"),
     "helios.data.itch": ("itch",),
     "helios.errors": ("ArgumentError", "ConfigError", "DataError", "HeliosError", "ReplayMismatch", "RunError"),
     "helios.execution": (
@@ -120,6 +122,7 @@ _HOMES = {
         "FixedNotional",
         "FixedQuantity",
         "Pattern",
+        "Quote",
         "Record",
         "Session",
         "Strategy",
@@ -155,6 +158,7 @@ _HOMES = {
         "pair",
         "partition",
         "pattern",
+        "quote",
         "realised_volatility",
         "record",
         "resample",
@@ -195,6 +199,7 @@ __all__ = [
     "Limits",
     "Pattern",
     "Processes",
+    "Quote",
     "Record",
     "ReplayMismatch",
     "Results",
@@ -221,6 +226,7 @@ __all__ = [
     "compiled",
     "constant",
     "cross",
+    "depth",
     "describe",
     "external",
     "flow",
@@ -244,6 +250,7 @@ __all__ = [
     "pair",
     "partition",
     "pattern",
+    "quote",
     "quotes",
     "realised_volatility",
     "record",

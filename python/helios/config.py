@@ -4,7 +4,7 @@
     cash = 1_000_000
 
     [[data]]
-    kind = "itch"                    # itch, bars, quotes, trades or lobster
+    kind = "itch"                    # itch, bars, quotes, trades, depth or lobster
     path = "day.itch"                # relative to this file
     date = 2026-01-05
 
@@ -72,7 +72,7 @@ class _Table(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class DataTable(_Table):
     """[[data]]"""
 
-    kind: Literal["itch", "bars", "quotes", "trades", "lobster"]
+    kind: Literal["itch", "bars", "quotes", "trades", "depth", "lobster"]
     path: str
     date: Date | None = None
     tz: str | None = None
@@ -116,6 +116,8 @@ class VenueTable(_Table):
     half_spread_bp: float = 1.0
     half_spread_fixed: float = 0.0
     day_begins: str | None = None
+    #: "pessimistic", "optimistic", "proportional", "log", or the exponent of a power.
+    queue: Literal["pessimistic", "optimistic", "proportional", "log"] | float = "pessimistic"
 
 
 class RunTable(_Table):
@@ -279,6 +281,7 @@ def _build(table: RunTable, file: Path, data: Sequence[Source] | None = None) ->
         ),
         half_spread=HalfSpread(bp=v.half_spread_bp, fixed=v.half_spread_fixed),
         day_begins=v.day_begins,
+        queue=v.queue,
     )
     return Backtest(
         data=data or [_source(each, file) for each in table.data],
@@ -318,6 +321,8 @@ def _source(table: DataTable, file: Path) -> Source:
         options |= {"symbol": None, "symbol_is": table.symbol}
     if table.kind == "bars":
         return data.bars(path, label=table.label, span=table.span, **options)
+    if table.kind == "depth":
+        return data.depth(path, **options)
     return (data.quotes if table.kind == "quotes" else data.trades)(path, **options)
 
 

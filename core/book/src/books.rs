@@ -225,6 +225,8 @@ pub(crate) fn fetch<T>(record: &T) {
 /// The order books of a whole market.
 pub struct Books {
     index: Index,
+    /// Levels without orders, by side and price.
+    prices: Index,
     nodes: Slab,
     orders: u32,
     levels: u32,
@@ -251,6 +253,7 @@ impl Books {
         ladders.resize_with(instruments * 2, Ladder::default);
         Self {
             index: Index::new(4096),
+            prices: Index::new(64),
             nodes: Slab::default(),
             orders: 0,
             levels: 0,
@@ -424,41 +427,46 @@ impl Books {
         }
         let owner = instrument.0 << 1 | side as u32;
         let rank = Rank::new(side, price);
-        let ladder = self.ladders.get_mut(owner as usize).ok_or(BookError::WrongInstrument)?;
-        match ladder.find(rank) {
-            Ok(at) => {
-                let level = ladder.level_at(at);
-                let node = &mut self.nodes[level];
-                if node.next != level {
-                    return Err(BookError::BadValue);
-                }
-                node.quantity = quantity.0;
-                if quantity.0 == 0 {
-                    return Ok(self.drop_level(owner, rank, level));
-                }
-                let best = &mut self.tops[instrument.index()].0[side as usize];
-                best.quantity.0 = select_unpredictable(at == 0, quantity.0, best.quantity.0);
-                Ok(Change { side, price, top_changed: at == 0 })
+        if let Ok((at, level)) = self.find_level(owner, rank) {
+            if quantity.0 == 0 {
+                return Ok(self.drop_level(at, level));
             }
+            self.nodes[level].quantity = quantity.0;
+            let best = &mut self.tops[instrument.index()].0[side as usize];
+            let top_changed = best.price == price;
+            best.quantity.0 = select_unpredictable(top_changed, quantity.0, best.quantity.0);
+            return Ok(Change { side, price, top_changed });
+        }
+        match self.ladders.get(owner as usize).ok_or(BookError::WrongInstrument)?.find(rank) {
+            Ok(_) => Err(BookError::BadValue),
             Err(_) if quantity.0 == 0 => Ok(Change { side, price, top_changed: false }),
+            Err(_) if self.levels == self.capacity.levels => Err(BookError::Full),
             Err(at) => {
-                if self.levels == self.capacity.levels {
-                    return Err(BookError::Full);
-                }
                 if at == 0 {
                     self.uncross(instrument, side, price)?;
                 }
-                let level = self.nodes.take();
-                let key = rank.to_key();
-                self.nodes[level] =
-                    Node { key, quantity: quantity.0, next: level, prev: level, level_or_count: 1, owner };
-                self.levels += 1;
-                self.ladders[owner as usize].insert(at, rank, level);
+                self.new_level(owner, rank, at, quantity);
                 let best = &mut self.tops[instrument.index()].0[side as usize];
                 best.set_if(at == 0, price, quantity.0, 1);
                 Ok(Change { side, price, top_changed: at == 0 })
             }
         }
+    }
+
+    /// Where a level without orders is known by its price, and its slot.
+    #[inline(always)]
+    fn find_level(&self, owner: u32, rank: Rank) -> Result<(usize, u32), usize> {
+        let key = rank.to_key();
+        self.prices.find(mix(owner, key), |slot| (self.nodes[slot].key, self.nodes[slot].owner) == (key, owner))
+    }
+
+    /// Puts a level without orders at its place on the ladder.
+    fn new_level(&mut self, owner: u32, rank: Rank, at: usize, quantity: Quantity) {
+        let (level, key) = (self.nodes.take(), rank.to_key());
+        self.nodes[level] = Node { key, quantity: quantity.0, next: level, prev: level, level_or_count: 1, owner };
+        self.levels += 1;
+        self.ladders[owner as usize].insert(at, rank, level);
+        self.prices.insert(mix(owner, key), level);
     }
 
     /// Takes away the levels that a new best level of the other side shows to be gone; refused when they hold orders.
@@ -472,25 +480,27 @@ impl Books {
         while let Some(level) = self.ladders[owner as usize].best()
             && crossed(&self.level(level))
         {
-            if self.nodes[level].next != level {
-                return Err(BookError::BadValue);
-            }
-            self.drop_level(owner, Rank::from_key(self.nodes[level].key), level);
+            let rank = Rank::from_key(self.nodes[level].key);
+            let (at, _) = self.find_level(owner, rank).map_err(|_| BookError::BadValue)?;
+            self.drop_level(at, level);
         }
         Ok(())
     }
 
-    /// Takes away a level that holds no orders.
-    fn drop_level(&mut self, owner: u32, rank: Rank, level: u32) -> Change {
-        let (side, best) = (side_of(owner), self.ladders[owner as usize].best());
+    /// Takes away a level without orders, which the price index holds at `at`.
+    fn drop_level(&mut self, at: usize, level: u32) -> Change {
+        let Node { key, owner, .. } = self.nodes[level];
+        let (side, rank) = (side_of(owner), Rank::from_key(key));
+        let price = rank.price(side);
+        self.prices.remove_at(at);
         self.ladders[owner as usize].remove(rank);
         self.nodes.give_back(level);
         self.levels -= 1;
-        let top_changed = best == Some(level);
+        let top_changed = self.tops[owner as usize >> 1].0[side as usize].price == price;
         if top_changed {
             self.tops[owner as usize >> 1].0[side as usize] = self.best_of_ladder(owner);
         }
-        Change { side, price: rank.price(side), top_changed }
+        Change { side, price, top_changed }
     }
 
     /// Takes `quantity` from an order, which keeps its place; at zero it is removed.
@@ -615,7 +625,10 @@ impl Books {
                         self.remove(instrument, resting.order).expect("the front order is in the book");
                     }
                     None => {
-                        self.drop_level(owner, Rank::from_key(self.nodes[level].key), level);
+                        let rank = Rank::from_key(self.nodes[level].key);
+                        let (at, _) =
+                            self.find_level(owner, rank).expect("a level without orders is known by its price");
+                        self.drop_level(at, level);
                     }
                 }
             }
@@ -675,6 +688,18 @@ impl Books {
             .filter(|level| level.price.is_defined())
     }
 
+    /// What a level displays; zero without such a level.
+    #[inline]
+    pub fn level_quantity(&self, instrument: InstrumentId, side: Side, price: Price) -> Quantity {
+        let (owner, rank) = (instrument.0 << 1 | side as u32, Rank::new(side, price));
+        if let Ok((_, level)) = self.find_level(owner, rank) {
+            return Quantity(self.nodes[level].quantity);
+        }
+        let ladder = self.ladder(instrument, side);
+        let at = ladder.and_then(|ladder| ladder.find(rank).ok().map(|at| ladder.level_at(at)));
+        at.map_or(Quantity::ZERO, |level| Quantity(self.nodes[level].quantity))
+    }
+
     /// Orders of one level, front of the queue first.
     pub fn queue(&self, instrument: InstrumentId, side: Side, price: Price) -> impl Iterator<Item = Resting> + '_ {
         let level = self.ladder(instrument, side).and_then(|ladder| {
@@ -696,6 +721,12 @@ impl Books {
         let level = self.ladder(instrument, side)?.best()?;
         Some(self.nodes[level].next).filter(|next| *next != level).map(|slot| self.resting(slot))
     }
+}
+
+/// One number of a side and a price, for the index.
+#[inline(always)]
+fn mix(owner: u32, key: u64) -> u64 {
+    (key ^ key >> 32).wrapping_add(u64::from(owner).wrapping_mul(0x9E37_79B1))
 }
 
 #[inline(always)]

@@ -277,3 +277,77 @@ fn a_warm_book_allocates_nothing() {
     let info = allocation_counter::measure(|| churn(&mut books, 20_000, 20_000));
     assert_eq!((info.count_total, books.len()), (0, 500), "40,000 changes on a warm book");
 }
+
+/// Changes of levels: side, price, quantity (often zero), now and then a clear.
+fn level_change() -> impl Strategy<Value = (bool, i64, i64)> {
+    (any::<bool>(), 1i64..60, prop_oneof![1 => Just(0i64), 3 => 1i64..9])
+}
+
+proptest! {
+    /// A sorted map is the oracle; a level that crosses removes what it crosses.
+    #[test]
+    fn levels_without_orders_equal_a_sorted_map(changes in prop::collection::vec(level_change(), 1..400)) {
+        let mut books = Books::new(2, Capacity::default());
+        let id = InstrumentId(1);
+        let mut sides = [std::collections::BTreeMap::new(), std::collections::BTreeMap::new()];
+        for (n, (buy, price, quantity)) in changes.into_iter().enumerate() {
+            let side = if buy { Side::Buy } else { Side::Sell };
+            if n % 131 == 130 {
+                books.clear(id);
+                sides = Default::default();
+            }
+            let best = |sides: &[std::collections::BTreeMap<i64, i64>; 2]| {
+                let bid = sides[0].last_key_value().map(|(p, q)| (*p, *q));
+                (bid, sides[1].first_key_value().map(|(p, q)| (*p, *q)))
+            };
+            let before = best(&sides);
+            if quantity == 0 {
+                sides[side as usize].remove(&price);
+            } else {
+                sides[side as usize].insert(price, quantity);
+                sides[side.opposite() as usize].retain(|other, _| if buy { *other > price } else { *other < price });
+            }
+            let after = best(&sides);
+            let change = books.set_level(id, side, Price(price), Quantity(quantity)).unwrap();
+            let own = |(bid, ask)| if buy { bid } else { ask };
+            prop_assert_eq!(change.top_changed || own(before) == own(after), true);
+            let shown = |side: Side| -> Vec<(i64, i64)> {
+                books.depth(id, side).map(|level| (level.price.0, level.quantity.0)).collect()
+            };
+            let bids: Vec<_> = sides[0].iter().rev().map(|(p, q)| (*p, *q)).collect();
+            let asks: Vec<_> = sides[1].iter().map(|(p, q)| (*p, *q)).collect();
+            prop_assert_eq!(shown(Side::Buy), bids);
+            prop_assert_eq!(shown(Side::Sell), asks);
+            let top = books.top(id);
+            let level = |level: Level| level.price.is_defined().then_some((level.price.0, level.quantity.0));
+            prop_assert_eq!((level(top.bid), level(top.ask)), after);
+            prop_assert_eq!(books.levels(), sides[0].len() + sides[1].len());
+            for probe in 1..60 {
+                let oracle = sides[side as usize].get(&probe).copied().unwrap_or(0);
+                prop_assert_eq!(books.level_quantity(id, side, Price(probe)), Quantity(oracle));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_level_is_made_of_orders_or_stands_alone() {
+    let mut books = Books::new(1, Capacity::default());
+    let id = InstrumentId(0);
+    books.add(id, 1, Side::Buy, Price(10), Quantity(5)).unwrap();
+    assert_eq!(books.set_level(id, Side::Buy, Price(10), Quantity(7)), Err(BookError::BadValue));
+    assert_eq!(books.set_level(id, Side::Sell, Price(9), Quantity(7)), Err(BookError::BadValue));
+    books.set_level(id, Side::Sell, Price(12), Quantity(7)).unwrap();
+    assert_eq!(books.add(id, 2, Side::Sell, Price(12), Quantity(5)), Err(BookError::BadValue));
+    assert_eq!((books.order(2), books.front(id, Side::Sell)), (None, None));
+    for (side, price, quantity) in [(Side::Buy, 0, 1), (Side::Buy, -1, 1), (Side::Buy, i64::MAX, 1), (Side::Buy, 9, -1)]
+    {
+        assert_eq!(books.set_level(id, side, Price(price), Quantity(quantity)), Err(BookError::BadValue));
+    }
+    assert_eq!(books.set_level(InstrumentId(1), Side::Buy, Price(9), Quantity(1)), Err(BookError::WrongInstrument));
+    let mut full = Books::new(1, Capacity { orders: 9, levels: 1 });
+    full.set_level(id, Side::Buy, Price(10), Quantity(7)).unwrap();
+    assert_eq!(full.set_level(id, Side::Buy, Price(9), Quantity(7)), Err(BookError::Full));
+    full.set_level(id, Side::Buy, Price(10), Quantity(0)).unwrap();
+    full.set_level(id, Side::Buy, Price(9), Quantity(7)).unwrap();
+}

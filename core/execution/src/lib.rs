@@ -1,7 +1,7 @@
 //! Pillar 3, execution: from wishes to orders, and the life of each order.
 //!
 //! Strategies wish positions; [`Orders`] nets the wishes of all strategies in an instrument, crosses opposite ones
-//! inside, and sends the rest as one order through the risk gate. What comes back moves orders through the table in
+//! inside, and sends the rest as one order through the risk gate. Quotes are kept where strategies want them. What comes back moves orders through the table in
 //! [`lifecycle`] and is shared out to the strategies that wanted it.
 //! Bounded by [`MAX_OPEN_ORDERS`]; a wish beyond it is refused.
 //! An execution is money: it is booked also when it comes late or takes more than the order has, and one that cannot be
@@ -12,6 +12,7 @@ mod gateway;
 pub mod lifecycle;
 mod open;
 mod orders;
+mod quoting;
 mod used;
 
 pub use gateway::{EncodeError, OuchGateway};

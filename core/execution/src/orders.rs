@@ -12,6 +12,7 @@ use helios_types::{
 
 use crate::lifecycle::{Happening, next};
 use crate::open::{Identified, Open};
+use crate::quoting::Quote;
 use crate::used::Used;
 
 /// Orders working at once; a wish beyond it is refused.
@@ -49,10 +50,10 @@ pub struct Touch {
 
 /// One order: working, or ended a while ago.
 #[derive(Clone, Debug)]
-struct Working {
-    order: Order,
-    state: OrderState,
-    filled: Quantity,
+pub(crate) struct Working {
+    pub(crate) order: Order,
+    pub(crate) state: OrderState,
+    pub(crate) filled: Quantity,
     /// Sent for all strategies together; its fills are shared out.
     netted: bool,
     /// The account of its strategy.
@@ -71,6 +72,11 @@ impl Working {
         }
         let total = self.asked.map_or(self.order.quantity, |(quantity, _)| quantity.max(self.order.quantity));
         Quantity((total.0 - self.filled.0).max(0))
+    }
+
+    /// What can still fill by the terms in force.
+    pub(crate) fn left(&self) -> Quantity {
+        Quantity(self.order.quantity.0 - self.filled.0)
     }
 
     /// Books `quantity` as filled; true when something is left. More than the total shows that a replace under way is
@@ -113,8 +119,8 @@ impl Claim {
 /// One instrument's wishes.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
-struct Desk {
-    tick: Price,
+pub(crate) struct Desk {
+    pub(crate) tick: Price,
     not_before: Nanos,
     /// A netted order is working: wait for its end.
     busy: bool,
@@ -152,8 +158,10 @@ impl Desk {
 
 /// All wishes and all working orders.
 pub struct Orders {
-    working: Open<Working>,
-    desks: Vec<Desk>,
+    pub(crate) working: Open<Working>,
+    pub(crate) desks: Vec<Desk>,
+    /// What strategies want to show, by instrument.
+    pub(crate) quotes: Vec<Vec<Quote>>,
     /// Instruments with a new wish, first come first served; empty between steps.
     due: VecDeque<InstrumentId>,
     /// The last orders that ended, oldest first.
@@ -162,7 +170,7 @@ pub struct Orders {
     used: Used,
     /// Emptied within each booking; kept to keep its memory.
     shares: Vec<Share>,
-    next_id: u64,
+    pub(crate) next_id: u64,
     style: Style,
     /// By instrument; empty when none has any.
     rules: Vec<Rules>,
@@ -192,6 +200,7 @@ impl Orders {
     pub fn new(ticks: Vec<Price>, style: Style) -> Self {
         Self {
             working: Open::new(),
+            quotes: vec![Vec::new(); ticks.len()],
             desks: ticks.into_iter().map(Desk::new).collect(),
             due: VecDeque::new(),
             ended: VecDeque::new(),
@@ -268,6 +277,10 @@ impl Orders {
                 let wish = Wish { strategy, instrument, side, quantity, price, time_in_force, terms };
                 self.send(now, wish, id, account, false, risk, out);
             }
+            IntentKind::Quote { .. } => match risk.account(strategy, instrument) {
+                Some(account) => self.quote(now, intent, account, risk, out),
+                None => self.refuse(invalid(intent), out),
+            },
             IntentKind::Cancel { order } => self.cancel(intent, order, out),
             IntentKind::Replace { order, quantity, price } => {
                 self.replace(now, intent, order, quantity, price, risk, out);
@@ -390,7 +403,7 @@ impl Orders {
 
     /// Through the gate to the venue; without an account, or a number, it is refused.
     #[allow(clippy::too_many_arguments)]
-    fn send(
+    pub(crate) fn send(
         &mut self,
         now: Nanos,
         wish: Wish,
@@ -440,7 +453,7 @@ impl Orders {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn replace(
+    pub(crate) fn replace(
         &mut self,
         now: Nanos,
         intent: &Intent,
@@ -478,6 +491,11 @@ impl Orders {
     /// Applies a venue's answer. One that does not fit the order's state is reported and changes nothing; an execution
     /// is booked whenever it can be.
     pub fn report(&mut self, now: Nanos, report: &Report, risk: &mut Risk, out: &mut Vec<Output>) {
+        self.answered(now, report, risk, out);
+        self.requote(now, report.instrument, risk, out);
+    }
+
+    fn answered(&mut self, now: Nanos, report: &Report, risk: &mut Risk, out: &mut Vec<Output>) {
         if let ReportKind::Filled { execution, price, quantity, liquidity, fee } = report.kind {
             let trade = Trade { order: report.order, execution, ts_event: report.ts_event, liquidity, price };
             return self.filled(report, &trade, quantity, fee, risk, out);
@@ -588,6 +606,9 @@ impl Orders {
 
     fn finish(&mut self, id: OrderId, retry: Nanos) {
         let working = self.working.remove(id).expect("it was working a moment ago");
+        for quote in self.quotes[working.order.instrument.index()].iter_mut().filter(|quote| quote.order == Some(id)) {
+            quote.order = None;
+        }
         if working.netted {
             let desk = &mut self.desks[working.order.instrument.index()];
             // It was hungry when it was sent, and stays so until holdings are looked at again.
@@ -734,7 +755,7 @@ fn tell(instrument: InstrumentId, trade: &Trade, shares: &[Share], risk: &Risk, 
 
 /// Towards zero to a multiple of the lot. What does not fit an order is more than any limit: the gate says so.
 #[inline]
-fn down_to_lot(quantity: u128, lot: Quantity) -> Quantity {
+pub(crate) fn down_to_lot(quantity: u128, lot: Quantity) -> Quantity {
     match i64::try_from(quantity) {
         Ok(quantity) => Quantity(quantity / lot.0 * lot.0),
         Err(_) => Quantity(i64::try_from(quantity / lot.0 as u128 * lot.0 as u128).unwrap_or(i64::MAX)),
@@ -761,7 +782,7 @@ fn told(working: &Working, from: OrderState, reject: Option<RejectReason>, out: 
 }
 
 /// A second cancel while the first is on its way is no new message.
-fn ask_cancel(working: &mut Working, out: &mut Vec<Output>) {
+pub(crate) fn ask_cancel(working: &mut Working, out: &mut Vec<Output>) {
     if let Some(to) = next(working.state, Happening::AskCancel, working.filled.0 > 0) {
         change(working, to, None, out);
         out.push(Output::Cancel { order: working.order.id, instrument: working.order.instrument });
@@ -784,6 +805,7 @@ fn invalid(intent: &Intent) -> Refusal {
         IntentKind::Order { side, quantity, price, .. } => (side, quantity, price),
         IntentKind::Target { position } => (Side::of(position), position.abs(), Price::UNDEFINED),
         IntentKind::Replace { quantity, price, .. } => (Side::Buy, quantity, price),
+        IntentKind::Quote { side, price, quantity, .. } => (side, quantity, price),
         IntentKind::Cancel { .. } => (Side::Buy, Quantity::ZERO, Price::UNDEFINED),
     };
     let (strategy, instrument) = (intent.strategy, intent.instrument);
@@ -837,6 +859,9 @@ impl Digest for Orders {
             hasher.u64(u64::from(desk.busy) * 2 + u64::from(desk.hungry));
             hasher.u64(desk.not_before.0);
             hasher.i64(desk.tick.0);
+        }
+        for quote in self.quotes.iter().flatten() {
+            quote.digest(hasher);
         }
         self.used.digest(hasher);
         hasher.u64(self.due.len() as u64);

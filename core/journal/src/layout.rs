@@ -342,6 +342,7 @@ kinds! {
         0x31 Order { id, side, quantity, price, time_in_force, terms },
         0x32 Cancel { order },
         0x33 Replace { order, quantity, price },
+        0x34 Quote { side, price, quantity, limit },
     }
     // kind u8, seq u64, ts u64
     Control 0x5 {

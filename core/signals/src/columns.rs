@@ -202,7 +202,7 @@ impl Graph {
                 cell.memory = Memory::None;
             }
             cell.value = match cell.op {
-                Op::Target { .. } | Op::Record { .. } => cell.value,
+                Op::Target { .. } | Op::Quote { .. } | Op::Record { .. } => cell.value,
                 // A window's value is its input's, since both fire together.
                 Op::Window { x } if *bare => sheet.of(x).values[last],
                 _ => column.values.last().copied().unwrap_or(cell.value),
@@ -255,7 +255,7 @@ impl Graph {
                 self.machine(&mut own, at, machine as usize, inputs, &guard.unwrap_or(Fired::Always), ts, sheet);
             }
             // A statistic was written together with what it is a statistic of.
-            Op::Moment { .. } | Op::Read { .. } | Op::Target { .. } | Op::Record { .. } => {}
+            Op::Moment { .. } | Op::Read { .. } | Op::Target { .. } | Op::Quote { .. } | Op::Record { .. } => {}
             Op::Hysteresis { x, enter, exit } => {
                 let (x, mut state) = (sheet.of(x), carried);
                 own.scan(rows, carried, |row| {

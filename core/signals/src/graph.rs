@@ -77,6 +77,10 @@ pub(crate) enum Op {
         instrument: InstrumentId,
         sizing: Sizing,
     },
+    Quote {
+        x: NodeId,
+        quote: u32,
+    },
     Record {
         x: NodeId,
         signal: u32,
@@ -133,6 +137,7 @@ pub struct Graph {
     pub(crate) cells: Vec<Cell>,
     pub(crate) machines: Vec<Machine>,
     pub(crate) edges: Vec<NodeId>,
+    quotes: Vec<Quoted>,
     lots: Vec<Quantity>,
     /// Nodes to visit, in order, for each instrument or series and kind of event: `plans[slot * PLANS + plan]`.
     plans: Vec<Vec<Visit>>,
@@ -145,6 +150,33 @@ pub struct Graph {
     waiting: u32,
     /// Targets are not acted on.
     holding: bool,
+}
+
+/// One side of a quote: a quote node's settings, and when it may next be moved.
+#[derive(Clone, Copy, Debug)]
+struct Quoted {
+    strategy: StrategyId,
+    instrument: InstrumentId,
+    side: Side,
+    quantity: Quantity,
+    limit: Quantity,
+    every: u64,
+    next: Nanos,
+}
+
+impl Quoted {
+    /// The wish at a new price, unless it is too early for one.
+    fn wish(&mut self, now: Nanos, price: f64) -> Option<Intent> {
+        if now < self.next {
+            return None;
+        }
+        if self.every > 0 {
+            self.next = Nanos((now.0 / self.every + 1).saturating_mul(self.every));
+        }
+        let Self { strategy, instrument, side, quantity, limit, .. } = *self;
+        let price = Price::from_f64(price).filter(|price| price.0 > 0).unwrap_or(Price::UNDEFINED);
+        Some(Intent { strategy, instrument, kind: IntentKind::Quote { side, price, quantity, limit } })
+    }
 }
 
 /// The latest values of the series from outside the market.
@@ -227,6 +259,7 @@ impl Graph {
             cells: Vec::with_capacity(nodes.len()),
             machines: Vec::new(),
             edges: Vec::new(),
+            quotes: Vec::new(),
             lots,
             plans,
             guards,
@@ -269,6 +302,11 @@ impl Graph {
             Node::Target { x, strategy, instrument, sizing } => {
                 (Op::Target { x, strategy, instrument, sizing }, Memory::Target { last: Quantity::ZERO, waits: false })
             }
+            Node::Quote { x, strategy, instrument, side, quantity, limit, every } => {
+                let next = Nanos(0);
+                self.quotes.push(Quoted { strategy, instrument, side, quantity, limit, every, next });
+                (Op::Quote { x, quote: (self.quotes.len() - 1) as u32 }, Memory::None)
+            }
             Node::Record { x, signal, input } => (Op::Record { x, signal, input }, Memory::None),
             _ => unreachable!("every other node has a machine"),
         })
@@ -297,7 +335,8 @@ impl Graph {
             | Op::Moment { window: x, .. }
             | Op::Read { of: x, .. }
             | Op::Hysteresis { x, .. }
-            | Op::Target { x, .. } => ([Some(x), None, None], &[][..]),
+            | Op::Target { x, .. }
+            | Op::Quote { x, .. } => ([Some(x), None, None], &[][..]),
             Op::Binary { x, y, .. }
             | Op::Together { x, y }
             | Op::When { x, trigger: y }
@@ -554,6 +593,13 @@ impl Graph {
                 }
                 return false;
             }
+            Op::Quote { x, quote } => {
+                if fresh(x) && !self.holding {
+                    let price = input(x).value;
+                    intents.extend(self.quotes[quote as usize].wish(now, price));
+                }
+                return false;
+            }
             Op::Record { x, signal, input: beside } => {
                 let value = input(x).value;
                 if fresh(x) && !value.is_nan() {
@@ -739,6 +785,9 @@ impl Digest for Graph {
         }
         for machine in &self.machines {
             machine.digest(hasher);
+        }
+        for quote in &self.quotes {
+            hasher.u64(quote.next.0);
         }
     }
 }

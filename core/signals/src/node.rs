@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use helios_data::Touched;
-use helios_types::{Cash, InstrumentId, Nanos, Quantity, StrategyId};
+use helios_types::{Cash, InstrumentId, Nanos, Quantity, Side, StrategyId};
 
 use crate::pattern::PatternSpec;
 
@@ -333,6 +333,17 @@ pub enum Node {
     /// Wishes the position `value * sizing` for a strategy, rounded towards zero to the lot. A notional that finds no
     /// mark waits for one; a null keeps the last wish.
     Target { x: NodeId, strategy: StrategyId, instrument: InstrumentId, sizing: Sizing },
+    /// Shows `quantity` at the price `x` on one side, at most every so many nanoseconds; a null takes it away. The quantity
+    /// is cut so that the position stays within `limit`.
+    Quote {
+        x: NodeId,
+        strategy: StrategyId,
+        instrument: InstrumentId,
+        side: Side,
+        quantity: Quantity,
+        limit: Quantity,
+        every: u64,
+    },
     /// Reports each new value of `x` as output signal number `signal`; `input` is reported beside it.
     Record { x: NodeId, signal: u32, input: NodeId },
 }
@@ -359,7 +370,8 @@ impl Node {
             | Self::Hysteresis { x, .. }
             | Self::Cooldown { x, .. }
             | Self::Debounce { x, .. }
-            | Self::Target { x, .. } => vec![x],
+            | Self::Target { x, .. }
+            | Self::Quote { x, .. } => vec![x],
             Self::Window { x, by, .. } => [x].into_iter().chain(by).collect(),
             Self::When { x, trigger } => vec![trigger, x],
             Self::Record { x, input, .. } => vec![x, input],

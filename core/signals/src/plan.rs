@@ -81,7 +81,7 @@ pub(crate) fn causes(
         let is_timed = own.is_empty() && clocked;
         let is_function =
             matches!(node, Node::Read { .. } | Node::Unary { .. } | Node::Binary { .. } | Node::Where { .. });
-        if is_timed && !node.is_clock() && !is_function && !matches!(node, Node::Target { .. } | Node::Record { .. }) {
+        if is_timed && !node.is_clock() && !is_function && !is_output(node) {
             let message = "it remembers the time alone, and time makes nothing happen that could be remembered: look \
                            at it .when(something fires)";
             return Err(GraphError { node: causes.len() as u32, message: message.to_owned() });
@@ -228,12 +228,22 @@ fn is_run(nodes: &[Node], plan: &[u32]) -> bool {
     )
 }
 
+/// A node for what it does, not for a value.
+fn is_output(node: &Node) -> bool {
+    matches!(node, Node::Target { .. } | Node::Quote { .. } | Node::Record { .. })
+}
+
 /// No two targets of one strategy may aim at one instrument: the later would silently undo the earlier.
 pub(crate) fn check_aims(nodes: &[Node]) -> Result<(), GraphError> {
     let mut aims: std::collections::BTreeMap<_, u32> = std::collections::BTreeMap::new();
     for (node, at) in nodes.iter().zip(0..) {
-        let Node::Target { strategy, instrument, .. } = *node else { continue };
-        if let Some(first) = aims.insert((strategy, instrument), at) {
+        let aim = match *node {
+            Node::Target { strategy, instrument, .. } => (strategy, instrument, None),
+            Node::Quote { strategy, instrument, side, .. } => (strategy, instrument, Some(side)),
+            _ => continue,
+        };
+        let (strategy, instrument, _) = aim;
+        if let Some(first) = aims.insert(aim, at) {
             let message = format!(
                 "strategy {} already aims at instrument {} in node {first}: add the two values, or use two strategies",
                 strategy.0, instrument.0
@@ -250,9 +260,9 @@ pub(crate) fn check(nodes: &[Node], at: usize, instruments: usize, series: usize
     for x in node.inputs() {
         match nodes.get(x.0 as usize) {
             _ if x.0 as usize >= at => return Err(format!("input {} must come before it", x.0)),
-            Some(Node::Target { .. } | Node::Record { .. }) => {
+            Some(node) if is_output(node) => {
                 return Err(format!(
-                    "input {} is a target or a record, which has no value: use what it is made of",
+                    "input {} is a target, a quote or a record, which has no value: use what it is made of",
                     x.0
                 ));
             }
@@ -289,6 +299,10 @@ pub(crate) fn check(nodes: &[Node], at: usize, instruments: usize, series: usize
                 Sizing::Notional(cash) => cash.0,
             };
             if unit > 0 { Ok(()) } else { Err("a target's quantity or notional must be positive".to_owned()) }
+        }),
+        Node::Quote { instrument, quantity, limit, .. } => known(instrument).and_then(|()| {
+            let sound = quantity.0 > 0 && limit.0 > 0;
+            if sound { Ok(()) } else { Err("a quote's quantity and limit must be positive".to_owned()) }
         }),
         _ => Ok(()),
     }

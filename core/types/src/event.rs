@@ -157,6 +157,9 @@ pub enum IntentKind {
     /// Send an order. `price` is [`Price::UNDEFINED`] for a market order; `id` is chosen by the sender
     /// from the range that `execution` reserves for callers, so that it can name the order at once.
     Order { id: OrderId, side: Side, quantity: Quantity, price: Price, time_in_force: TimeInForce, terms: Terms },
+    /// Show one post-only order on this side at this price; without a price or a quantity, none. The quantity is cut so
+    /// that the position stays within plus or minus `limit`.
+    Quote { side: Side, price: Price, quantity: Quantity, limit: Quantity },
     /// Cancel a working order.
     Cancel { order: OrderId },
     /// Change total quantity and price of a working order.

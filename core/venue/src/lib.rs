@@ -7,6 +7,7 @@
 //! | data | model | page |
 //! |---|---|---|
 //! | single orders | `replay`: our orders rest in the historical queues | `docs/models/replay.md` |
+//! | price levels | `depth`: queue positions are estimated | `docs/models/depth.md` |
 //! | quotes, or trades alone | `quotes`: fills at the touch | `docs/models/quotes.md` |
 //! | bars | `bars`: fills at the next bar's open plus half a spread | `docs/models/bars.md` |
 //!
@@ -22,6 +23,7 @@ pub mod matching;
 
 mod account;
 mod bars;
+mod depth;
 mod desk;
 mod fees;
 mod latency;
@@ -32,16 +34,18 @@ mod replay;
 
 pub use account::{AccountTerms, Rates};
 pub use bars::HalfSpread;
+pub use depth::QueueModel;
 pub use desk::is_ours;
 pub use fees::{Fees, Measure, SaleFees, Tariff, Tier, Window};
 pub use helios_book::{BookError, Books, Capacity};
 
 use account::Account;
-use bars::{Bars, Terms};
+use bars::Bars;
+use depth::Depth;
 use desk::Desk;
 use helios_types::{
-    BookRef, CancelReason, Charge, Instrument, InstrumentId, Market, NANOS_PER_DAY, Nanos, Order, OrderId,
-    Output, Price, Quantity, RejectReason, Report, Rules, Side, Split, TimeInForce, TradeKind, TradingStatus, Update,
+    BookRef, CancelReason, Charge, Instrument, InstrumentId, Market, NANOS_PER_DAY, Nanos, Order, OrderId, Output,
+    Price, Quantity, RejectReason, Report, Rules, Side, Split, Terms, TimeInForce, TradeKind, TradingStatus, Update,
     notional,
 };
 use latency::Line;
@@ -60,6 +64,8 @@ pub struct Config {
     pub fees: Fees,
     /// What a bar's open does not show.
     pub half_spread: HalfSpread,
+    /// How a queue position is estimated where history has price levels only.
+    pub queue: QueueModel,
     /// A trading day begins this long after 00:00 UTC; open orders expire there. Less than a day.
     pub day_begins_ns: u64,
     /// Most open orders of ours; one more is rejected as `Full`.
@@ -77,6 +83,7 @@ impl Default for Config {
             report_latency_ns: 0,
             fees: Fees::default(),
             half_spread: HalfSpread::default(),
+            queue: QueueModel::default(),
             day_begins_ns: 0,
             max_open_orders: 1 << 16,
             max_pending_messages: 1 << 16,
@@ -124,7 +131,19 @@ enum Model {
     Unknown,
     Bars,
     Quotes,
+    Depth,
     Orders,
+}
+
+impl Model {
+    /// Whether this data can tell what would become of such an order.
+    fn can_do(self, order: &Order) -> bool {
+        let plain = Terms { post_only: false, ..order.terms }.is_plain();
+        match self {
+            Self::Depth => plain && !matches!(order.time_in_force, TimeInForce::Open | TimeInForce::Close),
+            _ => order.terms.is_plain() && matches!(order.time_in_force, TimeInForce::Day | TimeInForce::Ioc),
+        }
+    }
 }
 
 /// One listed instrument.
@@ -159,6 +178,7 @@ pub struct Venue {
     config: Config,
     listings: Vec<Listing>,
     replay: Replay,
+    depth: Depth,
     desk: Desk,
     /// Requests on their way, with the moment at which they were sent.
     requests: Line<(Nanos, Request)>,
@@ -185,6 +205,7 @@ impl Venue {
             config,
             listings: instruments.iter().map(listing).collect(),
             replay: Replay::new(instruments.len(), config.capacity),
+            depth: Depth::new(instruments.len(), config.capacity, config.queue),
             desk: Desk::new(
                 config.fees.into(),
                 Account::new(instruments.len(), AccountTerms::default(), false),
@@ -291,6 +312,9 @@ impl Venue {
             Update::Status(status) => {
                 self.listings[instrument.index()].status = status;
                 self.replay.status(&mut self.desk, at, instrument, status);
+                if status == TradingStatus::Trading {
+                    self.depth.resume(&mut self.desk, at, instrument);
+                }
             }
             Update::Split { numerator, denominator } => self.split(at, instrument, numerator, denominator),
             Update::Dividend { cash } => self.desk.account.dividend(instrument, cash),
@@ -303,11 +327,12 @@ impl Venue {
 
     #[inline(never)]
     fn observe(&mut self, instrument: InstrumentId, update: &Update) {
-        let books = (self.listings[instrument.index()].model == Model::Orders).then(|| {
-            let top = self.replay.books().top(instrument);
-            (top.bid.price, top.ask.price)
-        });
-        self.desk.account.observe(instrument, update, books);
+        let top = match self.listings[instrument.index()].model {
+            Model::Orders => Some(self.replay.books().top(instrument)),
+            Model::Depth => Some(self.depth.top(instrument)),
+            Model::Unknown | Model::Bars | Model::Quotes => None,
+        };
+        self.desk.account.observe(instrument, update, top.map(|top| (top.bid.price, top.ask.price)));
     }
 
     /// New shares for old ones: what works in old shares expires, what is on its way to us arrives before, and what is on
@@ -360,7 +385,8 @@ impl Venue {
 
     /// Where a resting order stands in its queue; `None` unless it rests in an order-level book.
     pub fn standing(&self, order: OrderId, instrument: InstrumentId) -> Option<Standing> {
-        self.replay.standing(self.desk.number(order, instrument)?)
+        let number = self.desk.number(order, instrument)?;
+        self.replay.standing(number).or_else(|| self.depth.standing(&self.desk, number))
     }
 
     /// The venue's order-level books: history less what we took, and our orders.
@@ -375,6 +401,7 @@ impl Venue {
             Model::Orders => {
                 self.replay.history(&mut self.desk, &mut self.counts, at, instrument, update, trading);
             }
+            Model::Depth => self.depth.history(&mut self.desk, &mut self.counts, at, instrument, update, trading),
             Model::Quotes => listing.quotes.history(&mut self.desk, at, update, trading),
             Model::Bars => self.bar(at, instrument, update, trading),
             Model::Unknown => {}
@@ -389,7 +416,7 @@ impl Venue {
         let listing = &mut self.listings[instrument.index()];
         let Update::Bar { open, .. } = *update else { return };
         let tick = listing.tick_at(open);
-        let terms = Terms { half_spread: self.config.half_spread, tick, trading, day: &day };
+        let terms = bars::Terms { half_spread: self.config.half_spread, tick, trading, day: &day };
         listing.bars.history(&mut self.desk, at, update, &terms);
         self.release(at, instrument, at);
     }
@@ -415,6 +442,7 @@ impl Venue {
         let listing = &mut self.listings[instrument.index()];
         match listing.model {
             Model::Orders => self.replay.clear(&mut self.desk, at, instrument),
+            Model::Depth => self.depth.clear(&mut self.desk, at, instrument),
             Model::Quotes => listing.quotes.clear(&mut self.desk, at),
             // Bars know no book that could be void.
             Model::Bars | Model::Unknown => {}
@@ -519,14 +547,18 @@ impl Venue {
         if let Some(reason) = listing.refusal(order.quantity, order.price, !order.price.is_defined()) {
             return Some(reason);
         }
-        if !order.terms.is_plain() || !matches!(order.time_in_force, TimeInForce::Day | TimeInForce::Ioc) {
-            return Some(RejectReason::Unsupported);
-        }
         if listing.model == Model::Unknown {
             return Some(RejectReason::NoMarket);
         }
         if let Some(reason) = self.account_refusal(order, order.quantity, order.price, None) {
             return Some(reason);
+        }
+        if !listing.model.can_do(order) {
+            return Some(RejectReason::Unsupported);
+        }
+        let Order { instrument, side, price, .. } = *order;
+        if order.terms.post_only && listing.model == Model::Depth && self.depth.would_take(instrument, side, price) {
+            return Some(RejectReason::WouldTake);
         }
         (self.desk.open_count() >= self.config.max_open_orders).then_some(RejectReason::Full)
     }
@@ -575,6 +607,12 @@ impl Venue {
         if let Some(reason) = self.account_refusal(&working.order, quantity, price, known) {
             return self.desk.reject_change(at, order, instrument, reason);
         }
+        let Order { side, terms, price: limit, .. } = working.order;
+        let rests = price == limit && quantity <= working.order.quantity;
+        if terms.post_only && !rests && listing.model == Model::Depth && self.depth.would_take(instrument, side, price)
+        {
+            return self.desk.reject_change(at, order, instrument, RejectReason::WouldTake);
+        }
         if quantity <= working.filled {
             // All that is asked for has traded already: nothing is left to work.
             self.withdraw(number, &working.order);
@@ -605,6 +643,7 @@ impl Venue {
         let listing = &mut self.listings[instrument.index()];
         match listing.model {
             Model::Orders => self.replay.arrive(&mut self.desk, at, number),
+            Model::Depth => self.depth.arrive(&mut self.desk, at, number),
             Model::Quotes => listing.quotes.arrive(&mut self.desk, at, number),
             Model::Bars => listing.bars.arrive(number),
             Model::Unknown => unreachable!("orders of an instrument without data are rejected"),
@@ -616,6 +655,7 @@ impl Venue {
         let listing = &mut self.listings[order.instrument.index()];
         match listing.model {
             Model::Orders => self.replay.withdraw(&self.desk, number),
+            Model::Depth => self.depth.withdraw(order.instrument, order.side, number),
             Model::Quotes => listing.quotes.withdraw(order.side, number),
             Model::Bars => listing.bars.withdraw(number),
             Model::Unknown => unreachable!("orders of an instrument without data are rejected"),
@@ -668,9 +708,9 @@ fn model_of(update: &Update) -> Model {
         | Update::Replace { .. } => Model::Orders,
         Update::Quote { .. } | Update::Trade { kind: TradeKind::Regular, .. } => Model::Quotes,
         Update::Bar { .. } => Model::Bars,
+        Update::Depth { .. } => Model::Depth,
         Update::Trade { .. }
         | Update::TradeBreak { .. }
-        | Update::Depth { .. }
         | Update::Status(_)
         | Update::Clear
         | Update::Split { .. }

@@ -5,9 +5,10 @@
 //! ```text
 //! # settings, before the first time: instruments A B | tick 0.01 | lot 1 | latency 10us 20us (order, report)
 //! #   fees maker -0.002 taker 0.003 maker_ppm 0 taker_ppm 10 minimum 1 | half_spread 0.01 or 100ppm
-//! #   max_open 2 | max_pending 2 | day_begins 1h
+//! #   max_open 2 | max_pending 2 | day_begins 1h | queue pessimistic (optimistic, proportional, log, power 2)
 //! 09:30:00.000 add 1 B 100 @ 10.00            history; `2/09:30:00` is the second day, `B: add …` another instrument
-//! 09:30:00.001 us buy 50 @ 10.00 id=1 [ioc]   ours; `@ market` has no limit; also us cancel 1, us replace 1 30 @ 10.00
+//! 09:30:00.000 level B 300 @ 10.00            a level's new total, of a feed without single orders; 0: it is gone
+//! 09:30:00.001 us buy 50 @ 10.00 id=1 [ioc|fok] [post]   ours; `@ market` has no limit; also us cancel 1, us replace 1 30 @ 10.00
 //! -> accepted 1                               the reports delivered up to and at this line, all of them, in order
 //! -> filled 1 50 @ 10.00 maker fee 0.15 stamped 09:30:00.001 at 09:30:00.002      from `fee` on: only if written
 //! = ahead 1 100                               displayed quantity before our order; also = counts unknown bad full
@@ -17,7 +18,7 @@ use helios_types::{
     Cash, Instrument, InstrumentId, Market, NANOS_PER_DAY, NANOS_PER_SECOND, Nanos, Order, OrderId, Output, Price,
     Quantity, Report, ReportKind, Side, StrategyId, Terms, TimeInForce, TradeKind, TradingStatus, Update,
 };
-use helios_venue::{Config, HalfSpread, Venue};
+use helios_venue::{Config, HalfSpread, QueueModel, Venue};
 
 macro_rules! scenarios {
     ($($name:ident)*) => {
@@ -35,7 +36,7 @@ scenarios! {
     partial_fills immediate_or_cancel market_order replace_priority crossing_add hidden_print execute_at
     own_orders_do_not_meet halt rejects latency order_message_first fees unknown_references clear_and_end_of_day
     tables_full bars bars_limit bars_under_way bars_cancel_under_way bars_days quotes quotes_taken quotes_resting
-    trades_only better_data
+    trades_only better_data depth_trades depth_cancels depth_proportional depth_taken depth_crossing depth_terms
 }
 
 #[test]
@@ -121,6 +122,16 @@ impl Table {
                     None => HalfSpread::Fixed(price(x)),
                 }
             }
+            ["queue", model @ ..] => {
+                config.queue = match *model {
+                    ["pessimistic"] => QueueModel::Pessimistic,
+                    ["optimistic"] => QueueModel::Optimistic,
+                    ["proportional"] => QueueModel::Proportional,
+                    ["log"] => QueueModel::Log,
+                    ["power", n] => QueueModel::Power((n.parse::<f64>().expect("an exponent") * 1e3) as u32),
+                    _ => panic!("{}: unknown queue {model:?}", self.place),
+                }
+            }
             ["max_open", n] => config.max_open_orders = n.parse().expect("a count"),
             ["max_pending", n] => config.max_pending_messages = n.parse().expect("a count"),
             ["day_begins", x] => config.day_begins_ns = duration(x),
@@ -169,8 +180,12 @@ impl Table {
                 side: if side == "buy" { Side::Buy } else { Side::Sell },
                 quantity: quantity(shares),
                 price: price(limit),
-                time_in_force: if rest.contains(&"ioc") { TimeInForce::Ioc } else { TimeInForce::Day },
-                terms: Terms::PLAIN,
+                time_in_force: match () {
+                    () if rest.contains(&"ioc") => TimeInForce::Ioc,
+                    () if rest.contains(&"fok") => TimeInForce::Fok,
+                    () => TimeInForce::Day,
+                },
+                terms: Terms { post_only: rest.contains(&"post"), ..Terms::PLAIN },
             }),
             ["cancel", id] => Output::Cancel { order: OrderId(number(id)), instrument },
             ["replace", id, total, "@", limit] => Output::Replace {
@@ -236,6 +251,9 @@ impl Table {
                 "trading" => TradingStatus::Trading,
                 _ => panic!("{}: unknown status {status}", self.place),
             }),
+            ["level", who, shares, "@", at] => {
+                Update::Depth { side: side(who), price: price(at), quantity: quantity(shares) }
+            }
             ["clear"] => Update::Clear,
             _ => panic!("{}: unknown event {words:?}", self.place),
         }

@@ -11,7 +11,7 @@ use helios_execution::CALLER_IDS;
 use helios_io::Touched;
 use helios_types::{
     Event, Input, InstrumentId, Intent, IntentKind, Market, OrderId, Output, PRICE_SCALE, Price, QUANTITY_SCALE,
-    Quantity, Side, TimeInForce, Update,
+    Quantity, Side, Terms, TimeInForce, Update,
 };
 use pyo3::prelude::*;
 

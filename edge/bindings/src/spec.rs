@@ -5,9 +5,9 @@ use helios_execution::Style;
 use helios_io::SourceError;
 use helios_risk::{Feeds, Limits};
 use helios_signals::{BarKind, Binary, Field, Keeps, Node, NodeId, Past, PatternSpec, Sizing, Stat, Unary, Window};
-use helios_types::{Cash, Instrument, InstrumentId, Nanos, Price, Quantity, Rules, StrategyId, TickTable};
+use helios_types::{Cash, Instrument, InstrumentId, Nanos, Price, Quantity, Rules, Side, StrategyId, TickTable};
 use helios_venue::{
-    AccountTerms, Capacity, Fees, HalfSpread, Measure, Rates, SaleFees, Tariff, Tier, Window as FeeWindow,
+    AccountTerms, Capacity, Fees, HalfSpread, Measure, QueueModel, Rates, SaleFees, Tariff, Tier, Window as FeeWindow,
 };
 use pyo3::FromPyObject;
 
@@ -50,6 +50,8 @@ pub(crate) struct VenueSpec {
     half_spread_fixed: i64,
     half_spread_ppm: u32,
     day_begins_ns: u64,
+    /// Name, and a power's exponent in thousandths.
+    queue: (String, u32),
     account: AccountSpec,
 }
 
@@ -154,6 +156,7 @@ impl VenueSpec {
                 HalfSpread::Ppm(self.half_spread_ppm)
             },
             day_begins_ns: self.day_begins_ns,
+            queue: queue(&self.queue)?,
             capacity: engine.capacity(),
             ..helios_venue::Config::default()
         };
@@ -197,6 +200,17 @@ impl AccountSpec {
             days_per_year: self.days_per_year,
         })
     }
+}
+
+fn queue((name, thousandths): &(String, u32)) -> Result<QueueModel, SourceError> {
+    Ok(match name.as_str() {
+        "pessimistic" => QueueModel::Pessimistic,
+        "optimistic" => QueueModel::Optimistic,
+        "proportional" => QueueModel::Proportional,
+        "log" => QueueModel::Log,
+        "power" => QueueModel::Power(*thousandths),
+        _ => return Err(error(format!("no queue model is named {name:?}"))),
+    })
 }
 
 fn limits(rows: &[(String, i64)]) -> Result<Limits, SourceError> {
@@ -311,6 +325,19 @@ pub(crate) fn node((name, inputs, ints, floats): &NodeSpec) -> Result<Node, Sour
             };
             Node::Target { x: input(0)?, strategy: StrategyId(small(0)?), instrument: InstrumentId(small(1)?), sizing }
         }
+        "quote" => Node::Quote {
+            x: input(0)?,
+            strategy: StrategyId(small(0)?),
+            instrument: InstrumentId(small(1)?),
+            side: match detail {
+                "bid" => Side::Buy,
+                "ask" => Side::Sell,
+                _ => return Err(unknown()),
+            },
+            quantity: Quantity(int(2)?),
+            limit: Quantity(int(3)?),
+            every: int(4)?.unsigned_abs(),
+        },
         "record" => Node::Record { x: input(0)?, signal: small(0)?, input: input(1)? },
         _ => return Err(unknown()),
     })

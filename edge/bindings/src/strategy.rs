@@ -8,7 +8,7 @@ use helios_execution::CALLER_IDS;
 use helios_io::{Callbacks, SourceError};
 use helios_types::{
     CASH_SCALE, Event, Input, InstrumentId, Intent, IntentKind, Nanos, OrderId, OrderState, Output, Price,
-    QUANTITY_SCALE, Quantity, Rule, Side, StrategyId, TimeInForce, Update,
+    QUANTITY_SCALE, Quantity, Rule, Side, StrategyId, Terms, TimeInForce, Update,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};

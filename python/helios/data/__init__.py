@@ -8,7 +8,7 @@ time order. Importing this package imports NumPy and Polars.
 
 from helios.data.actions import ActionsSource, actions
 from helios.data.external import ExternalSource, external
-from helios.data.frames import bars, quotes, trades
+from helios.data.frames import bars, depth, quotes, trades
 from helios.data.itch import ItchSource, itch
 from helios.data.lobster import lobster, lobster_check, orderbook
 from helios.data.renamed import rename
@@ -25,6 +25,7 @@ __all__ = [
     "Universe",
     "actions",
     "bars",
+    "depth",
     "external",
     "itch",
     "lobster",

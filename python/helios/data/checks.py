@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from helios.data.columns import Integers, Mask, aggressors, fixed_point
+from helios.data.columns import Integers, Mask, aggressors, codes, fixed_point
 from helios.data.source import UNDEFINED_PRICE
 from helios.scales import QUANTITY_SCALE
 
@@ -82,4 +82,30 @@ def admit_trades(block: pl.DataFrame, price_factor: int) -> tuple[dict[str, Inte
     return v, faults
 
 
-ADMIT = {"bars": admit_bars, "quotes": admit_quotes, "trades": admit_trades}
+_DEPTH_KINDS = {"level": 0, "depth": 0, "clear": 1, "trade": 2}
+_DEPTH_KINDS |= {str(kind): kind for kind in range(3)}
+
+
+def admit_depth(block: pl.DataFrame, price_factor: int) -> tuple[dict[str, Integers], list[Fault]]:
+    """Integer columns of a block of changes of price levels, and what is wrong with which rows."""
+    faults: list[Fault] = []
+    kind = np.zeros(block.height, dtype=np.int64)
+    if "kind" in block.columns:
+        kind, unknown = codes(block["kind"], _DEPTH_KINDS)
+        faults.append(Fault("is neither level, clear nor trade", "kind", unknown))
+    clear, trade = kind == 1, kind == 2
+    aggressor, no_side = aggressors(block["side"])
+    faults.append(Fault("is neither buy, bid, sell nor ask", "side", ~clear & (no_side | (~trade & (aggressor == 0)))))
+    v: dict[str, Integers] = {"kind": kind, "side": aggressor - 1}
+    for name, factor in {"price": price_factor, "size": QUANTITY_SCALE}.items():
+        number, missing, unfit = fixed_point(block[name], factor)
+        v[name] = np.where(clear, 0, number)
+        faults.append(Fault("missing or not a number", name, missing & ~clear))
+        faults.append(Fault("too large for 64 bits: wrong unit?", name, unfit & ~clear))
+    faults.append(Fault("price is not positive", "price", ~clear & (v["price"] <= 0)))
+    faults.append(Fault("size is negative", "size", v["size"] < 0))
+    faults.append(Fault("size is not positive", "size", trade & (v["size"] == 0)))
+    return v, faults
+
+
+ADMIT = {"bars": admit_bars, "quotes": admit_quotes, "trades": admit_trades, "depth": admit_depth}

@@ -6,6 +6,7 @@ a mask is set the value is 0. Assumes that one source writes one column in one w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -101,10 +102,15 @@ def shortest_decimal(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]
 
 def aggressors(column: pl.Series) -> tuple[Integers, Mask]:
     """0 none, 1 buy, 2 sell; and a mask of the words that mean none of these."""
-    words = column.cast(pl.String).fill_null("").str.strip_chars().str.to_lowercase().str.strip_suffix(".0")
-    codes = words.replace_strict(AGGRESSORS, default=-1, return_dtype=pl.Int64).to_numpy()
-    bad = codes < 0
-    return np.where(bad, 0, codes).astype(np.int64), bad
+    return codes(column, AGGRESSORS)
+
+
+def codes(column: pl.Series, words: Mapping[str, int]) -> tuple[Integers, Mask]:
+    """The numbers that words stand for, whatever their case; and a mask of the words that mean none of these."""
+    found = column.cast(pl.String).fill_null("").str.strip_chars().str.to_lowercase().str.strip_suffix(".0")
+    numbers = found.replace_strict(words, default=-1, return_dtype=pl.Int64).to_numpy()
+    bad = numbers < 0
+    return np.where(bad, 0, numbers).astype(np.int64), bad
 
 
 # ---- times -----------------------------------------------------------------------------------------------------------

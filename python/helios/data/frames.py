@@ -1,4 +1,4 @@
-"""Bars, quotes and trades from tables: Parquet, CSV, Polars, pandas, Arrow.
+"""Bars, quotes, trades and price levels from tables: Parquet, CSV, Polars, pandas, Arrow.
 
     source = bars("minute/*.parquet", label="end", tz="America/New_York", sort=True)
     for batch in source.batches({"KO": 0, "PEP": 1}): ...
@@ -34,7 +34,7 @@ from helios.data.tables import Opened, naming_errors, open_tables, resolve_colum
 from helios.errors import ArgumentError, DataError
 from helios.scales import PRICE_SCALE
 
-__all__ = ["bars", "quotes", "trades"]
+__all__ = ["bars", "depth", "quotes", "trades"]
 
 OnError = Literal["raise", "skip"]
 
@@ -128,6 +128,33 @@ def trades(
     """Trades. `aggressor` is optional: buy/B/bid/1, sell/S/A/ask/-1/2, or nothing; arguments as in `bars`."""
     names = {"ts": ts, "price": price, "size": size} | ({"aggressor": aggressor} if aggressor is not None else {})
     options = _Options("trades", symbol, symbol_is, tz, ts_unit, _price_factor(price_unit), price_unit, sort, on_error)
+    return _Table(source, names, options)
+
+
+def depth(
+    source: object,
+    *,
+    symbol: str | None = "symbol",
+    symbol_is: str | None = None,
+    ts: str = "ts",
+    side: str = "side",
+    price: str = "price",
+    size: str = "size",
+    kind: str | None = "kind",
+    tz: str | None = None,
+    ts_unit: str | None = None,
+    price_unit: float | None = None,
+    sort: bool = False,
+    on_error: OnError = "raise",
+) -> ColumnSource:
+    """Changes of price levels, of feeds without single orders; arguments as in `bars`.
+
+    A row gives a level's new total: `side` buy/bid/B or sell/ask/S/A, `price`, `size` (zero: the level is gone). `kind`
+    is optional: "level"; "clear", the book is void and a snapshot follows; "trade", where `side` is the aggressor's.
+    Trades in the same source keep their place among the levels, which another source's cannot at equal times.
+    """
+    names = {"ts": ts, "side": side, "price": price, "size": size} | ({"kind": kind} if kind is not None else {})
+    options = _Options("depth", symbol, symbol_is, tz, ts_unit, _price_factor(price_unit), price_unit, sort, on_error)
     return _Table(source, names, options)
 
 
@@ -230,7 +257,7 @@ class _Table(ColumnSource):
                 raise ArgumentError("symbol=None takes the symbol from a file's name; for a frame pass symbol_is='…'")
             symbol = opened.path.name.partition(".")[0]
         wanted = dict(names) if symbol is not None or o.symbol is None else {"symbol": o.symbol, **names}
-        columns = resolve_columns(opened, wanted, {"aggressor"})
+        columns = resolve_columns(opened, wanted, {"aggressor", "kind"})
         table = opened.table.select(pl.col(column).alias(canonical) for canonical, column in columns.items())
         self._check_types(opened.name, table.collect_schema(), columns)
         with naming_errors(opened.name, opened.path):
@@ -245,7 +272,7 @@ class _Table(ColumnSource):
     def _check_types(name: str, schema: pl.Schema, columns: Mapping[str, str]) -> None:
         for canonical, dtype in schema.items():
             numeric = dtype.is_numeric() or dtype in (pl.String, pl.Null)
-            if canonical not in ("symbol", "ts", "aggressor") and not numeric:
+            if canonical not in ("symbol", "ts", "aggressor", "side", "kind") and not numeric:
                 hint = f"Name the column to use with {canonical}='…'."
                 raise DataError(f"has type {dtype}, not a number", source=name, column=columns[canonical], hint=hint)
 
@@ -330,7 +357,7 @@ class _Table(ColumnSource):
                 yield from block.iter_slices(size)
 
     def _check_price_unit(self, part: _Part, block: pl.DataFrame) -> None:
-        column = {"bars": "close", "quotes": "bid", "trades": "price"}[self.schema]
+        column = {"bars": "close", "quotes": "bid"}.get(self.schema, "price")
         median = block[column].cast(pl.Float64, strict=False).median()
         if isinstance(median, float) and median > PRICE_PLAUSIBLE:
             raise DataError(

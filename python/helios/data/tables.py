@@ -31,6 +31,7 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "ask_size": ("asksize", "askqty", "askquantity", "askvolume", "asksz", "offersize"),
     "price": ("price", "px", "tradeprice", "last"),
     "size": ("size", "qty", "quantity", "shares", "amount", "volume"),
+    "side": ("side", "bidask", "direction"),
     "aggressor": ("aggressor", "aggressorside", "takerside", "side"),
 }
 

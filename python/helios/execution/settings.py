@@ -16,6 +16,9 @@ from helios.scales import CASH_SCALE, PRICE_SCALE, QUANTITY_SCALE
 
 PPM_PER_BP = 100
 
+#: How a queue position is estimated; see docs/models/depth.md.
+_QUEUES = ("pessimistic", "optimistic", "proportional", "log")
+
 _ZERO = re.compile(r"\s*0+(\.0+)?\s*(ns|us|ms|s|m|h|d)\s*")
 
 
@@ -90,6 +93,9 @@ class Venue:
     financing: Financing = field(default_factory=Financing)
     #: Length of time after 00:00 UTC at which a trading day begins and day orders have expired, like "5h".
     day_begins: str | timedelta | None = None
+    #: Where data has price levels only: how much of what others cancel stood behind our order. "pessimistic": all that
+    #: can; "optimistic": none while something is before us; "proportional"; "log"; a number n: as x to the power of n.
+    queue: Literal["pessimistic", "optimistic", "proportional", "log"] | float = "pessimistic"
 
     def __post_init__(self) -> None:
         kinds = (Latency, Fees, HalfSpread, Borrow, Financing)
@@ -119,6 +125,7 @@ class Venue:
             "half_spread_ppm": _scaled(half.bp, PPM_PER_BP, "half_spread.bp", least=0, bits=32),
             "day_begins_ns": _length(self.day_begins, "day_begins"),
             "account": self._account(ids or {}),
+            "queue": self._queue(),
         }
 
     def _account(self, ids: Mapping[str, int]) -> dict[str, Any]:
@@ -138,6 +145,15 @@ class Venue:
             "not_shortable": sorted(ids[symbol] for symbol in borrow.not_shortable if symbol in ids),
             "days_per_year": borrow.days_per_year,
         }
+
+    def _queue(self) -> tuple[str, int]:
+        """Name and, for a power, the exponent in thousandths."""
+        if isinstance(self.queue, str):
+            if self.queue not in _QUEUES:
+                raise ArgumentError(f"queue is {self.queue!r}: it must be a number or one of {', '.join(_QUEUES)}")
+            return self.queue, 0
+        exponent = _scaled(self.queue, 1_000, "queue", least=0.001, bits=32)
+        return "power", exponent
 
 
 #: Billionths in a basis point.

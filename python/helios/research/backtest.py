@@ -27,7 +27,7 @@ from helios.execution import Execution, Venue
 from helios.research.feeds import Source, core_source, refuse_unfed, refuse_unknown, series_of, source_name
 from helios.risk import Limits
 from helios.scales import CASH_SCALE, PRICE_SCALE, QUANTITY_SCALE
-from helios.signals import Record, Strategy, Target, compile_graph
+from helios.signals import Output, Quote, Record, Strategy, Target, compile_graph
 from helios.signals.graph import sources_of, symbols_of
 from helios.signals.strategy import accounts_of, called, declares, in_python, outputs_of, own_signals
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 #: Market events between two looks at the progress bar.
 SLICE = 262_144
 
-Wish = Target | Record | Strategy
+Wish = Target | Quote | Record | Strategy
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class Plan:
     declared: list[Strategy]
     callbacks: list[Strategy]
     limits: Limits
-    targets: list[Target]
+    targets: list[Target | Quote]
     engine: dict[str, Any]
     venue: dict[str, Any]
     stop_ns: int | None
@@ -208,7 +208,7 @@ class Plan:
             "cash": _scaled(backtest.cash, CASH_SCALE, "cash"),
             "style": (style, backtest.execution.ticks),
             "without_price": [symbol for symbol in symbols if symbol not in known],
-            "limit_prices": style != "market" or bool(callbacks),
+            "limit_prices": style != "market" or bool(callbacks) or any(isinstance(o, Quote) for o in outputs),
             "max_orders": _count(backtest.max_orders, "max_orders"),
             "trade_from": start or 0,
         }
@@ -226,7 +226,7 @@ class Plan:
             strategies,
             callbacks,
             limits,
-            [output for output in outputs if isinstance(output, Target)],
+            [output for output in outputs if isinstance(output, Target | Quote)],
             engine,
             backtest.venue.spec(ids),
             stop_ns=stop,
@@ -435,28 +435,28 @@ def moment(given: str | date | int | None, what: str) -> int | None:
 
 def flatten(wishes: Any) -> Iterator[Wish]:
     """Lists in lists as one."""
-    if isinstance(wishes, Target | Record | Strategy):
+    if isinstance(wishes, Target | Quote | Record | Strategy):
         yield wishes
         return
     if isinstance(wishes, str | bytes | type) or not isinstance(wishes, Iterable):
         raise ArgumentError(
-            f"{wishes!r} is no strategy: give target(…), record(…), a Strategy instance, or lists of them"
+            f"{wishes!r} is no strategy: give target(…), quote(…), record(…), a Strategy instance, or lists of them"
         )
     for wish in wishes:
         yield from flatten(wish)
 
 
-def declared(wishes: Iterable[Wish]) -> tuple[list[Target | Record], list[Strategy]]:
+def declared(wishes: Iterable[Wish]) -> tuple[list[Output], list[Strategy]]:
     """All that is evaluated natively, in the order given, and the strategies. ArgumentError for a name used twice."""
-    outputs: list[Target | Record] = []
+    outputs: list[Output] = []
     strategies: list[Strategy] = []
     taken: set[str] = set()
     wishes = list(wishes)
-    taken.update(wish.strategy for wish in wishes if isinstance(wish, Target))
+    taken.update(wish.strategy for wish in wishes if isinstance(wish, Target | Quote))
     for wish in wishes:
         if isinstance(wish, Strategy):
             found = outputs_of(wish)
-            names = {wish.name, *(output.strategy for output in found if isinstance(output, Target))}
+            names = {wish.name, *(output.strategy for output in found if isinstance(output, Target | Quote))}
             if twice := sorted(names & taken):
                 raise ArgumentError(f"two strategies are named {twice[0]!r}: names tell their results apart")
             taken |= names
@@ -484,7 +484,7 @@ def _shown(params: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v if isinstance(v, bool | int | float | str | None) else repr(v) for k, v in params.items()}
 
 
-def _universe(outputs: list[Target | Record], strategies: list[Strategy], known: set[str]) -> list[str]:
+def _universe(outputs: list[Output], strategies: list[Strategy], known: set[str]) -> list[str]:
     """Symbols of the run, sorted: those that expressions name, and those that Python strategies ask for."""
     symbols = set(symbols_of(outputs))
     for strategy in strategies:

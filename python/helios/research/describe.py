@@ -18,7 +18,7 @@ from helios.errors import ArgumentError
 from helios.research.backtest import Wish, declared, flatten, strictest
 from helios.risk import Limits
 from helios.scales import CASH_SCALE, QUANTITY_SCALE
-from helios.signals import Expr, Record, Strategy, Target, compile_graph
+from helios.signals import Expr, Output, Quote, Record, Strategy, Target, compile_graph
 from helios.signals.compiling import CompiledMethod
 from helios.signals.explain import Explained, Told, causes_texts
 from helios.signals.graph import sources_of, symbols_of
@@ -80,8 +80,8 @@ def _numbered(names: Iterable[str]) -> dict[str, int]:
     return {name: number for number, name in enumerate(names)}
 
 
-def _roots(outputs: Iterable[Target | Record]) -> list[Expr]:
-    return [x for one in outputs for x in ((one.value,) if isinstance(one, Target) else (one.value, one.input))]
+def _roots(outputs: Iterable[Output]) -> list[Expr]:
+    return [x for one in outputs for x in ((one.value, one.input) if isinstance(one, Record) else (one.value,))]
 
 
 def _reads_all(strategy: Strategy) -> bool:
@@ -131,15 +131,19 @@ def _kept(value: float | None, scale: int) -> float | None:
     return None if value is None else round(value * scale) / scale
 
 
-def _outputs(outputs: Iterable[Target | Record], signals: Explained) -> dict[str, list[dict[str, Any]]]:
+def _outputs(outputs: Iterable[Output], signals: Explained) -> dict[str, list[dict[str, Any]]]:
     """Rows of the targets and of the records."""
-    rows: dict[str, list[dict[str, Any]]] = {"targets": [], "records": []}
+    rows: dict[str, list[dict[str, Any]]] = {"targets": [], "quotes": [], "records": []}
     for one in outputs:
         acting = _acting(one.value, signals)
         if isinstance(one, Target):
             size = {"quantity": _kept(one.quantity, QUANTITY_SCALE), "notional": _kept(one.notional, CASH_SCALE)}
             size = {name: value for name, value in size.items() if value is not None}
             rows["targets"].append({"symbol": one.symbol, **acting, **size, "strategy": one.strategy})
+        elif isinstance(one, Quote):
+            terms = {name: _kept(getattr(one, name), QUANTITY_SCALE) for name in ("size", "limit")}
+            more = {"side": one.side, **terms, "every_ns": one.every_ns, "strategy": one.strategy}
+            rows["quotes"].append({"symbol": one.symbol, **acting, **more})
         else:
             beside = signals.node(one.input)
             more = {"beside": f"#{beside.number}", "beside_formula": one.input.text}
@@ -180,11 +184,11 @@ def _sizing(sizing: Any) -> str:
 
 def _of_loose(wishes: Iterable[Wish], signals: Explained) -> list[dict[str, Any]]:
     """Targets and records that were given as they are: a group for each name of a strategy."""
-    loose = [wish for wish in wishes if isinstance(wish, Target | Record)]
-    named = {wish.strategy for wish in loose if isinstance(wish, Target)}
-    groups: dict[str, list[Target | Record]] = {}
+    loose = [wish for wish in wishes if isinstance(wish, Target | Quote | Record)]
+    named = {wish.strategy for wish in loose if not isinstance(wish, Record)}
+    groups: dict[str, list[Output]] = {}
     for wish in loose:
-        name = wish.strategy if isinstance(wish, Target) else wish.name if wish.name in named else ""
+        name = (wish.name if wish.name in named else "") if isinstance(wish, Record) else wish.strategy
         groups.setdefault(name, []).append(wish)
     return [{"name": name, "class": None, **_outputs(mine, signals)} for name, mine in groups.items()]
 
@@ -245,8 +249,10 @@ def _text_of_group(group: dict[str, Any], nodes: Sequence[Mapping[str, Any]]) ->
     else:
         yield f"strategy {group['name']}" if group["name"] else "records of no strategy"
     yield from _part("targets", [_target(row, group["name"]) for row in group["targets"]])
+    yield from _part("quotes", [_quote(row, group["name"]) for row in group["quotes"]])
     yield from _part("records", [_record(row) for row in group["records"]])
-    yield from _part("formulas", _formulas([*group["targets"], *group["records"]], nodes))
+    rows = [*group["targets"], *group["quotes"], *group["records"]]
+    yield from _part("formulas", _formulas(rows, nodes))
     for heading, names in (
         ("calls", [name for name in group.get("calls", ()) if name not in group["compiled"]]),
         ("compiled", group.get("compiled", [])),
@@ -273,6 +279,13 @@ def _target(row: dict[str, Any], group: str) -> tuple[str, ...]:
     size = f"{_amount(row['quantity'])} shares" if "quantity" in row else f"{_amount(row['notional'])} of money"
     whose = "" if row["strategy"] == group else f"as {row['strategy']}"
     return (row["symbol"], f"{row['value']} x {size}", *_acts(row), whose)
+
+
+def _quote(row: dict[str, Any], group: str) -> tuple[str, ...]:
+    every = f", at most every {row['every_ns'] / 1e6:g} ms" if row["every_ns"] else ""
+    what = f"{row['side']} {row['value']}, {_amount(row['size'])} shares within {_amount(row['limit'])}{every}"
+    whose = "" if row["strategy"] == group else f"as {row['strategy']}"
+    return (row["symbol"], what, *_acts(row), whose)
 
 
 def _record(row: Mapping[str, Any]) -> tuple[str, ...]:

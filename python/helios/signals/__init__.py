@@ -33,9 +33,12 @@ from helios.signals.indicators import (
     vwap,
 )
 from helios.signals.outputs import (
+    Output,
+    Quote,
     Record,
     Target,
     pair,
+    quote,
     record,
     target,
 )
@@ -82,7 +85,9 @@ __all__ = [
     "FixedQuantity",
     "Kalman",
     "Macd",
+    "Output",
     "Pattern",
+    "Quote",
     "Record",
     "Rolling",
     "Session",
@@ -121,6 +126,7 @@ __all__ = [
     "pair",
     "partition",
     "pattern",
+    "quote",
     "realised_volatility",
     "record",
     "resample",

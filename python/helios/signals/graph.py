@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from helios.errors import ArgumentError
 from helios.scales import CASH_SCALE, QUANTITY_SCALE
 from helios.signals.expr import Expr
-from helios.signals.outputs import Record, Target
+from helios.signals.outputs import Output, Quote, Record, Target
 
 #: Operation, inputs, integer parameters, float parameters: what the core takes.
 Node = tuple[str, list[int], list[int], list[float]]
@@ -29,12 +29,12 @@ class Compiled:
         return f"Compiled({len(self.nodes)} nodes, {len(self.strategies)} strategies, {len(self.signals)} signals)"
 
 
-def symbols_of(outputs: Iterable[Target | Record]) -> list[str]:
+def symbols_of(outputs: Iterable[Output]) -> list[str]:
     """Every symbol that the outputs read or trade, in order of first use."""
     found: dict[str, None] = {}
     done: set[int] = set()
     for output in outputs:
-        if isinstance(output, Target):
+        if not isinstance(output, Record):
             found.setdefault(output.symbol)
         for source in sources_in(_made_of(output), done):
             if source.symbol is not None:
@@ -42,13 +42,13 @@ def symbols_of(outputs: Iterable[Target | Record]) -> list[str]:
     return list(found)
 
 
-def sources_of(outputs: Iterable[Target | Record]) -> Iterator[Expr]:
+def sources_of(outputs: Iterable[Output]) -> Iterator[Expr]:
     """What the outputs read: mid("KO") and its like, and series from outside the market."""
     return sources_in(root for output in outputs for root in _made_of(output))
 
 
-def _made_of(output: Target | Record) -> list[Expr]:
-    return [output.value] if isinstance(output, Target) else [output.value, output.input]
+def _made_of(output: Output) -> list[Expr]:
+    return [output.value, output.input] if isinstance(output, Record) else [output.value]
 
 
 def walk(roots: Iterable[Expr], done: set[int] | None = None) -> Iterator[Expr]:
@@ -115,7 +115,7 @@ class Numbering:
 
 
 def compile_graph(
-    outputs: Iterable[Target | Record], ids: Mapping[str, int], series: Mapping[str, int] | None = None
+    outputs: Iterable[Output], ids: Mapping[str, int], series: Mapping[str, int] | None = None
 ) -> Compiled:
     """Numbers the nodes, inputs before users.
 
@@ -126,6 +126,7 @@ def compile_graph(
     compiled = Compiled(numbering.nodes, texts=numbering.texts)
     strategies: dict[str, int] = {}
     aimed: set[tuple[int, int]] = set()
+    quoted: set[tuple[int, int, str]] = set()
     for output in outputs:
         if isinstance(output, Target):
             strategy = strategies.setdefault(output.strategy, len(strategies))
@@ -146,6 +147,21 @@ def compile_graph(
             value = numbering.number_of(output.value)
             compiled.nodes.append((kind, [value], [strategy, instrument, unit], []))
             compiled.texts.append(f"target({output.symbol!r}, {output.value!r})")
+        elif isinstance(output, Quote):
+            strategy = strategies.setdefault(output.strategy, len(strategies))
+            text = f"quote({output.symbol!r}, {output.side}={output.value!r})"
+            instrument = instrument_of(output.symbol, text, ids)
+            units = [round(quantity * QUANTITY_SCALE) for quantity in (output.size, output.limit)]
+            if max(units) >= 2**63:
+                raise ArgumentError(f"{text}: size or limit is too large")
+            if (strategy, instrument, output.side) in quoted:
+                raise ArgumentError(f"strategy {output.strategy!r} quotes {output.side} of {output.symbol!r} twice")
+            quoted.add((strategy, instrument, output.side))
+            value = numbering.number_of(output.value)
+            compiled.nodes.append(
+                (f"quote:{output.side}", [value], [strategy, instrument, *units, output.every_ns], [])
+            )
+            compiled.texts.append(text)
         else:
             if output.name in compiled.signals:
                 raise ArgumentError(f"two records are named {output.name!r}: names tell their values apart")

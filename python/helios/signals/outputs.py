@@ -8,10 +8,11 @@ from datetime import timedelta
 from numbers import Real
 from typing import Literal
 
+from helios.duration import nanoseconds
 from helios.errors import ArgumentError
 from helios.signals.expr import Expr, Number, together
 from helios.signals.sources import close, last, mid, source
-from helios.signals.units import NUMBER
+from helios.signals.units import NUMBER, PRICE
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,29 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Quote:
+    """A wish: stand on one side at the price `value` with `size`, while the position stays within `limit`."""
+
+    symbol: str
+    value: Expr
+    strategy: str
+    side: Literal["bid", "ask"]
+    size: float
+    limit: float
+    every_ns: int
+
+
+@dataclass(frozen=True)
 class Record:
     """A signal to be kept in the results: each new `value`, with `input` (what it came from) beside it."""
 
     name: str
     value: Expr
     input: Expr
+
+
+#: What expressions can be for.
+Output = Target | Quote | Record
 
 
 def target(
@@ -68,6 +86,43 @@ def target(
         None if quantity is None else float(quantity),
         None if notional is None else float(notional),
     )
+
+
+def quote(
+    symbol: str,
+    *,
+    bid: Expr | None = None,
+    ask: Expr | None = None,
+    size: Number,
+    limit: Number,
+    every: str | timedelta | None = None,
+    strategy: str = "main",
+) -> list[Quote]:
+    """Makes a market: one post-only order on each side that is given, at the price of its expression.
+
+    A bid is rounded down to the tick, an ask up. When an expression has a new value the order is moved by a replace, at
+    most once in `every` ("100ms"; None: at each new value); an equal price leaves it in its place in the queue. A null
+    takes it away. `size` shares are shown, less where the position would pass plus or minus `limit`. An order that has
+    filled comes back with the next new value. It is the strategy's own order: quotes are not netted with targets.
+    """
+    source("quote", symbol)
+    for name, given in (("size", size), ("limit", limit)):
+        if isinstance(given, bool) or not isinstance(given, Real) or not math.isfinite(given) or given <= 0:
+            raise ArgumentError(f"quote({symbol!r}): {name} is {given!r}, but must be positive")
+    sides: dict[Literal["bid", "ask"], Expr | None] = {"bid": bid, "ask": ask}
+    quotes = []
+    for side, value in sides.items():
+        if value is None:
+            continue
+        if not isinstance(value, Expr):
+            raise ArgumentError(f"quote({symbol!r}): {side} must be an expression of a price, not {value!r}")
+        if value.unit is not None and value.unit != PRICE:
+            raise ArgumentError(f"quote({symbol!r}): {side} {value!r} is in {value.unit}, but must be a price")
+        every_ns = 0 if every is None else nanoseconds(every, f"quote({symbol!r}): every")
+        quotes.append(Quote(symbol, value, strategy, side, float(size), float(limit), every_ns))
+    if not quotes:
+        raise ArgumentError(f"quote({symbol!r}): give bid, ask or both")
+    return quotes
 
 
 def record(name: str, value: Expr, input: Expr | None = None) -> Record:

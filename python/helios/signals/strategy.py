@@ -20,7 +20,7 @@ from helios.errors import ArgumentError
 from helios.scales import PRICE_SCALE, QUANTITY_SCALE
 from helios.signals.compiling import COMPILABLE, CompiledMethod, fields_and_bytes
 from helios.signals.expr import Expr
-from helios.signals.outputs import Record, Target
+from helios.signals.outputs import Output, Quote, Record, Target
 from helios.signals.parameters import Parametrised, fields_of
 from helios.signals.sizing import Sizing
 
@@ -249,7 +249,7 @@ class Strategy(Parametrised):
         self._ids: Mapping[str, int] = ids
 
 
-def outputs_of(strategy: Strategy) -> list[Target | Record]:
+def outputs_of(strategy: Strategy) -> list[Output]:
     """What `signals` returns, under the strategy's name.
 
     A target that names a strategy of its own, as those of `pair(…)` do, and every record, get this one's name and a
@@ -262,15 +262,15 @@ def outputs_of(strategy: Strategy) -> list[Target | Record]:
     found = list(_flatten(strategy.signals(), strategy.name))
     if strategy.universe and not isinstance(strategy.universe, str):
         for output in found:
-            if isinstance(output, Target) and output.symbol not in strategy.universe:
+            if not isinstance(output, Record) and output.symbol not in strategy.universe:
                 raise ArgumentError(
-                    f"strategy {strategy.name!r} has a target for {output.symbol!r}, which its universe does not have: "
-                    f"{', '.join(strategy.universe)}"
+                    f"strategy {strategy.name!r} has a target or a quote for {output.symbol!r}, which its universe "
+                    f"does not have: {', '.join(strategy.universe)}"
                 )
     return [
-        replace(output, strategy=own("" if output.strategy == UNNAMED else output.strategy))
-        if isinstance(output, Target)
-        else replace(output, name=own(output.name))
+        replace(output, name=own(output.name))
+        if isinstance(output, Record)
+        else replace(output, strategy=own("" if output.strategy == UNNAMED else output.strategy))
         for output in found
     ]
 
@@ -293,7 +293,7 @@ def in_python(strategy: Strategy) -> bool:
 
 def accounts_of(strategy: Strategy, strategies: Sequence[str]) -> list[tuple[int, str]]:
     """Numbers and names of its accounts in the run: its own first, then those that its targets name."""
-    names = [output.strategy for output in outputs_of(strategy) if isinstance(output, Target)]
+    names = [output.strategy for output in outputs_of(strategy) if not isinstance(output, Record)]
     return [(strategies.index(name), name) for name in dict.fromkeys([strategy.name, *names])]
 
 
@@ -311,13 +311,14 @@ def _overrides(strategy: Strategy, name: str) -> bool:
     return getattr(type(strategy), name) is not getattr(Strategy, name)
 
 
-def _flatten(found: Any, name: str) -> Iterator[Target | Record]:
-    if isinstance(found, Target | Record):
+def _flatten(found: Any, name: str) -> Iterator[Output]:
+    if isinstance(found, Target | Quote | Record):
         yield found
         return
     if isinstance(found, Expr | str | Mapping) or not isinstance(found, Iterable):
         raise ArgumentError(
-            f"strategy {name!r}: signals gave {found!r}; it returns a list of self.hold(…), target(…) and record(…)"
+            f"strategy {name!r}: signals gave {found!r}; it returns a list of self.hold(…), target(…), quote(…) and "
+            "record(…)"
         )
     for inner in found:
         yield from _flatten(inner, name)

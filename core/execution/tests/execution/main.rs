@@ -3,6 +3,7 @@
 
 mod life;
 mod netting;
+mod quoting;
 mod random;
 
 use helios_execution::{CALLER_IDS, Orders, Style, Touch};

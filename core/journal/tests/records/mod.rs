@@ -187,6 +187,7 @@ pub fn example_events() -> Vec<Event> {
         report(ReportKind::Replaced { quantity: q, price: p }),
         intent(IntentKind::Target { position: q }),
         intent(IntentKind::Cancel { order: OrderId(22) }),
+        intent(IntentKind::Quote { side: Side::Sell, price: p, quantity: q, limit: Quantity(46) }),
         intent(IntentKind::Replace { order: OrderId(23), quantity: q, price: p }),
         Event::Timer(Timer { id: 0x2122_2324_2526_2728 }),
     ];
@@ -363,6 +364,8 @@ fn intent() -> impl Strategy<Value = IntentKind> {
             }
         ),
         order().prop_map(|order| IntentKind::Cancel { order }),
+        (select(&SIDES[..]), price(), quantity(), quantity())
+            .prop_map(|(side, price, quantity, limit)| IntentKind::Quote { side, price, quantity, limit }),
         (order(), quantity(), price()).prop_map(|(order, quantity, price)| IntentKind::Replace {
             order,
             quantity,
