@@ -2,17 +2,13 @@
 
     python benches/run.py [--small] [--json FILE]
 
-Peers are used where they are found and left out where not: the C++ loops of ../shared/peers (needs g++), and
-nautilus_trader in a virtual environment of its own, named by HELIOS_NAUTILUS_PYTHON (its python). Medians of several
-runs; ratios say more than times on a shared machine.
+Peers (benches/peers) are used where they are found and left out where not. Medians of several runs; ratios say more
+than times on a shared machine.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -22,11 +18,10 @@ from typing import Any
 
 from helios.research.bench import run_bench
 from helios.research.simulate import simulate
+from peers import backtesters, cpp
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).resolve().parent.parent
-PEERS = ROOT.parent / "shared" / "peers"
 Row = tuple[str, str, str, str]
 
 
@@ -37,11 +32,11 @@ def main() -> None:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="helios-bench-") as folder:
         work = Path(folder)
-        file, loop = cpp_peer(work, small)
+        file, loop = cpp.build(work, small=small)
         console.print("decode and books …")
         itch = results["itch"] = run_bench("itch", small=small, file=file)
         book = results["book"] = run_bench("book", small=small, file=file)
-        peer = results["cpp"] = cpp_times(loop, file)
+        peer = results["cpp"] = cpp.times(loop, file)
         decode, books = peer.get("decode"), peer.get("book")
         rows.append(("ITCH decode", ns(itch["ns_per_message"]), "<= 8 ns", against("plain C++", decode)))
         rows.append(
@@ -52,17 +47,8 @@ def main() -> None:
         rows.append(("message to order bytes, p50", ns(step["order_p50_ns"]), "<= 500 ns", "300 pairs, 7 limits"))
         rows.append(("message to order bytes, p99", ns(step["order_p99_ns"]), "<= 2,000 ns", ""))
         console.print("backtest …")
-        run = results["backtest"] = run_bench("backtest", small=small)
-        rows.append(("expression pairs on quotes", rate(run["expression_events_per_s"]), ">= 8 M/s", ""))
-        for mode, key, wanted in (("empty", "python_empty", ">= 20 x"), ("pairs", "python_pairs", "")):
-            theirs = results[f"nautilus_{mode}"] = nautilus(mode, small)
-            ours = run[f"{key}_events_per_s"]
-            beside = (
-                "nautilus_trader: not installed"
-                if theirs is None
-                else f"nautilus {rate(theirs)}: {ours / theirs:.1f} x"
-            )
-            rows.append((f"Python strategy on every tick, {mode}", rate(ours), wanted, beside))
+        rows += backtests(results, small)
+        rows += market_making(results, small)
         console.print("graph and columns …")
         graph = results["graph"] = run_bench("graph", small=small)
         beside = f"{graph['pairs']} pairs, {graph['pairs_a_quote']:.0f} a quote"
@@ -87,6 +73,45 @@ def main() -> None:
         Path(sys.argv[sys.argv.index("--json") + 1]).write_text(json.dumps(results, indent=2) + "\n")
 
 
+def backtests(results: dict[str, Any], small: bool) -> list[Row]:
+    """Pairs and an empty strategy against nautilus_trader."""
+    run = results["backtest"] = run_bench("backtest", small=small)
+    theirs = {mode: backtesters.nautilus(mode, small=small) for mode in ("empty", "pairs")}
+    results["nautilus"] = theirs
+    body = f"the rule's body alone, no engine: {rate(1e9 / run['python_pairs_body_ns'])}"
+    rows = []
+    for what, key, mode, wanted, more in (
+        ("pairs written as expressions", "expression", "pairs", ">= 8 M/s and 20 x", ""),
+        ("pairs rule in Python, compiled", "compiled_pairs", "pairs", ">= 20 x", ""),
+        ("pairs rule in Python, called on every tick", "python_pairs", "pairs", "", body),
+        ("empty strategy, called on every tick", "python_empty", "empty", ">= 20 x", ""),
+    ):
+        ours, peer = run[f"{key}_events_per_s"], theirs[mode]
+        if ours is None:
+            continue
+        beside = "nautilus: not installed" if peer is None else f"nautilus {rate(peer)}: {ours / peer:.1f} x"
+        rows.append((what, rate(ours), wanted, "; ".join(filter(None, (beside, more)))))
+    return rows
+
+
+def market_making(results: dict[str, Any], small: bool) -> list[Row]:
+    """The same rows of price levels against hftbacktest, whose best variant counts."""
+    run = results["market_making"] = run_bench("market_making", small=small)
+    peer = results["hftbacktest"] = backtesters.hftbacktest(small=small)
+    rows = []
+    for what, key, wanted in (
+        ("market making on price levels, expression", "expression", ">= 1.2 x"),
+        ("market making on price levels, Python timer", "python_timer", ""),
+    ):
+        ours = run[f"{key}_events_per_s"]
+        beside = "hftbacktest: not installed"
+        if peer is not None:
+            ratio = f"{ours / peer['events_per_s']:.2f} x"
+            beside = f"hftbacktest {rate(peer['events_per_s'])} after {peer['cold_s']:.1f} s: {ratio}"
+        rows.append((what, rate(ours), wanted, beside))
+    return rows
+
+
 def ns(value: float) -> str:
     return f"{value:,.1f} ns" if value < 1000 else f"{value:,.0f} ns"
 
@@ -97,39 +122,6 @@ def rate(value: float) -> str:
 
 def against(name: str, value: float | None) -> str:
     return f"{name}: not built" if value is None else f"{name} {ns(value)}"
-
-
-def cpp_peer(work: Path, small: bool) -> tuple[Path | None, Path | None]:
-    """The peers' file and loop, built if their sources and a compiler are there."""
-    compiler = shutil.which("g++")
-    if compiler is None or not (PEERS / "itch").is_dir():
-        return None, None
-    for name in ("gen", "loop"):
-        source = PEERS / "itch" / f"{name}.cpp"
-        subprocess.run([compiler, "-O3", "-march=native", "-w", "-o", work / name, source], check=True)
-    file = work / "day.itch"
-    messages = "1000000" if small else "20000000"
-    subprocess.run([work / "gen", file, messages], check=True, stdout=subprocess.DEVNULL)
-    return file, work / "loop"
-
-
-def cpp_times(loop: Path | None, file: Path | None) -> dict[str, float]:
-    if loop is None or file is None:
-        return {}
-    text = subprocess.run([loop, file], check=True, capture_output=True, text=True).stdout
-    times = {"decode": "decode only", "book": r"decode\+L3 book"}
-    found = {key: re.findall(rf"{label}.*?([\d.]+) ns/msg", text) for key, label in times.items()}
-    return {key: statistics.median(float(each) for each in values) for key, values in found.items() if values}
-
-
-def nautilus(mode: str, small: bool) -> float | None:
-    python = os.environ.get("HELIOS_NAUTILUS_PYTHON")
-    script = PEERS / "nautilus_bench.py"
-    if python is None or not script.is_file():
-        return None
-    events = "200000" if small else "2000000"
-    text = subprocess.run([python, script, mode, events], check=True, capture_output=True, text=True).stdout
-    return float(json.loads(text.strip().splitlines()[-1])["ev_s"])
 
 
 def import_seconds() -> float:

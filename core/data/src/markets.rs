@@ -204,6 +204,14 @@ impl Markets {
             Update::ExecuteAt { order, price, printable: true, .. } if price.0 <= 0 || !price.is_defined() => {
                 return self.count(fault(QualityKind::BadValue, order));
             }
+            Update::Depth { side, price, quantity } => match self.books.set_level(id, side, price, quantity) {
+                Ok(change) if change.top_changed => {
+                    self.views[id.index()].top = self.books.top(id);
+                    Touched::BOOK.and(Touched::TOP)
+                }
+                Ok(_) => Touched::BOOK,
+                Err(error) => return self.count(fault(error.quality(), 0)),
+            },
             _ => match self.books.apply(id, &market.update) {
                 Ok(change) => {
                     let mut touched = Touched::BOOK;

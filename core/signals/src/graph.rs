@@ -160,6 +160,7 @@ struct Quoted {
     side: Side,
     quantity: Quantity,
     limit: Quantity,
+    /// Zero: at each new price.
     every: u64,
     next: Nanos,
 }
@@ -170,8 +171,8 @@ impl Quoted {
         if now < self.next {
             return None;
         }
-        if self.every > 0 {
-            self.next = Nanos((now.0 / self.every + 1).saturating_mul(self.every));
+        if let Some(passed) = now.0.checked_div(self.every) {
+            self.next = Nanos((passed + 1).saturating_mul(self.every));
         }
         let Self { strategy, instrument, side, quantity, limit, .. } = *self;
         let price = Price::from_f64(price).filter(|price| price.0 > 0).unwrap_or(Price::UNDEFINED);

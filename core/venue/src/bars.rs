@@ -17,6 +17,7 @@
 //! `docs/models/bars.md`. Absent: volume limits, the path of prices within a bar, queue position, impact.
 
 use crate::desk::{Desk, Moment, Working, within};
+use crate::impact::{Offer, moved};
 use helios_types::{
     BookRef, CancelReason, Liquidity, Nanos, Price, Side, TimeInForce, Update, round_down_to_tick, round_up_to_tick,
 };
@@ -128,9 +129,22 @@ impl Bars {
                     desk.cancel(moment, waiting.number, reason);
                     false
                 }
-                Outcome::Fills(price, liquidity) => {
-                    desk.fill(moment, waiting.number, price, working.left(), liquidity);
+                Outcome::Fills(price, Liquidity::Maker) => {
+                    desk.fill(moment, waiting.number, price, working.left(), Liquidity::Maker);
                     false
+                }
+                Outcome::Fills(price, Liquidity::Taker) => {
+                    // Without impact all of it, at this price.
+                    let offer = Offer { shown: price, mid: bar.open, quantity: working.left() };
+                    let left = match desk.offer(moment.event, waiting.number, offer) {
+                        Some((price, quantity)) => desk.fill(moment, waiting.number, price, quantity, Liquidity::Taker),
+                        None => working.left(),
+                    };
+                    let ends = !left.is_zero() && working.is_immediate();
+                    if ends {
+                        desk.cancel(moment, waiting.number, CancelReason::Unfilled);
+                    }
+                    !left.is_zero() && !ends
                 }
             }
         });
@@ -143,6 +157,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) tick: Price,
     /// False while the instrument is halted: no order fills or ends.
     pub(crate) trading: bool,
+    /// By how much our impact has moved the bar's prices when it begins.
+    pub(crate) shift: i64,
     /// The number of the trading day of a moment.
     pub(crate) day: &'a dyn Fn(Nanos) -> u64,
 }
@@ -151,12 +167,13 @@ impl Terms<'_> {
     fn outcome(&self, working: &Working, bar: &Bar) -> Outcome {
         let order = &working.order;
         let at_open = self.half_spread.price(order.side, bar.open, self.tick);
+        let here = |price| moved(price, self.shift, self.tick);
         let reached = order.price.is_defined()
             && match order.side {
-                Side::Buy => bar.low <= order.price,
-                Side::Sell => bar.high >= order.price,
+                Side::Buy => here(bar.low) <= order.price,
+                Side::Sell => here(bar.high) >= order.price,
             };
-        if within(order.side, order.price, at_open) {
+        if within(order.side, order.price, here(at_open)) {
             Outcome::Fills(at_open, Liquidity::Taker)
         } else if order.time_in_force == TimeInForce::Ioc {
             Outcome::Ends(CancelReason::Unfilled)

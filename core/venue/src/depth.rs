@@ -11,9 +11,10 @@
 //! - Nothing passes a queue twice: of one trade at most its quantity fills us, all orders of ours together.
 //!
 //! What it assumes: history would have happened all the same; a trade is printed before its level shrinks. See
-//! `docs/models/depth.md`. Absent: hidden orders, icebergs, pegs and stops of ours, auctions, market impact.
+//! `docs/models/depth.md`. Absent: hidden orders, icebergs, pegs and stops of ours, auctions, an impact on what is displayed.
 
 use crate::desk::{Desk, Moment, within};
+use crate::impact::{Offer, middle};
 use crate::{Counts, Standing};
 use helios_book::{Books, Capacity};
 use helios_types::{
@@ -86,6 +87,17 @@ struct Place {
     taken: u32,
 }
 
+impl Place {
+    /// True when a level at this price is nothing to our orders, nor to what we took.
+    #[inline]
+    fn is_indifferent(&self, side: Side, price: Price) -> bool {
+        let (same, other) = (&self.own[side as usize], &self.own[side.opposite() as usize]);
+        self.taken == 0
+            && same.iter().all(|own| own.price != price)
+            && other.first().is_none_or(|own| !within(side.opposite(), own.price, price))
+    }
+}
+
 /// The depth model of all instruments.
 pub(crate) struct Depth {
     model: QueueModel,
@@ -150,6 +162,8 @@ impl Depth {
         let other = order.side.opposite();
         let own = self.places[order.instrument.index()].own[other as usize].first().map(|own| own.price);
         let own = own.filter(|price| within(order.side, order.price, *price));
+        let top = self.books.top(order.instrument);
+        let mid = middle(top.bid.price, top.ask.price);
         while left.0 > 0 {
             let level = self.books.best(order.instrument, other);
             if !within(order.side, order.price, level.price)
@@ -157,9 +171,14 @@ impl Depth {
             {
                 break;
             }
-            let quantity = left.min(level.quantity);
+            // Our impact moves what we pay; what it puts beyond our limit we do not get, nor can it rest there.
+            let offer = Offer { shown: level.price, mid, quantity: left.min(level.quantity) };
+            let Some((price, quantity)) = desk.offer(at, number, offer) else {
+                desk.cancel(at.into(), number, CancelReason::Unfilled);
+                return false;
+            };
             self.consume(order.instrument, other, level.price, quantity);
-            left = desk.fill(at.into(), number, level.price, quantity, Liquidity::Taker);
+            left = desk.fill(at.into(), number, price, quantity, Liquidity::Taker);
         }
         left.0 > 0 && own.is_some()
     }
@@ -189,6 +208,7 @@ impl Depth {
     }
 
     /// One event of history. While `trading` is false nothing of ours trades.
+    #[inline]
     pub(crate) fn history(
         &mut self,
         desk: &mut Desk,
@@ -200,9 +220,7 @@ impl Depth {
     ) {
         match *update {
             Update::Depth { side, price, quantity } => {
-                let place = &self.places[instrument.index()];
-                let quiet = place.taken == 0 && place.own[0].is_empty() && place.own[1].is_empty();
-                let result = if quiet {
+                let result = if self.places[instrument.index()].is_indifferent(side, price) {
                     self.books.set_level(instrument, side, price, quantity).map(drop)
                 } else {
                     self.level(desk, at, instrument, side, price, quantity, trading)
@@ -221,7 +239,8 @@ impl Depth {
         }
     }
 
-    /// A level's new total, where orders of ours rest or levels differ from history's.
+    /// A level's new total, where it matters to orders of ours or levels differ from history's.
+    #[inline(never)]
     #[allow(clippy::too_many_arguments)]
     fn level(
         &mut self,

@@ -4,9 +4,11 @@
 //! its report is written here once. Assumes that an order of ours is known by one number on the feed for its whole
 //! life, also after a replace.
 
+use crate::REPORTS;
 use crate::account::Account;
 use crate::fees::{Charged, Tariff, Traded};
-use crate::latency::Line;
+use crate::impact::{Impacts, Offer};
+use crate::latency::{Delay, Line};
 use helios_types::{
     BookRef, CancelReason, InstrumentId, Liquidity, Nanos, Order, OrderId, Price, Quantity, RejectReason, Report,
     ReportKind, Side, TimeInForce,
@@ -72,7 +74,6 @@ impl Working {
 }
 
 /// All our open orders and the reports under way to the engine.
-#[derive(Debug)]
 pub(crate) struct Desk {
     pub(crate) tariff: Tariff,
     /// Our account at the broker.
@@ -84,12 +85,13 @@ pub(crate) struct Desk {
     next_number: BookRef,
     executions: u64,
     pub(crate) reports: Line<Report>,
+    pub(crate) impacts: Impacts,
     #[cfg(test)]
     filled_so_far: i64,
 }
 
 impl Desk {
-    pub(crate) fn new(tariff: Tariff, account: Account, report_latency_ns: u64) -> Self {
+    pub(crate) fn new(tariff: Tariff, account: Account, report_latency: Delay, impacts: Impacts) -> Self {
         Self {
             tariff,
             account,
@@ -98,7 +100,8 @@ impl Desk {
             used: Used::default(),
             next_number: OURS | 1,
             executions: 0,
-            reports: Line::new(report_latency_ns),
+            reports: Line::new(report_latency, REPORTS),
+            impacts,
             #[cfg(test)]
             filled_so_far: 0,
         }
@@ -160,6 +163,8 @@ impl Desk {
         let fee = self.tariff.charge(&mut working.charged, &traded);
         let (order, left) = (working.order, working.left());
         self.account.fill(order.instrument, order.side, price, quantity, fee);
+        let taker = liquidity == Liquidity::Taker;
+        self.impacts.traded(at.event, number, order.instrument, order.side, quantity, taker);
         self.executions += 1;
         #[cfg(test)]
         {
@@ -171,6 +176,21 @@ impl Desk {
             self.close(number);
         }
         left
+    }
+
+    /// What an open order pays at `at` for something that history shows, moved by our impact, and how much of it that
+    /// buys within its limit; `None`: nothing.
+    pub(crate) fn offer(&mut self, at: Nanos, number: BookRef, offer: Offer) -> Option<(Price, Quantity)> {
+        let Order { instrument, side, price: limit, time_in_force, .. } = self.open.get(&number)?.order;
+        // Whether all of it can be had is decided by what is displayed: it then pays its limit at most.
+        if time_in_force == TimeInForce::Fok {
+            if !within(side, limit, offer.shown) {
+                return None;
+            }
+            let got = self.impacts.offer(at, number, instrument, side, |_| true, offer);
+            return got.map(|(price, quantity)| (if within(side, limit, price) { price } else { limit }, quantity));
+        }
+        self.impacts.offer(at, number, instrument, side, |price| within(side, limit, price), offer)
     }
 
     /// Closes an order with its remainder unfilled and reports it.

@@ -26,6 +26,7 @@ mod bars;
 mod depth;
 mod desk;
 mod fees;
+mod impact;
 mod latency;
 #[cfg(test)]
 mod properties;
@@ -38,6 +39,8 @@ pub use depth::QueueModel;
 pub use desk::is_ours;
 pub use fees::{Fees, Measure, SaleFees, Tariff, Tier, Window};
 pub use helios_book::{BookError, Books, Capacity};
+pub use impact::{Decay, Impact, MAX_DECAYS};
+pub use latency::{Delay, Line, MAX_DELAY_NS, TimeOfDay};
 
 use account::Account;
 use bars::Bars;
@@ -48,18 +51,20 @@ use helios_types::{
     Price, Quantity, RejectReason, Report, Rules, Side, Split, Terms, TimeInForce, TradeKind, TradingStatus, Update,
     notional,
 };
-use latency::Line;
+use impact::{Impacts, moved};
 use quotes::Quotes;
 use replay::Replay;
 use std::collections::BTreeMap;
 
 /// How the venue behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// From the engine to the venue.
-    pub order_latency_ns: u64,
+    pub order_latency: Delay,
     /// From the venue to the engine.
-    pub report_latency_ns: u64,
+    pub report_latency: Delay,
+    /// How our own trades move prices, by instrument; those that are not named are not moved.
+    pub impacts: BTreeMap<InstrumentId, Impact>,
     /// What a fill costs.
     pub fees: Fees,
     /// What a bar's open does not show.
@@ -79,8 +84,9 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            order_latency_ns: 0,
-            report_latency_ns: 0,
+            order_latency: Delay::ZERO,
+            report_latency: Delay::ZERO,
+            impacts: BTreeMap::new(),
             fees: Fees::default(),
             half_spread: HalfSpread::default(),
             queue: QueueModel::default(),
@@ -156,7 +162,15 @@ struct Listing {
     model: Model,
     quotes: Quotes,
     bars: Bars,
+    /// By how much our impact moved the prices of the last event: at its beginning and at its end.
+    shift: [i64; 2],
 }
+
+/// Which draws a line of ours uses, where several share a seed.
+const ORDERS: u64 = 1;
+pub(crate) const REPORTS: u64 = 2;
+/// The same for the line of market data, which is the caller's.
+pub const FEED: u64 = 3;
 
 /// What the engine asks of the venue.
 #[derive(Clone, Copy, Debug)]
@@ -199,19 +213,25 @@ impl Venue {
             assert!(tick.0 > 0 && lot.0 > 0, "{symbol}: tick and lot must be positive");
             let (status, model) = (TradingStatus::Trading, Model::Unknown);
             let (rules, quotes, bars) = (Rules::default(), Quotes::new(), Bars::default());
-            Listing { tick: *tick, lot: *lot, rules, status, model, quotes, bars }
+            Listing { tick: *tick, lot: *lot, rules, status, model, quotes, bars, shift: [0; 2] }
         };
+        let impacts = config.impacts.iter().map(|(id, impact)| {
+            let Instrument { tick, lot, .. } =
+                instruments.get(id.index()).expect("an impact is of a listed instrument");
+            (*id, impact.clone(), *tick, *lot)
+        });
         Self {
-            config,
             listings: instruments.iter().map(listing).collect(),
             replay: Replay::new(instruments.len(), config.capacity),
             depth: Depth::new(instruments.len(), config.capacity, config.queue),
             desk: Desk::new(
                 config.fees.into(),
                 Account::new(instruments.len(), AccountTerms::default(), false),
-                config.report_latency_ns,
+                config.report_latency.clone(),
+                Impacts::new(impacts),
             ),
-            requests: Line::new(config.order_latency_ns),
+            requests: Line::new(config.order_latency.clone(), ORDERS),
+            config,
             held: BTreeMap::new(),
             held_so_far: 0,
             day_ends: Nanos(0),
@@ -276,8 +296,12 @@ impl Venue {
     }
 
     /// The next moment at which something happens without a market event: a request arrives here, or a report there.
+    #[inline]
     pub fn next_due(&self) -> Option<Nanos> {
         let account = self.desk.account.next_charge();
+        if self.requests.is_empty() && self.desk.reports.is_empty() && self.held.is_empty() && account.is_none() {
+            return None;
+        }
         [self.requests.next(), self.next_held(), self.desk.reports.next(), account].into_iter().flatten().min()
     }
 
@@ -291,9 +315,21 @@ impl Venue {
     }
 
     /// Applies one event of history at its `ts_event`, before the engine sees it. Requests due by then act first.
+    #[inline]
     pub fn market(&mut self, market: &Market) {
         let Market { instrument, ts_event: at, ref update } = *market;
         self.let_requests_arrive(at);
+        // What most events of a feed of levels are.
+        if let Update::Depth { .. } = update
+            && let Some(Listing { model: Model::Depth, status, .. }) = self.listings.get(instrument.index())
+        {
+            let trading = *status == TradingStatus::Trading;
+            return self.depth.history(&mut self.desk, &mut self.counts, at, instrument, update, trading);
+        }
+        self.any_market(at, instrument, update);
+    }
+
+    fn any_market(&mut self, at: Nanos, instrument: InstrumentId, update: &Update) {
         // A series is none of the venue's business, and its number no instrument's.
         if let Update::Value(_) = update {
             return;
@@ -369,8 +405,29 @@ impl Venue {
         }
         self.clear(at, instrument);
         let listing = &mut self.listings[instrument.index()];
+        listing.shift = [0; 2];
         self.desk.account.split(instrument, split, listing.unit());
         self.desk.reports.hurry(at);
+    }
+
+    /// True when trades of ours move prices: what the engine is to see of an event then comes from [`Venue::show`].
+    pub fn has_impact(&self) -> bool {
+        !self.desk.impacts.is_empty()
+    }
+
+    /// Moves the prices of the event that [`Venue::market`] was given last to where our impact has put them. Events of
+    /// single orders and of price levels stay as they are.
+    pub fn show(&self, market: &mut Market) {
+        if let Some(listing) = self.listings.get(market.instrument.index())
+            && matches!(listing.model, Model::Quotes | Model::Bars)
+        {
+            market.update = shifted(&market.update, listing.shift, listing.tick);
+        }
+    }
+
+    /// Where our impact has put the prices of an instrument, as a fraction of history's.
+    pub fn displacement(&mut self, at: Nanos, instrument: InstrumentId) -> f64 {
+        self.desk.impacts.fraction(at, instrument)
     }
 
     /// Market events that could not be used, since the start.
@@ -402,22 +459,28 @@ impl Venue {
                 self.replay.history(&mut self.desk, &mut self.counts, at, instrument, update, trading);
             }
             Model::Depth => self.depth.history(&mut self.desk, &mut self.counts, at, instrument, update, trading),
-            Model::Quotes => listing.quotes.history(&mut self.desk, at, update, trading),
+            Model::Quotes => {
+                let shift = self.desk.impacts.shift(at, instrument, listing.quotes.reference(update));
+                (listing.shift, listing.quotes.shift) = ([shift; 2], shift);
+                listing.quotes.history(&mut self.desk, at, update, trading);
+            }
             Model::Bars => self.bar(at, instrument, update, trading),
             Model::Unknown => {}
         }
     }
 
     fn bar(&mut self, at: Nanos, instrument: InstrumentId, update: &Update, trading: bool) {
-        let Update::Bar { span, .. } = *update else { return };
+        let Update::Bar { open, close, span, .. } = *update else { return };
         let start = Nanos(at.0.saturating_sub(span));
         self.release(at, instrument, start);
         let day = |moment| day_of(moment, self.config.day_begins_ns);
         let listing = &mut self.listings[instrument.index()];
-        let Update::Bar { open, .. } = *update else { return };
+        let shift = self.desk.impacts.shift(start, instrument, open);
         let tick = listing.tick_at(open);
-        let terms = bars::Terms { half_spread: self.config.half_spread, tick, trading, day: &day };
+        let terms = bars::Terms { half_spread: self.config.half_spread, tick, trading, shift, day: &day };
         listing.bars.history(&mut self.desk, at, update, &terms);
+        // What trades at a bar's open moves its close.
+        listing.shift = [shift, self.desk.impacts.shift(at, instrument, close)];
         self.release(at, instrument, at);
     }
 
@@ -468,7 +531,15 @@ impl Venue {
     }
 
     /// Requests and the ends of waits up to `to`, in time order; at one moment a wait ends first.
+    #[inline]
     fn let_requests_arrive(&mut self, to: Nanos) {
+        if !(self.requests.is_empty() && self.held.is_empty()) {
+            self.let_each_arrive(to);
+        }
+        self.begin_day(to);
+    }
+
+    fn let_each_arrive(&mut self, to: Nanos) {
         loop {
             let wait = self.next_held().filter(|until| *until <= to);
             if wait.is_some_and(|until| self.requests.next().is_none_or(|arrival| until <= arrival)) {
@@ -482,7 +553,6 @@ impl Venue {
                 break;
             }
         }
-        self.begin_day(to);
     }
 
     fn request(&mut self, at: Nanos, sent: Nanos, request: Request) {
@@ -506,10 +576,15 @@ impl Venue {
     }
 
     /// Orders that rest from an earlier trading day expire where it ended; bars keep their own days.
+    #[inline]
     fn begin_day(&mut self, now: Nanos) {
-        if now < self.day_ends {
-            return;
+        if now >= self.day_ends {
+            self.end_day(now);
         }
+    }
+
+    #[cold]
+    fn end_day(&mut self, now: Nanos) {
         let ended = std::mem::replace(&mut self.day_ends, end_of_day(now, self.config.day_begins_ns));
         if ended > Nanos(0) {
             self.desk.account.end_day(ended, self.day_ends.since(ended) / NANOS_PER_DAY);
@@ -717,6 +792,21 @@ fn model_of(update: &Update) -> Model {
         | Update::Dividend { .. }
         | Update::Value(_) => Model::Unknown,
     }
+}
+
+/// An event's prices, moved: those at its beginning by the first, those at its end by the second.
+fn shifted(update: &Update, [first, last]: [i64; 2], tick: Price) -> Update {
+    let mut update = *update;
+    match &mut update {
+        Update::Quote { bid, ask, .. } => (*bid, *ask) = (moved(*bid, last, tick), moved(*ask, last, tick)),
+        Update::Trade { price, .. } => *price = moved(*price, last, tick),
+        Update::Bar { open, high, low, close, .. } => {
+            (*open, *close) = (moved(*open, first, tick), moved(*close, last, tick));
+            (*low, *high) = (moved(*low, first.min(last), tick), moved(*high, first.max(last), tick));
+        }
+        _ => {}
+    }
+    update
 }
 
 /// The number of a moment's trading day.

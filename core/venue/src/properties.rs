@@ -1,6 +1,6 @@
 //! What must hold whatever history and our orders do: random valid flow against the order-level and quote models.
 
-use crate::{Config, Venue};
+use crate::{Config, Delay, Venue};
 use helios_types::{
     BookRef, Instrument, InstrumentId, Market, Nanos, Order, OrderId, Output, Price, Quantity, Report, ReportKind,
     Side, StrategyId, Terms, TimeInForce, TradeKind, TradingStatus, Update,
@@ -12,8 +12,9 @@ const X: InstrumentId = InstrumentId(0);
 const TICK: i64 = 10_000_000;
 
 fn venue(order_latency_ns: u64, report_latency_ns: u64) -> Venue {
+    let (order_latency, report_latency) = (Delay::Constant(order_latency_ns), Delay::Constant(report_latency_ns));
     let listed = Instrument { symbol: "X".to_owned(), tick: Price(TICK), lot: Quantity::whole(1) };
-    Venue::new(&[listed], Config { order_latency_ns, report_latency_ns, ..Config::default() })
+    Venue::new(&[listed], Config { order_latency, report_latency, ..Config::default() })
 }
 
 fn ticks(n: i64) -> Price {

@@ -14,6 +14,7 @@
 //! `docs/models/quotes.md`. Absent: depth, queue position, hidden size, impact.
 
 use crate::desk::{Desk, Queue, within};
+use crate::impact::{Offer, middle};
 use helios_types::{BookRef, CancelReason, Liquidity, Nanos, Price, Quantity, Side, TradeKind, Update};
 
 /// One side of the quote.
@@ -47,12 +48,14 @@ pub(crate) struct Quotes {
     touch: [Touch; 2],
     /// No quote was ever seen: both sides are the last trade and share its quantity.
     trades_only: bool,
+    /// By how much our impact moves history's prices at the present event; what is kept here is history's.
+    pub(crate) shift: i64,
     own: [Queue; 2],
 }
 
 impl Quotes {
     pub(crate) fn new() -> Self {
-        Self { touch: [Touch::EMPTY; 2], trades_only: true, own: Queue::pair() }
+        Self { touch: [Touch::EMPTY; 2], trades_only: true, shift: 0, own: Queue::pair() }
     }
 
     /// An order of ours arrives: it takes the touch if it may, then rests or is cancelled.
@@ -61,9 +64,12 @@ impl Quotes {
         let order = working.order;
         let touch = self.touch[order.side.opposite() as usize];
         let quantity = touch.left.min(working.left());
-        if quantity.0 > 0 && within(order.side, order.price, touch.price) {
+        let offer = Offer { shown: touch.price, mid: self.mid(), quantity };
+        if quantity.0 > 0
+            && let Some((price, quantity)) = desk.offer(at, number, offer)
+        {
             self.use_up(order.side.opposite(), quantity);
-            if desk.fill(at.into(), number, touch.price, quantity, Liquidity::Taker).is_zero() {
+            if desk.fill(at.into(), number, price, quantity, Liquidity::Taker).is_zero() {
                 return;
             }
         }
@@ -118,6 +124,7 @@ impl Quotes {
     /// Our resting orders of `side` that the opposite quote reaches.
     fn meet_quote(&mut self, desk: &mut Desk, at: Nanos, side: Side) {
         let Touch { price, mut left, .. } = self.touch[side.opposite() as usize];
+        let price = self.shown(price);
         while left.0 > 0
             && let Some((limit, number)) = self.own[side as usize].first()
             && within(side, limit, price)
@@ -137,7 +144,7 @@ impl Quotes {
         quantity: Quantity,
         aggressor: Option<Side>,
     ) -> Quantity {
-        let mut left = quantity;
+        let (mut left, price) = (quantity, self.shown(price));
         for side in [Side::Buy, Side::Sell] {
             while left.0 > 0
                 && aggressor.is_none_or(|aggressor| aggressor == side.opposite())
@@ -149,6 +156,25 @@ impl Quotes {
             }
         }
         left
+    }
+
+    /// The price that a fraction is of, once the event has been taken in.
+    pub(crate) fn reference(&self, update: &Update) -> Price {
+        match *update {
+            Update::Quote { bid, ask, .. } => middle(bid, ask),
+            Update::Trade { price, .. } if self.trades_only => price,
+            Update::Bar { open, .. } if !self.mid().is_defined() => open,
+            _ => self.mid(),
+        }
+    }
+
+    fn mid(&self) -> Price {
+        middle(self.touch[Side::Buy as usize].price, self.touch[Side::Sell as usize].price)
+    }
+
+    /// One of history's prices as it stands here.
+    fn shown(&self, price: Price) -> Price {
+        if price.is_defined() { Price(price.0.saturating_add(self.shift)) } else { price }
     }
 
     fn fill_first(

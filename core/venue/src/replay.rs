@@ -21,6 +21,7 @@
 //! Absent: hidden orders and pegs of ours, market impact, reserve, self-match modes other than the one above.
 
 use crate::desk::{Desk, Moment, Queue, is_ours, within};
+use crate::impact::{Offer, middle};
 use crate::{Counts, Standing};
 use helios_book::{BookError, Books, Capacity};
 use helios_types::{
@@ -111,6 +112,8 @@ impl Replay {
     fn take(&mut self, desk: &mut Desk, at: Nanos, number: BookRef) -> bool {
         let Some(working) = desk.get(number).copied() else { return false };
         let (order, mut left) = (working.order, working.left());
+        let top = self.books.top(order.instrument);
+        let mid = middle(top.bid.price, top.ask.price);
         while left.0 > 0
             && let Some(front) = self.books.front(order.instrument, order.side.opposite())
             && within(order.side, order.price, front.price)
@@ -118,11 +121,16 @@ impl Replay {
             if is_ours(front.order) {
                 return true;
             }
-            let quantity = left.min(front.quantity);
+            // Our impact moves what we pay; what it puts beyond our limit we do not get, nor can it rest there.
+            let offer = Offer { shown: front.price, mid, quantity: left.min(front.quantity) };
+            let Some((price, quantity)) = desk.offer(at, number, offer) else {
+                desk.cancel(at.into(), number, CancelReason::Unfilled);
+                return false;
+            };
             self.consume(order.instrument, front.order, quantity);
             #[cfg(test)]
             self.met.push((number, front.order, quantity));
-            left = desk.fill(at.into(), number, front.price, quantity, Liquidity::Taker);
+            left = desk.fill(at.into(), number, price, quantity, Liquidity::Taker);
         }
         false
     }

@@ -4,6 +4,8 @@
 //!
 //! ```text
 //! # settings, before the first time: instruments A B | tick 0.01 | lot 1 | latency 10us 20us (order, report)
+//! #   a latency may be by time of day: step:09:30=10us;10:00=40us, or linear:…
+//! #   impact volume 100 exponent 1 permanent 5bp maker 0.5 decay 20bp 10s decay … (of every instrument)
 //! #   fees maker -0.002 taker 0.003 maker_ppm 0 taker_ppm 10 minimum 1 | half_spread 0.01 or 100ppm
 //! #   max_open 2 | max_pending 2 | day_begins 1h | queue pessimistic (optimistic, proportional, log, power 2)
 //! 09:30:00.000 add 1 B 100 @ 10.00            history; `2/09:30:00` is the second day, `B: add …` another instrument
@@ -12,13 +14,14 @@
 //! -> accepted 1                               the reports delivered up to and at this line, all of them, in order
 //! -> filled 1 50 @ 10.00 maker fee 0.15 stamped 09:30:00.001 at 09:30:00.002      from `fee` on: only if written
 //! = ahead 1 100                               displayed quantity before our order; also = counts unknown bad full
+//! = shown quote 100 @ 10.01 / 100 @ 10.02     what the engine sees of the last event of history
 //! ```
 
 use helios_types::{
     Cash, Instrument, InstrumentId, Market, NANOS_PER_DAY, NANOS_PER_SECOND, Nanos, Order, OrderId, Output, Price,
     Quantity, Report, ReportKind, Side, StrategyId, Terms, TimeInForce, TradeKind, TradingStatus, Update,
 };
-use helios_venue::{Config, HalfSpread, QueueModel, Venue};
+use helios_venue::{Config, Decay, Delay, HalfSpread, Impact, QueueModel, TimeOfDay, Venue};
 
 macro_rules! scenarios {
     ($($name:ident)*) => {
@@ -37,6 +40,8 @@ scenarios! {
     own_orders_do_not_meet halt rejects latency order_message_first fees unknown_references clear_and_end_of_day
     tables_full bars bars_limit bars_under_way bars_cancel_under_way bars_days quotes quotes_taken quotes_resting
     trades_only better_data depth_trades depth_cancels depth_proportional depth_taken depth_crossing depth_terms
+    latency_by_time_of_day impact_decays impact_keeps_what_is_taken impact_on_bars
+    impact_on_orders impact_of_resting
 }
 
 #[test]
@@ -72,7 +77,9 @@ struct Table {
     tick: Price,
     lot: Quantity,
     config: Config,
+    impact: Option<Impact>,
     venue: Option<Venue>,
+    seen: Option<Update>,
     got: Vec<(Nanos, Report)>,
     expected: Vec<(String, String)>,
 }
@@ -85,7 +92,9 @@ impl Default for Table {
             tick: Price(10_000_000),
             lot: Quantity::whole(1),
             config: Config { half_spread: HalfSpread::Fixed(Price::ZERO), ..Config::default() },
+            impact: None,
             venue: None,
+            seen: None,
             got: Vec::new(),
             expected: Vec::new(),
         }
@@ -101,7 +110,7 @@ impl Table {
             ["tick", x] => self.tick = price(x),
             ["lot", x] => self.lot = quantity(x),
             ["latency", order, report] => {
-                (config.order_latency_ns, config.report_latency_ns) = (duration(order), duration(report));
+                (config.order_latency, config.report_latency) = (delay(order), delay(report));
             }
             ["fees", pairs @ ..] => {
                 for pair in pairs.chunks(2) {
@@ -116,6 +125,7 @@ impl Table {
                     }
                 }
             }
+            ["impact", words @ ..] => self.impact = Some(impact(words)),
             ["half_spread", x] => {
                 config.half_spread = match x.strip_suffix("ppm") {
                     Some(ppm) => HalfSpread::Ppm(ppm.parse().expect("parts per million")),
@@ -142,7 +152,10 @@ impl Table {
     fn venue(&mut self) -> &mut Venue {
         self.venue.get_or_insert_with(|| {
             let list = |name: &String| Instrument { symbol: name.clone(), tick: self.tick, lot: self.lot };
-            Venue::new(&self.names.iter().map(list).collect::<Vec<_>>(), self.config)
+            let ids = (0..self.names.len() as u32).map(InstrumentId);
+            let impacts = ids.filter_map(|id| Some((id, self.impact.clone()?))).collect();
+            let config = Config { impacts, ..self.config.clone() };
+            Venue::new(&self.names.iter().map(list).collect::<Vec<_>>(), config)
         })
     }
 
@@ -163,8 +176,10 @@ impl Table {
                 self.venue().submit(at, &output);
             }
             history => {
-                let market = Market { instrument, ts_event: at, update: self.update(history) };
+                let mut market = Market { instrument, ts_event: at, update: self.update(history) };
                 self.venue().market(&market);
+                self.venue().show(&mut market);
+                self.seen = Some(market.update);
             }
         }
         self.venue().advance(at, &mut got);
@@ -294,6 +309,9 @@ impl Table {
                 let got = (counts.unknown_order, counts.bad, counts.full);
                 assert_eq!(got, (number(unknown), number(bad), number(full)), "{place}: unknown, bad, full");
             }
+            ["shown", ref event @ ..] => {
+                assert_eq!(self.seen, Some(self.update(event)), "{place}: what the engine sees")
+            }
             ["open", n] => assert_eq!(self.venue().open_orders() as u64, number(n), "{place}: open orders"),
             _ => panic!("{place}: unknown state {words:?}"),
         }
@@ -307,6 +325,39 @@ impl Table {
         self.got = got;
         self.compare();
     }
+}
+
+/// `10us`, or `step:09:30=10us;10:00=40us`, or the same with `linear:`.
+fn delay(word: &str) -> Delay {
+    let Some((kind, rows)) = word.split_once(':').filter(|(kind, _)| matches!(*kind, "step" | "linear")) else {
+        return Delay::Constant(duration(word));
+    };
+    let row = |row: &str| {
+        let (time, length) = row.split_once('=').expect("time=length");
+        (moment(&format!("{time}:00")).0, duration(length))
+    };
+    let rows = rows.split(';').map(row).collect();
+    Delay::TimeOfDay(TimeOfDay { rows, linear: kind == "linear", offsets: Vec::new() })
+}
+
+fn impact(words: &[&str]) -> Impact {
+    let part = |word: &str| word.strip_suffix("bp").and_then(|x| x.parse::<f64>().ok()).expect("basis points") * 1e-4;
+    let plain = |word: &str| word.parse().expect("a number");
+    let mut impact =
+        Impact { decays: Vec::new(), permanent: 0.0, exponent: 1.0, volume: Quantity::whole(100), maker: 0.0 };
+    let mut words = words.iter();
+    while let Some(&word) = words.next() {
+        let mut next = || *words.next().expect("a setting of impact has a value");
+        match word {
+            "volume" => impact.volume = quantity(next()),
+            "exponent" => impact.exponent = plain(next()),
+            "permanent" => impact.permanent = part(next()),
+            "maker" => impact.maker = plain(next()),
+            "decay" => impact.decays.push(Decay { amplitude: part(next()), lifetime_ns: duration(next()) }),
+            _ => panic!("unknown setting of impact {word}"),
+        }
+    }
+    impact
 }
 
 /// The words of a report, with all that can be known of it.

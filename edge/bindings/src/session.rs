@@ -56,12 +56,13 @@ impl Session {
     ) -> PyResult<Self> {
         // Before the journal: a description that cannot be must leave no file behind.
         let state = engine.state().map_err(raise)?;
-        let venue = venue.venue(&engine).map_err(raise)?;
+        let (simulated, feed) = (venue.venue(&engine).map_err(raise)?, venue.feed().map_err(raise)?);
         let journal = journal.map(|path| JournalFile::create(&path, &config)).transpose().map_err(raise)?;
         let setup = Setup {
             state,
-            venue,
+            venue: simulated,
             source: Merge::new(Vec::new()).map_err(raise)?,
+            feed,
             journal,
             sample_ns,
             marks_ns,
@@ -313,6 +314,10 @@ fn columns(
 fn fill(py: Python<'_>, batch: &Bound<'_, PyAny>, schema: Schema, into: &mut ColumnBatch) -> PyResult<()> {
     copy(py, batch, "ts", &mut into.ts)?;
     copy(py, batch, "instrument", &mut into.instrument)?;
+    into.received.clear();
+    if batch.contains("ts_recv")? {
+        copy(py, batch, "ts_recv", &mut into.received)?;
+    }
     into.values.resize_with(schema.columns().len(), Vec::new);
     for (name, column) in schema.columns().iter().zip(&mut into.values) {
         copy(py, batch, name, column)?;

@@ -2,14 +2,16 @@
 
 use helios_engine::{Config, State};
 use helios_execution::Style;
-use helios_io::SourceError;
+use helios_io::{FeedLatency, SourceError};
 use helios_risk::{Feeds, Limits};
 use helios_signals::{BarKind, Binary, Field, Keeps, Node, NodeId, Past, PatternSpec, Sizing, Stat, Unary, Window};
 use helios_types::{Cash, Instrument, InstrumentId, Nanos, Price, Quantity, Rules, Side, StrategyId, TickTable};
 use helios_venue::{
-    AccountTerms, Capacity, Fees, HalfSpread, Measure, QueueModel, Rates, SaleFees, Tariff, Tier, Window as FeeWindow,
+    AccountTerms, Capacity, Decay, Delay, Fees, HalfSpread, Impact, Measure, QueueModel, Rates, SaleFees, Tariff, Tier,
+    TimeOfDay, Window as FeeWindow,
 };
 use pyo3::FromPyObject;
+use std::collections::BTreeMap;
 
 /// One node: operation, inputs, integer and float parameters.
 pub(crate) type NodeSpec = (String, Vec<u32>, Vec<i64>, Vec<f64>);
@@ -36,12 +38,20 @@ pub(crate) struct EngineSpec {
     rules: Vec<(Vec<(i64, i64)>, i64, i64)>,
 }
 
+/// Kind, whole numbers (mostly nanoseconds) and others.
+type DelaySpec = (String, Vec<i64>, Vec<f64>);
+
+/// Symbol ("" for all that are not named), volume, [permanent, exponent, maker], decays (amplitude, lifetime in ns).
+type ImpactSpec = (String, i64, [f64; 3], Vec<(f64, u64)>);
+
 /// Everything that the simulated exchange needs.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct VenueSpec {
-    order_latency_ns: u64,
-    report_latency_ns: u64,
+    order_latency: DelaySpec,
+    report_latency: DelaySpec,
+    feed_latency: DelaySpec,
+    impacts: Vec<ImpactSpec>,
     maker_per_share: i64,
     taker_per_share: i64,
     maker_ppm: i64,
@@ -139,10 +149,19 @@ impl EngineSpec {
 }
 
 impl VenueSpec {
+    /// When the engine sees what happens at the venue.
+    pub(crate) fn feed(&self) -> Result<FeedLatency, SourceError> {
+        if self.feed_latency.0 == "data" {
+            return Ok(FeedLatency::Stamps);
+        }
+        delay(&self.feed_latency, "feed").map(FeedLatency::Delay)
+    }
+
     pub(crate) fn venue(&self, engine: &EngineSpec) -> Result<helios_venue::Venue, SourceError> {
         let config = helios_venue::Config {
-            order_latency_ns: self.order_latency_ns,
-            report_latency_ns: self.report_latency_ns,
+            order_latency: delay(&self.order_latency, "order")?,
+            report_latency: delay(&self.report_latency, "report")?,
+            impacts: impacts(&self.impacts, engine)?,
             fees: Fees {
                 maker_per_share: Cash(self.maker_per_share),
                 taker_per_share: Cash(self.taker_per_share),
@@ -200,6 +219,65 @@ impl AccountSpec {
             days_per_year: self.days_per_year,
         })
     }
+}
+
+fn delay((kind, ints, floats): &DelaySpec, line: &str) -> Result<Delay, SourceError> {
+    let wrong = || error(format!("{line} latency {kind:?} has the wrong parameters"));
+    let ns = |x: &i64| u64::try_from(*x).map_err(|_| wrong());
+    let int = |at: usize| ints.get(at).ok_or_else(wrong).and_then(ns);
+    let delay = match kind.as_str() {
+        "constant" => Delay::Constant(int(0)?),
+        "log_normal" => Delay::LogNormal { minimum_ns: int(0)?, median_ns: int(1)?, p99_ns: int(2)?, seed: int(3)? },
+        "gamma" => Delay::Gamma {
+            minimum_ns: int(0)?,
+            mean_ns: int(1)?,
+            seed: int(2)?,
+            shape: floats.first().copied().ok_or_else(wrong)?,
+        },
+        "sample" => {
+            let (seed, sample) = ints.split_first().ok_or_else(wrong)?;
+            Delay::Sample { seed: ns(seed)?, ns: sample.iter().map(ns).collect::<Result<_, _>>()? }
+        }
+        "time_of_day" => {
+            // Whether linear, number of rows, rows (time, delay), offsets (from, local less UTC).
+            let rows = usize::try_from(int(1)?).map_err(|_| wrong())?;
+            let table = ints.get(2..).filter(|table| table.len() >= 2 * rows).ok_or_else(wrong)?;
+            let (rows, offsets) = table.split_at(2 * rows);
+            let pair = |row: &[i64]| Ok((ns(&row[0])?, ns(&row[1])?));
+            let offset = |row: &[i64]| Ok((Nanos(ns(&row[0])?), row[1]));
+            Delay::TimeOfDay(TimeOfDay {
+                rows: rows.chunks_exact(2).map(pair).collect::<Result<_, SourceError>>()?,
+                linear: int(0)? != 0,
+                offsets: offsets.chunks_exact(2).map(offset).collect::<Result<_, SourceError>>()?,
+            })
+        }
+        _ => return Err(error(format!("no {line} latency is named {kind:?}"))),
+    };
+    delay.check().map_err(|what| error(format!("{line} latency: {what}")))?;
+    Ok(delay)
+}
+
+fn impacts(specs: &[ImpactSpec], engine: &EngineSpec) -> Result<BTreeMap<InstrumentId, Impact>, SourceError> {
+    let mut impacts = BTreeMap::new();
+    for (symbol, volume, [permanent, exponent, maker], decays) in specs {
+        let decays =
+            decays.iter().map(|(amplitude, lifetime_ns)| Decay { amplitude: *amplitude, lifetime_ns: *lifetime_ns });
+        let impact = Impact {
+            decays: decays.collect(),
+            permanent: *permanent,
+            exponent: *exponent,
+            volume: Quantity(*volume),
+            maker: *maker,
+        };
+        impact.check().map_err(|what| error(format!("impact: {what}")))?;
+        for (id, (listed, ..)) in (0..).map(InstrumentId).zip(&engine.instruments) {
+            let named = specs.iter().any(|(name, ..)| name == listed);
+            if listed == symbol || symbol.is_empty() && !named {
+                impacts.insert(id, impact.clone());
+            }
+        }
+    }
+    Ok(impacts)
 }
 
 fn queue((name, thousandths): &(String, u32)) -> Result<QueueModel, SourceError> {

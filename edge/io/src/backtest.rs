@@ -1,10 +1,17 @@
-//! The loop of a backtest: sources -> journal -> engine -> venue, and the venue's answers back in.
+//! The loop of a backtest: sources -> venue -> journal -> engine, and the venue's answers back in.
+//!
+//! The venue meets a market event at its `ts_event`, the engine when it has travelled: at once, or through `feed`. The
+//! engine's clock is the moment at which it hears of things; timers and samples go by it. At one moment things happen in
+//! this order: timers ring; order messages reach the venue and reports the engine; market events reach the engine; the
+//! next market event happens at the venue. So with no latency at all an order sent in answer to an event acts before the
+//! next event, also when both carry one stamp.
 
 use helios_engine::{State, step};
 use helios_execution::OuchGateway;
-use helios_types::{Event, Input, Intent, Nanos, Output, Report, Timer};
+use helios_types::{Event, Input, Intent, Market, Nanos, Output, Report, Timer, Update};
 use helios_venue::Venue;
 
+use crate::feed::{Feed, FeedLatency, Sent};
 use crate::journal_file::JournalFile;
 use crate::latency::Latency;
 use crate::recorder::{Recorder, Tables};
@@ -45,6 +52,8 @@ pub struct Setup {
     pub venue: Venue,
     /// Where market events come from.
     pub source: Merge,
+    /// When the engine sees them.
+    pub feed: FeedLatency,
     /// Where the journal goes, if anywhere.
     pub journal: Option<JournalFile>,
     /// Nanoseconds between samples of the money.
@@ -110,6 +119,10 @@ pub struct Backtest {
     state: State,
     venue: Venue,
     source: Merge,
+    /// None: the engine sees market events at once.
+    feed: Option<Box<Feed>>,
+    /// What our orders do to prices is shown to the engine.
+    shows_impact: bool,
     journal: Option<JournalFile>,
     recorder: Recorder,
     gateway: OuchGateway,
@@ -136,6 +149,8 @@ impl Backtest {
             latency: setup.measure.then(|| Box::new(Latency::new())),
             recorder: Recorder::new(setup.cash),
             state: setup.state,
+            feed: Feed::new(setup.feed),
+            shows_impact: setup.venue.has_impact(),
             venue: setup.venue,
             source: setup.source,
             journal: setup.journal,
@@ -165,11 +180,20 @@ impl Backtest {
             let begun = self.latency.as_ref().map(|latency| latency.stamp());
             let Event::Market(market) = &mut input.event else { unreachable!("it was built as one") };
             if self.source.next(market)? {
-                self.market(&mut input, begun, callbacks)?;
+                if self.feed.is_none() {
+                    self.market(&mut input, begun, callbacks)?;
+                } else {
+                    let (market, decoded) = (*market, self.passed(begun));
+                    self.travel(market, decoded, callbacks)?;
+                }
             } else {
                 // Where the data was cut the clock still goes to the cut: timers before it ring, as they would have.
                 if let Some(stop) = self.source.stopped() {
                     self.settle(stop, callbacks)?;
+                }
+                // What is under way still arrives, and timers before it ring.
+                if let Some(last) = self.feed.as_ref().and_then(|feed| feed.last()) {
+                    self.settle(last, callbacks)?;
                 }
                 self.settle(Nanos(u64::MAX), callbacks)?;
                 self.recorder.sample(self.state.now(), self.state.risk());
@@ -182,7 +206,70 @@ impl Backtest {
         Ok(self.progress())
     }
 
-    /// One market event: answers due before it, the venue, then the engine.
+    /// Nanoseconds since a stamp, where time is measured.
+    fn passed(&self, begun: Option<u64>) -> Option<u64> {
+        self.latency.as_ref().zip(begun).map(|(latency, begun)| latency.since(begun))
+    }
+
+    /// One market event with feed latency: all that is due before it, the venue, then the line to the engine.
+    fn travel(
+        &mut self,
+        mut market: Market,
+        decoded: Option<u64>,
+        callbacks: &mut impl Callbacks,
+    ) -> Result<(), SourceError> {
+        let stamp = market.ts_event;
+        let ts = self.feed.as_mut().expect("the caller saw it").moment(stamp);
+        self.settle(ts, callbacks)?;
+        self.events += 1;
+        // A series is no market data: it is known at its stamp.
+        if let Update::Value(_) = market.update {
+            return self.deliver(ts, Sent { market, decoded }, callbacks);
+        }
+        market.ts_event = ts;
+        self.venue.market(&market);
+        market.ts_event = stamp;
+        if self.shows_impact {
+            self.venue.show(&mut market);
+        }
+        let received = self.source.received();
+        self.feed.as_mut().expect("the caller saw it").send(ts, received, Sent { market, decoded })
+    }
+
+    /// A market event reaches the engine.
+    fn deliver(&mut self, at: Nanos, sent: Sent, callbacks: &mut impl Callbacks) -> Result<(), SourceError> {
+        let ts = at.max(self.state.now());
+        self.sample(ts);
+        let stepping = self.latency.as_ref().map(|latency| latency.stamp());
+        let before = self.output_count;
+        self.input(&mut Input { seq: 0, ts, event: Event::Market(sent.market) }, callbacks)?;
+        self.measured(sent.decoded, stepping, before);
+        Ok(())
+    }
+
+    /// A sample says what stood before the event that passes the grid.
+    #[inline]
+    fn sample(&mut self, ts: Nanos) {
+        if let Some(at) = self.money.passed(ts) {
+            self.recorder.sample(at, self.state.risk());
+        }
+        if let Some(at) = self.marks.passed(ts) {
+            self.recorder.sample_marks(at, self.state.markets());
+        }
+    }
+
+    /// Notes how long an event took, from message to order bytes; `before` is the number of outputs before it.
+    #[inline]
+    fn measured(&mut self, decoded: Option<u64>, stepping: Option<u64>, before: u64) {
+        if let (Some(latency), Some(decoded), Some(stepping)) = (&mut self.latency, decoded, stepping) {
+            let nanos = decoded + latency.since(stepping);
+            let ordered = self.output_count > before;
+            let ordered = ordered && self.outputs.iter().any(|output| matches!(output, Output::Submit(_)));
+            latency.record(nanos, ordered);
+        }
+    }
+
+    /// One market event without feed latency: answers due before it, the venue, then the engine.
     #[inline]
     fn market(
         &mut self,
@@ -190,46 +277,60 @@ impl Backtest {
         begun: Option<u64>,
         callbacks: &mut impl Callbacks,
     ) -> Result<(), SourceError> {
-        let decoded = self.latency.as_ref().zip(begun).map(|(latency, begun)| latency.since(begun));
+        let decoded = self.passed(begun);
         let Event::Market(market) = &mut input.event else { unreachable!("the caller read a market event") };
         // A stamp that goes back is reported by the engine; its clock stays.
         let stamp = market.ts_event;
         let ts = stamp.max(self.state.now());
         self.settle(ts, callbacks)?;
-        // A sample says what stood before the event that passes the grid.
-        if let Some(at) = self.money.passed(ts) {
-            self.recorder.sample(at, self.state.risk());
-        }
-        if let Some(at) = self.marks.passed(ts) {
-            self.recorder.sample_marks(at, self.state.markets());
-        }
+        self.sample(ts);
         self.events += 1;
         market.ts_event = ts;
         self.venue.market(market);
         market.ts_event = stamp;
+        if self.shows_impact {
+            self.venue.show(market);
+        }
         self.settle(ts, callbacks)?;
         let stepping = self.latency.as_ref().map(|latency| latency.stamp());
         let before = self.output_count;
         input.ts = ts;
         self.input(input, callbacks)?;
-        if let (Some(latency), Some(decoded), Some(stepping)) = (&mut self.latency, decoded, stepping) {
-            let nanos = decoded + latency.since(stepping);
-            let ordered = self.output_count > before;
-            let ordered = ordered && self.outputs.iter().any(|output| matches!(output, Output::Submit(_)));
-            latency.record(nanos, ordered);
-        }
+        self.measured(decoded, stepping, before);
         // Only what the engine has just said can have made something due.
         if self.output_count > before { self.settle(ts, callbacks) } else { Ok(()) }
     }
 
-    /// Delivers every answer and timer that is due at or before `to`.
+    /// Delivers every timer, answer and market event that is due at or before `to`.
     #[inline]
     fn settle(&mut self, to: Nanos, callbacks: &mut impl Callbacks) -> Result<(), SourceError> {
+        let due = |at: Option<Nanos>| at.is_some_and(|at| at <= to);
+        let feed = self.feed.as_ref().and_then(|feed| feed.next());
+        // For most events nothing is.
+        if due(self.next_timer) || due(self.venue.next_due()) || due(feed) {
+            self.deliver_due(to, callbacks)
+        } else {
+            Ok(())
+        }
+    }
+
+    #[inline(never)]
+    fn deliver_due(&mut self, to: Nanos, callbacks: &mut impl Callbacks) -> Result<(), SourceError> {
         let mut rounds = 0;
         let mut last = Nanos(0);
         loop {
             let timer = self.next_timer.filter(|timer| *timer <= to && to.0 != u64::MAX);
             let answer = self.venue.next_due().filter(|due| *due <= to);
+            if let Some(feed) = &mut self.feed
+                && let Some(at) = feed.next()
+                && at <= to
+                && timer.is_none_or(|timer| at < timer)
+                && answer.is_none_or(|due| at < due)
+            {
+                let (at, sent) = feed.receive(to).expect("it was just seen");
+                self.deliver(at, sent, callbacks)?;
+                continue;
+            }
             match (timer, answer) {
                 (None, None) => return Ok(()),
                 (Some(at), answer) if answer.is_none_or(|due| at <= due) => self.ring(at, callbacks)?,
@@ -381,6 +482,7 @@ impl Backtest {
     /// Faults of the sources that did not stop the run, and an order that could not be encoded, if any.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = self.source.faults();
+        faults.extend(self.feed.as_ref().and_then(|feed| feed.fault()));
         faults.extend(self.fatal.iter().map(|error| format!("order entry: {error}")));
         faults
     }

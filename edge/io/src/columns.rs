@@ -57,6 +57,8 @@ impl Schema {
 pub struct ColumnBatch {
     /// Event time of each row.
     pub ts: Vec<i64>,
+    /// When each row was received; empty where that is not known or not asked for.
+    pub received: Vec<i64>,
     /// Instrument of each row.
     pub instrument: Vec<u32>,
     /// The value columns of the schema.
@@ -70,7 +72,8 @@ impl ColumnBatch {
         if self.values.len() != schema.columns().len() {
             return Err(format!("a batch of {schema:?} needs columns ts, instrument, {}", schema.columns().join(", ")));
         }
-        if self.instrument.len() != rows || self.values.iter().any(|column| column.len() != rows) {
+        let stamped = self.received.is_empty() || self.received.len() == rows;
+        if !stamped || self.instrument.len() != rows || self.values.iter().any(|column| column.len() != rows) {
             return Err("the columns of a batch have different lengths".to_owned());
         }
         Ok(())
@@ -105,6 +108,10 @@ impl Columns {
 
     #[inline(always)]
     fn update(&mut self, row: usize) -> Result<Update, SourceError> {
+        #[inline(always)]
+        fn row_of<const N: usize>(values: &[Vec<i64>], row: usize) -> [i64; N] {
+            std::array::from_fn(|column| values[column][row])
+        }
         let value = |column: usize| self.batch.values[column][row];
         let side = |code: i64| if code == 0 { Side::Buy } else { Side::Sell };
         Ok(match self.schema {
@@ -134,13 +141,14 @@ impl Columns {
                 }
             },
             Schema::Depth => {
-                let (price, quantity) = (Price(value(2)), Quantity(value(3)));
-                match value(0) {
-                    0 => Update::Depth { side: side(value(1)), price, quantity },
+                let [kind, who, price, quantity] = row_of(&self.batch.values, row);
+                let (price, quantity) = (Price(price), Quantity(quantity));
+                match kind {
+                    0 => Update::Depth { side: side(who), price, quantity },
                     1 => Update::Clear,
                     2 => {
                         self.next_trade += 1;
-                        let aggressor = (value(1) >= 0).then(|| side(value(1)));
+                        let aggressor = (who >= 0).then(|| side(who));
                         let (kind, trade) = (TradeKind::Regular, self.next_trade - 1);
                         Update::Trade { price, quantity, aggressor, kind, trade }
                     }
@@ -219,6 +227,11 @@ impl Source for Columns {
             Err(_) => return Err(self.error(format!("row {}: a time before 1970", self.done + row as u64))),
         };
         Ok(true)
+    }
+
+    fn received(&self) -> Nanos {
+        let stamp = self.at.checked_sub(1).and_then(|row| self.batch.received.get(row));
+        Nanos(stamp.map_or(0, |stamp| u64::try_from(*stamp).unwrap_or(0)))
     }
 
     fn progress(&self) -> f64 {

@@ -6,6 +6,7 @@
 mod backtest;
 mod bench;
 mod columns;
+mod feed;
 mod itch_file;
 mod journal_file;
 mod latency;
@@ -19,6 +20,7 @@ mod survey;
 pub use backtest::{Backtest, Callbacks, NoCallbacks, Progress, Setup};
 pub use bench::{BookTimes, bench_book, bench_decode, bench_graph, bench_step};
 pub use columns::{ColumnBatch, Columns, Schema};
+pub use feed::{FeedLatency, MAX_UNDER_WAY};
 pub use helios_data::Touched;
 pub use itch_file::{Batch, Faults, ItchFile};
 pub use journal_file::JournalFile;

@@ -37,6 +37,10 @@ pub trait Source: Send {
     /// Writes the next event into `market`; false at the end. In place, because an event is larger than a cache line and
     /// copying one right after it was written stalls the processor.
     fn next(&mut self, market: &mut Market) -> Result<bool, SourceError>;
+    /// When the event given last was received, where the source knows it; [`Nanos`] zero where not.
+    fn received(&self) -> Nanos {
+        Nanos(0)
+    }
     /// How much of it is done, 0 to 1.
     fn progress(&self) -> f64;
     /// Faults that did not stop it.
@@ -100,6 +104,9 @@ pub struct Merge {
     sources: Vec<Box<dyn Source>>,
     /// The next event of each source, `None` at its end. Not used for a single source.
     heads: Vec<Option<Market>>,
+    /// When each of them was received, and when the event given last was; of several sources only.
+    stamps: Vec<Nanos>,
+    received: Nanos,
     /// Why one of them cannot go on. Raised after the good event before it, and from then on.
     failed: Option<SourceError>,
     /// Nothing stamped after this moment is given.
@@ -115,7 +122,9 @@ impl Merge {
             0 | 1 => Vec::new(),
             _ => sources.iter_mut().map(|source| read(source.as_mut())).collect::<Result<_, _>>()?,
         };
-        Ok(Self { sources, heads, failed: None, stop: Nanos(u64::MAX), stopped: false })
+        let stamps = sources.iter().map(|source| source.received()).collect();
+        let (received, stop) = (Nanos(0), Nanos(u64::MAX));
+        Ok(Self { sources, heads, stamps, received, failed: None, stop, stopped: false })
     }
 
     /// The same events up to and including `stop`; it ends at the first event after it.
@@ -148,6 +157,10 @@ impl Source for Merge {
             return Ok(more && !self.stopped);
         }
         self.earliest(market)
+    }
+
+    fn received(&self) -> Nanos {
+        if let [only] = self.sources.as_slice() { only.received() } else { self.received }
     }
 
     fn progress(&self) -> f64 {
@@ -185,8 +198,9 @@ impl Merge {
         if let Some(head) = self.heads[at] {
             *market = head;
         }
+        self.received = self.stamps[at];
         match read(self.sources[at].as_mut()) {
-            Ok(next) => self.heads[at] = next,
+            Ok(next) => (self.heads[at], self.stamps[at]) = (next, self.sources[at].received()),
             Err(error) => (self.heads[at], self.failed) = (None, Some(error)),
         }
         Ok(true)

@@ -207,9 +207,130 @@ def _backtest(small: bool, _: Path | None) -> dict[str, Any]:
         "events": events,
         "preparation_s": preparation,
         "expression_events_per_s": timed(expression),
+        "compiled_pairs_events_per_s": None if _compiled_pairs() is None else timed(_compiled_pairs),
         "python_empty_events_per_s": timed(Empty),
         "python_pairs_events_per_s": timed(_python_pairs),
+        "python_pairs_body_ns": _python_pairs_body_ns(),
     }
+
+
+def depth_rows(events: int) -> Any:
+    """Price levels and trades of one symbol: the peers' synthetic data for hftbacktest.
+
+    Seed 3, tick 0.1; nine changes of a level within 20 ticks of the mid to one trade a tick beyond it, a millisecond
+    apart on average.
+    """
+    import numpy as np
+    import polars as pl
+
+    rng = np.random.default_rng(3)
+    mid = np.cumsum(rng.choice([-1, 0, 0, 0, 0, 0, 0, 1], events)) + 600_000
+    kind, buy = rng.random(events), rng.random(events) < 0.5
+    ticks, level = rng.integers(1, 20, events), kind < 0.9
+    price = np.where(level, np.where(buy, mid - ticks, mid + ticks), np.where(buy, mid + 1, mid - 1))
+    size = np.where(level & (rng.random(events) < 0.2), 0, rng.integers(1, 50, events))
+    ts = 1_700_000_000_000_000_000 + np.cumsum(rng.integers(1_000, 2_000_000, events))
+    return pl.DataFrame(
+        {
+            "ts": pl.Series(ts).cast(pl.Datetime("ns", "UTC")),
+            "kind": np.where(level, "level", "trade"),
+            "side": np.where(buy, "buy", "sell"),
+            "price": np.round(price * 0.1, 1),
+            "size": np.round(size * 0.1, 1),
+        }
+    )
+
+
+def _market_making(small: bool, _: Path | None) -> dict[str, Any]:
+    """A market maker on price levels with a queue model and latency: as an expression, and in Python on a timer."""
+    from math import isnan
+
+    from helios import data
+    from helios.execution import Latency, Venue
+    from helios.research.backtest import Backtest, Plan
+    from helios.signals import Strategy, ask, bid, quote
+
+    events = 200_000 if small else 2_000_000
+    source = Prepared(data.depth(depth_rows(events), symbol_is="X"))
+    venue = Venue(latency=Latency(order="500us", report="500us"), queue=2.0)
+
+    class Timed(Strategy):
+        name = "mm"
+        timer = "100ms"
+
+        def on_start(self) -> None:
+            self.orders: dict[str, int] = {}
+
+        def on_timer(self, now: int) -> None:  # noqa: ARG002
+            book, position = self.book("X"), self.position("X")
+            below, above = book.bid - 0.5, book.ask + 0.5
+            if isnan(below) or isnan(above):
+                return
+            for order in self.orders.values():
+                self.cancel("X", order)
+            self.orders.clear()
+            if position < 5:
+                self.orders["bid"] = self.buy("X", 0.1, price=round(below, 1))
+            if position > -5:
+                self.orders["ask"] = self.sell("X", 0.1, price=round(above, 1))
+
+    def expression() -> Any:
+        return quote("X", bid=bid("X") - 0.5, ask=ask("X") + 0.5, size=0.1, limit=5, every="100ms")
+
+    def timed(strategy: Callable[[], Any]) -> tuple[float, int]:
+        seconds = []
+        for _ in range(RUNS):
+            plan = Plan.of(Backtest(data=source, strategy=strategy(), venue=venue, tick=0.1, lot=0.001, marks=None))
+            results = plan.run(None, progress=False)
+            seconds.append(results.meta["wall_seconds"])
+        return float(events / statistics.median(seconds)), len(results.fills)
+
+    (expression_rate, fills), (python_rate, python_fills) = timed(expression), timed(Timed)
+    return {
+        "events": events,
+        "expression_events_per_s": expression_rate,
+        "expression_fills": fills,
+        "python_timer_events_per_s": python_rate,
+        "python_timer_fills": python_fills,
+    }
+
+
+def _compiled_pairs() -> Any:
+    """The peers' pairs rule as it stands in `_python_pairs`, compiled; None without Numba."""
+    from importlib.util import find_spec
+    from math import sqrt
+
+    if find_spec("numba") is None:
+        return None
+    from helios.signals import Strategy, compiled, wishes
+
+    def on_book(event: Any, books: Any, p: Any, memory: Any, out: Any) -> None:  # noqa: ARG001
+        book = books[event.instrument]
+        memory[event.instrument] = (book.bid + book.ask) * 0.5
+        if memory[0] == 0.0 or memory[1] == 0.0:
+            return
+        d = memory[0] - memory[1] - memory[2]
+        a = 0.0005
+        memory[2] += a * d
+        memory[3] = (1 - a) * (memory[3] + a * d * d) if memory[4] > 0 else (1 - a) * (1e-4 + a * d * d)
+        memory[4] += 1
+        if memory[4] < 2000:
+            return
+        z = d / sqrt(memory[3])
+        side = memory[5]
+        if side == 0:
+            if z > 2.0:
+                side = -1.0
+            elif z < -2.0:
+                side = 1.0
+        elif side * z > -0.2:
+            side = 0.0
+        if side != memory[5]:
+            memory[5] = side
+            wishes.target(out, 0, 100 * side)
+            wishes.target(out, 1, -100 * side)
+
+    return type("Pairs", (Strategy,), {"name": "pairs", "memory": 6, "on_book": compiled(on_book)})()
 
 
 def _python_pairs() -> Any:
@@ -252,6 +373,25 @@ def _python_pairs() -> Any:
             self.target("BBB", -100 * side)
 
     return Pairs()
+
+
+def _python_pairs_body_ns() -> float:
+    """What the body of the rule in Python costs the interpreter alone, without any engine: the floor of that row."""
+    from types import SimpleNamespace
+
+    strategy = _python_pairs()
+    strategy.on_start()
+    strategy.go = lambda _: None
+    books = [SimpleNamespace(instrument=leg, bid=99.99 + leg / 100, ask=100.01 + leg / 100) for leg in (0, 1)]
+    calls = 200_000
+    seconds = []
+    for _ in range(RUNS):
+        begun = time.perf_counter()
+        for _ in range(calls // 2):
+            strategy.on_book(books[0])
+            strategy.on_book(books[1])
+        seconds.append(time.perf_counter() - begun)
+    return statistics.median(seconds) / calls * 1e9
 
 
 def _graph(small: bool, _: Path | None) -> dict[str, Any]:
@@ -341,6 +481,7 @@ BENCHES: Final[dict[str, Callable[[bool, Path | None], dict[str, Any]]]] = {
     "book": _book,
     "step": _step,
     "backtest": _backtest,
+    "market_making": _market_making,
     "graph": _graph,
     "columns": _columns,
 }

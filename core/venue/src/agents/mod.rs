@@ -9,7 +9,7 @@
 //! caller writes them), threads, and any knowledge of strategies.
 
 mod config;
-mod draw;
+pub(crate) mod draw;
 mod emit;
 mod exchange;
 mod flow;
