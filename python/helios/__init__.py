@@ -25,11 +25,25 @@ if TYPE_CHECKING:
     from helios.data import Universe, actions, bars, depth, external, lobster, quotes, rename, trades
     from helios.data.itch import itch
     from helios.errors import ArgumentError, ConfigError, DataError, HeliosError, ReplayMismatch, RunError
-    from helios.execution import Borrow, Execution, Fees, FeeTier, Financing, HalfSpread, Latency, Venue
+    from helios.execution import (
+        Borrow,
+        Execution,
+        Fees,
+        FeeTier,
+        Financing,
+        Gamma,
+        HalfSpread,
+        Impact,
+        Latency,
+        LogNormal,
+        Measured,
+        Venue,
+    )
     from helios.research.backtest import Backtest, Instrument
     from helios.research.describe import describe
     from helios.research.executors import Processes, Serial
     from helios.research.graph import Graph, graph
+    from helios.research.impact import calibrate_impact
     from helios.research.results import Results
     from helios.research.sweep import Sweep, sweep
     from helios.research.tearsheet import tearsheet
@@ -104,14 +118,19 @@ _HOMES = {
         "FeeTier",
         "Fees",
         "Financing",
+        "Gamma",
         "HalfSpread",
+        "Impact",
         "Latency",
+        "LogNormal",
+        "Measured",
         "Venue",
     ),
     "helios.research.backtest": ("Backtest", "Instrument"),
     "helios.research.describe": ("describe",),
     "helios.research.executors": ("Processes", "Serial"),
     "helios.research.graph": ("Graph", "graph"),
+    "helios.research.impact": ("calibrate_impact",),
     "helios.research.results": ("Results",),
     "helios.research.sweep": ("Sweep", "sweep"),
     "helios.research.tearsheet": ("tearsheet",),
@@ -191,12 +210,16 @@ __all__ = [
     "Financing",
     "FixedNotional",
     "FixedQuantity",
+    "Gamma",
     "Graph",
     "HalfSpread",
     "HeliosError",
+    "Impact",
     "Instrument",
     "Latency",
     "Limits",
+    "LogNormal",
+    "Measured",
     "Pattern",
     "Processes",
     "Quote",
@@ -222,6 +245,7 @@ __all__ = [
     "bid_depth",
     "bid_size",
     "bollinger",
+    "calibrate_impact",
     "close",
     "compiled",
     "constant",

@@ -52,7 +52,21 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import msgspec
 
 from helios.errors import ArgumentError, ConfigError
-from helios.execution import Execution, Fees, HalfSpread, Latency, Venue
+from helios.execution import (
+    Borrow,
+    Execution,
+    Fees,
+    FeeTier,
+    Financing,
+    Gamma,
+    HalfSpread,
+    Impact,
+    Latency,
+    LogNormal,
+    Measured,
+    Venue,
+)
+from helios.execution.latency import Delay
 from helios.research.recipe import FunctionRecipe, Params, Recipe, Value, unknown_parameter
 from helios.risk import Limits
 from helios.signals.parameters import own_constructor, parameter_types, parsed
@@ -72,11 +86,13 @@ class _Table(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class DataTable(_Table):
     """[[data]]"""
 
-    kind: Literal["itch", "bars", "quotes", "trades", "depth", "lobster"]
+    kind: Literal["itch", "bars", "quotes", "trades", "depth", "lobster", "actions"]
     path: str
     date: Date | None = None
     tz: str | None = None
     ts_unit: str | None = None
+    #: The column of receive stamps.
+    ts_recv: str | None = None
     symbol: str | None = None
     span: str | None = None
     label: Literal["end", "start"] = "end"
@@ -103,16 +119,58 @@ class StrategyTable(_Table):
     params: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
+class DelayTable(_Table):
+    """A latency that varies: order_latency = { median = "40us", p99 = "300us" }. One of median, mean and file says how."""
+
+    median: str | None = None
+    p99: str | None = None
+    mean: str | None = None
+    shape: float = 1.0
+    minimum: str | None = None
+    seed: int = 0
+    file: str | None = None
+    ns: str = "ns"
+    time: str = "time"
+    tz: str = "UTC"
+    between: Literal["linear", "step"] = "linear"
+
+
+class ImpactTable(_Table):
+    """[venue.impact]"""
+
+    volume: float
+    decays: list[tuple[float, str]] = msgspec.field(default_factory=list)
+    permanent: float = 0.0
+    exponent: float = 0.5
+    maker: float = 0.0
+
+
 class VenueTable(_Table):
     """[venue]"""
 
-    order_latency: str | None = None
-    report_latency: str | None = None
+    #: A length of time, a DelayTable, or "data" for the receive stamps of the data.
+    feed_latency: str | DelayTable | None = None
+    order_latency: str | DelayTable | None = None
+    report_latency: str | DelayTable | None = None
+    impact: ImpactTable | None = None
     maker_per_share: float = 0.0
     taker_per_share: float = 0.0
     maker_bp: float = 0.0
     taker_bp: float = 0.0
     minimum_per_order: float = 0.0
+    tiers: list[FeeTier] = []
+    fee_volume: Literal["shares", "notional"] = "shares"
+    fee_window: str = "30d"
+    sell_bp: float = 0.0
+    sell_per_share: float = 0.0
+    sell_cap: float | None = None
+    borrow: float | dict[str, float] = 0.0
+    #: Of single symbols.
+    borrow_rates: dict[str, float | dict[str, float]] = {}
+    not_shortable: list[str] = []
+    #: Interest a year on negative and on positive money.
+    debit: float | dict[str, float] = 0.0
+    credit: float | dict[str, float] = 0.0
     half_spread_bp: float = 1.0
     half_spread_fixed: float = 0.0
     day_begins: str | None = None
@@ -271,14 +329,27 @@ def _build(table: RunTable, file: Path, data: Sequence[Source] | None = None) ->
 
     v = table.venue
     venue = Venue(
-        latency=Latency(order=v.order_latency, report=v.report_latency),
+        latency=Latency(
+            feed=_delay(v.feed_latency, "feed_latency", file),
+            order=_delay(v.order_latency, "order_latency", file),
+            report=_delay(v.report_latency, "report_latency", file),
+        ),
+        impact=None if v.impact is None else Impact(**msgspec.structs.asdict(v.impact)),
         fees=Fees(
             maker_per_share=v.maker_per_share,
             taker_per_share=v.taker_per_share,
             maker_bp=v.maker_bp,
             taker_bp=v.taker_bp,
             minimum_per_order=v.minimum_per_order,
+            tiers=v.tiers,
+            volume=v.fee_volume,
+            window=v.fee_window,
+            sell_bp=v.sell_bp,
+            sell_per_share=v.sell_per_share,
+            sell_cap=v.sell_cap,
         ),
+        borrow=Borrow(rate=v.borrow, rates=v.borrow_rates, not_shortable=v.not_shortable),
+        financing=Financing(debit=v.debit, credit=v.credit),
         half_spread=HalfSpread(bp=v.half_spread_bp, fixed=v.half_spread_fixed),
         day_begins=v.day_begins,
         queue=v.queue,
@@ -302,6 +373,24 @@ def _build(table: RunTable, file: Path, data: Sequence[Source] | None = None) ->
     )
 
 
+def _delay(table: str | DelayTable | None, key: str, file: Path) -> Delay | None:
+    if not isinstance(table, DelayTable):
+        return table
+    said = [name for name in ("median", "mean", "file") if getattr(table, name) is not None]
+    if len(said) != 1:
+        hint = 'For example { median = "40us", p99 = "300us" }, { mean = "80us" } or { file = "delays.csv" }.'
+        message = f"give one of median, mean and file, not {' and '.join(said) or 'none of them'}"
+        raise ConfigError(message, file=str(file), key=f"venue.{key}", hint=hint)
+    if table.file is not None:
+        path, t = file.parent / table.file, table
+        return Measured(path, ns=t.ns, time=t.time, tz=t.tz, between=t.between, seed=t.seed)
+    if table.mean is not None:
+        return Gamma(mean=table.mean, shape=table.shape, minimum=table.minimum, seed=table.seed)
+    if table.p99 is None:
+        raise ConfigError("a latency with a median needs its p99", file=str(file), key=f"venue.{key}")
+    return LogNormal(median=str(table.median), p99=table.p99, minimum=table.minimum, seed=table.seed)
+
+
 def _source(table: DataTable, file: Path) -> Source:
     from helios import data
 
@@ -311,9 +400,12 @@ def _source(table: DataTable, file: Path) -> Source:
         return data.itch(path, date=day, tz=table.tz or "America/New_York")
     if table.kind == "lobster":
         return data.lobster(path, symbol=table.symbol, date=day, tz=table.tz or "America/New_York", seed=table.seed)
+    if table.kind == "actions":
+        return data.actions(path, symbol_is=table.symbol, tz=table.tz)
     options: dict[str, Any] = {
         "tz": table.tz,
         "ts_unit": table.ts_unit,
+        "ts_recv": table.ts_recv,
         "sort": table.sort,
         "on_error": table.on_error,
     }

@@ -125,8 +125,10 @@ def test_every_key_arrives(folder: Path) -> None:
     assert run.execution == hx.Execution(style="touch", ticks=1)
     assert run.limits == hx.Limits(order_notional=50_000, order_rate=100, price_collar=0.05, daily_loss=5_000)
     assert run.venue.spec() == {
-        "order_latency_ns": 50_000,
-        "report_latency_ns": 0,
+        "feed_latency": ("constant", [0], []),
+        "order_latency": ("constant", [50_000], []),
+        "report_latency": ("constant", [0], []),
+        "impacts": [],
         "maker_per_share": 0,
         "taker_per_share": 3_000,
         "maker_ppm": -10,

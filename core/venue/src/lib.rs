@@ -269,7 +269,8 @@ impl Venue {
         self.desk.account.take_charge(to)
     }
 
-    /// Our money and our position in an instrument, as the broker counts them, in cash and quantity units.
+    /// Our money and our position in an instrument, as the broker counts them, in cash and quantity units. Fractions of a
+    /// split are at its mark, which it follows only where something is charged.
     pub fn account(&self, instrument: InstrumentId) -> (i128, Quantity) {
         (self.desk.account.money(), self.desk.account.position(instrument))
     }

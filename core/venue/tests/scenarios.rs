@@ -8,20 +8,27 @@
 //! #   impact volume 100 exponent 1 permanent 5bp maker 0.5 decay 20bp 10s decay … (of every instrument)
 //! #   fees maker -0.002 taker 0.003 maker_ppm 0 taker_ppm 10 minimum 1 | half_spread 0.01 or 100ppm
 //! #   max_open 2 | max_pending 2 | day_begins 1h | queue pessimistic (optimistic, proportional, log, power 2)
+//! #   cash 1000 | rates borrow 30000ppm debit 72000ppm credit 0ppm | not_shortable B | sale 27800ppb 0.000166 8.3
+//! #   tier 1000 0.002 (taker per share) | window 30 (days; month) | ticks 0 0.0001 1 0.01 | min_notional 50 | unit 1
 //! 09:30:00.000 add 1 B 100 @ 10.00            history; `2/09:30:00` is the second day, `B: add …` another instrument
 //! 09:30:00.000 level B 300 @ 10.00            a level's new total, of a feed without single orders; 0: it is gone
 //! 09:30:00.001 us buy 50 @ 10.00 id=1 [ioc|fok] [post]   ours; `@ market` has no limit; also us cancel 1, us replace 1 30 @ 10.00
 //! -> accepted 1                               the reports delivered up to and at this line, all of them, in order
 //! -> filled 1 50 @ 10.00 maker fee 0.15 stamped 09:30:00.001 at 09:30:00.002      from `fee` on: only if written
 //! = ahead 1 100                               displayed quantity before our order; also = counts unknown bad full
+//! = charged borrow X 3.00                     the broker's next charge; also = charged interest 2; = money 1000; = held X 5
 //! = shown quote 100 @ 10.01 / 100 @ 10.02     what the engine sees of the last event of history
 //! ```
 
 use helios_types::{
-    Cash, Instrument, InstrumentId, Market, NANOS_PER_DAY, NANOS_PER_SECOND, Nanos, Order, OrderId, Output, Price,
-    Quantity, Report, ReportKind, Side, StrategyId, Terms, TimeInForce, TradeKind, TradingStatus, Update,
+    Cash, Charge, Instrument, InstrumentId, Market, NANOS_PER_DAY, NANOS_PER_SECOND, Nanos, Order, OrderId, Output,
+    Price, Quantity, Report, ReportKind, Rules, Side, StrategyId, Terms, TickTable, TimeInForce, TradeKind,
+    TradingStatus, Update,
 };
-use helios_venue::{Config, Decay, Delay, HalfSpread, Impact, QueueModel, TimeOfDay, Venue};
+use helios_venue::{
+    AccountTerms, Config, Decay, Delay, HalfSpread, Impact, Measure, QueueModel, Rates, SaleFees, Tariff, Tier,
+    TimeOfDay, Venue, Window,
+};
 
 macro_rules! scenarios {
     ($($name:ident)*) => {
@@ -41,7 +48,8 @@ scenarios! {
     tables_full bars bars_limit bars_under_way bars_cancel_under_way bars_days quotes quotes_taken quotes_resting
     trades_only better_data depth_trades depth_cancels depth_proportional depth_taken depth_crossing depth_terms
     latency_by_time_of_day impact_decays impact_keeps_what_is_taken impact_on_bars
-    impact_on_orders impact_of_resting
+    impact_on_orders impact_of_resting split split_of_bars borrow_and_interest not_shortable fee_tiers sale_fees
+    tick_table least_notional
 }
 
 #[test]
@@ -78,6 +86,12 @@ struct Table {
     lot: Quantity,
     config: Config,
     impact: Option<Impact>,
+    account: AccountTerms,
+    shorts_refused: Vec<String>,
+    rules: Rules,
+    tiers: Vec<Tier>,
+    window: Window,
+    sale: SaleFees,
     venue: Option<Venue>,
     seen: Option<Update>,
     got: Vec<(Nanos, Report)>,
@@ -93,6 +107,12 @@ impl Default for Table {
             lot: Quantity::whole(1),
             config: Config { half_spread: HalfSpread::Fixed(Price::ZERO), ..Config::default() },
             impact: None,
+            account: AccountTerms::default(),
+            shorts_refused: Vec::new(),
+            rules: Rules::default(),
+            tiers: Vec::new(),
+            window: Window::default(),
+            sale: SaleFees::default(),
             venue: None,
             seen: None,
             got: Vec::new(),
@@ -125,6 +145,39 @@ impl Table {
                     }
                 }
             }
+            ["cash", x] => self.account.cash = cash(x),
+            ["rates", pairs @ ..] => {
+                for pair in pairs.chunks(2) {
+                    let [kind, rate] = *pair else { panic!("{}: a kind and a rate", self.place) };
+                    let ppm = rate.strip_suffix("ppm").and_then(|ppm| ppm.parse().ok()).expect("parts per million");
+                    let rates = Rates::new(vec![(Nanos(0), ppm)]).expect("a rate");
+                    match kind {
+                        "borrow" => self.account.borrow = rates,
+                        "debit" => self.account.debit = rates,
+                        "credit" => self.account.credit = rates,
+                        _ => panic!("{}: unknown rate {kind}", self.place),
+                    }
+                }
+            }
+            ["not_shortable", names @ ..] => {
+                self.shorts_refused = names.iter().map(|&name| name.to_owned()).collect();
+            }
+            ["tier", volume, taker] => {
+                let (volume, taker_per_share) = (quantity(volume).0, cash(taker));
+                self.tiers.push(Tier { volume, taker_per_share, ..Tier::default() });
+            }
+            ["window", "month"] => self.window = Window::Month,
+            ["window", days] => self.window = Window::Days(number(days) as u32),
+            ["sale", ppb, per_share, cap] => {
+                let ppb = ppb.strip_suffix("ppb").and_then(|ppb| ppb.parse().ok()).expect("parts per billion");
+                self.sale = SaleFees { ppb, per_share: cash(per_share), cap: cash(cap) };
+            }
+            ["ticks", bands @ ..] => {
+                let bands = bands.chunks(2).map(|pair| (price(pair[0]), price(pair[1]))).collect();
+                self.rules.ticks = Some(TickTable::new(bands).expect("a tick table"));
+            }
+            ["min_notional", x] => self.rules.min_notional = cash(x),
+            ["unit", x] => self.rules.unit = quantity(x),
             ["impact", words @ ..] => self.impact = Some(impact(words)),
             ["half_spread", x] => {
                 config.half_spread = match x.strip_suffix("ppm") {
@@ -155,7 +208,15 @@ impl Table {
             let ids = (0..self.names.len() as u32).map(InstrumentId);
             let impacts = ids.filter_map(|id| Some((id, self.impact.clone()?))).collect();
             let config = Config { impacts, ..self.config.clone() };
-            Venue::new(&self.names.iter().map(list).collect::<Vec<_>>(), config)
+            let fees = config.fees;
+            let venue = Venue::new(&self.names.iter().map(list).collect::<Vec<_>>(), config);
+            let id = |name: &String| self.names.iter().position(|known| known == name).expect("a listed instrument");
+            let not_shortable = self.shorts_refused.iter().map(|name| InstrumentId(id(name) as u32)).collect();
+            let tiers = self.tiers.clone();
+            venue
+                .with_tariff(Tariff::new(fees, tiers, Measure::Shares, self.window, self.sale, 0))
+                .with_rules(vec![self.rules.clone(); self.names.len()])
+                .with_account(AccountTerms { not_shortable, ..self.account.clone() })
         })
     }
 
@@ -270,6 +331,10 @@ impl Table {
                 Update::Depth { side: side(who), price: price(at), quantity: quantity(shares) }
             }
             ["clear"] => Update::Clear,
+            ["split", new, "for", old] => {
+                Update::Split { numerator: number(new) as u32, denominator: number(old) as u32 }
+            }
+            ["dividend", x] => Update::Dividend { cash: price(x) },
             _ => panic!("{}: unknown event {words:?}", self.place),
         }
     }
@@ -312,12 +377,34 @@ impl Table {
             ["shown", ref event @ ..] => {
                 assert_eq!(self.seen, Some(self.update(event)), "{place}: what the engine sees")
             }
+            ["charged", ref what @ ..] => {
+                let names = self.names.clone();
+                let (at, charge) = self.venue().charge(Nanos(u64::MAX)).unwrap_or_else(|| panic!("{place}: no charge"));
+                let words = match charge {
+                    Charge::Borrow { instrument, amount } => {
+                        format!("borrow {} {amount} at {}", names[instrument.index()], clock(at))
+                    }
+                    Charge::Financing { amount } => format!("interest {amount} at {}", clock(at)),
+                };
+                assert_eq!(words, canonical(&what.join(" ")).join(" "), "{place}");
+            }
+            ["money", x] => {
+                let money = self.venue().account(InstrumentId(0)).0;
+                assert_eq!(money, i128::from(cash(x).0), "{place}: money at the broker");
+            }
+            ["held", name, x] => {
+                let at = self.names.iter().position(|known| known == name).expect("a listed instrument");
+                let held = self.venue().account(InstrumentId(at as u32)).1;
+                assert_eq!(held, quantity(x), "{place}: held at the broker");
+            }
             ["open", n] => assert_eq!(self.venue().open_orders() as u64, number(n), "{place}: open orders"),
             _ => panic!("{place}: unknown state {words:?}"),
         }
     }
 
     fn finish(&mut self) {
+        let left = self.venue().charge(Nanos(u64::MAX));
+        assert_eq!(left, None, "{}: a charge that is not in the table", self.place);
         let mut got = std::mem::take(&mut self.got);
         while let Some(due) = self.venue().next_due() {
             self.venue().advance(due, &mut got);

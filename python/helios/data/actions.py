@@ -3,9 +3,9 @@
     source = actions(frame)      # columns symbol, date (the ex-date), ratio ("4:1") and / or cash (per share)
     run = Backtest([bars("daily.parquet"), source], strategy=...)
 
-An action takes effect at the start of its ex-date, before the first other event of that date: at midnight in `tz`. Prices
-beside it must be what was printed, not adjusted. Assumes that a dividend on the day of a split is per new share. Absent:
-record and payment dates (the ex-date counts), stock dividends in another company, spin-offs, rights.
+An action takes effect at the start of its ex-date, before the first other event of that date: at midnight in `tz`.
+Prices beside it must be what was printed, not adjusted. Assumes that a dividend on the day of a split is per new share.
+Absent: record and payment dates (the ex-date counts), stock dividends in another company, spin-offs, rights.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from helios.scales import PRICE_SCALE
 
 __all__ = ["ActionsSource", "actions"]
 
-#: A ratio written as a decimal is the fraction with the smallest denominator up to this that is as near as this.
-_DENOMINATOR = 10_000
+#: A decimal with up to four digits is what it says; a longer one is a fraction of small numbers, cut off (1.333333).
+_EXACT = 10_000
+_DENOMINATOR = 100
 _NEAR = 1e-6
 _LARGEST = 2**32 - 1
 
@@ -99,7 +100,7 @@ def actions(
 
     - `ratio`: "4:1", "3/2" or a number (4.0, 0.1) of new shares for an old one; or `numerator` and `denominator`.
     - `cash`: the dividend per share. A row has a ratio, or cash, or both.
-    - A day takes effect at its midnight in `tz` ("America/New_York"; UTC without); a time with a time of day at that time.
+    - A day takes effect at its midnight in `tz` ("America/New_York"; UTC without); a moment at that moment.
 
     Raises DataError that names the row, and ArgumentError.
     """
@@ -171,7 +172,7 @@ def _actions_of(cells: Mapping[str, object], zone: ZoneInfo | None) -> Iterator[
 
 
 def _empty(cell: object) -> bool:
-    return cell is None or cell == "" or cell == 0 or (isinstance(cell, float) and math.isnan(cell))
+    return cell in (None, "", 0) or (isinstance(cell, float) and math.isnan(cell))
 
 
 def _moment(cell: object, zone: ZoneInfo | None) -> int:
@@ -204,7 +205,7 @@ def _ratio(cells: Mapping[str, object]) -> Fraction | None:
         exact = Fraction(text.strip())
     except ValueError:
         raise _Wrong("ratio", f"{given!r} is no ratio like 4:1 or 4.0") from None
-    near = exact.limit_denominator(_DENOMINATOR)
+    near = exact if exact.denominator <= _EXACT else exact.limit_denominator(_DENOMINATOR)
     if exact <= 0 or abs(near - exact) > _NEAR * exact:
         raise _Wrong("ratio", f"{given!r} is no ratio of small numbers: write it like 4:1")
     return near

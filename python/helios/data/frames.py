@@ -58,6 +58,7 @@ def bars(
     volume: str = "volume",
     label: Literal["end", "start"] = "end",
     span: str | timedelta | None = None,
+    ts_recv: str | None = None,
     tz: str | None = None,
     ts_unit: str | None = None,
     price_unit: float | None = None,
@@ -73,6 +74,7 @@ def bars(
       rows are KO.
     - `label` says what the source's time means. `span` ("30s", "1m", "1h", "1d") is the bar's length; without it, the
       most frequent step between bars of one symbol in the first 100,000 rows is taken.
+    - `ts_recv` names a column of receive stamps, for `Latency(feed="data")`: when each row reached whoever recorded it.
     - Times without a zone are UTC, or local in `tz`. A day (daily bars) ends at 16:00 in `tz`, or at the next midnight
       UTC without `tz`. Bare numbers need `ts_unit`.
     - `price_unit=1e-4`: prices are written in ten-thousandths.
@@ -84,6 +86,7 @@ def bars(
     if label not in ("end", "start"):
         raise ArgumentError(f"label={label!r}: 'end' or 'start'")
     names = {"ts": ts, "open": open, "high": high, "low": low, "close": close, "volume": volume}
+    names |= {} if ts_recv is None else {"ts_recv": ts_recv}
     options = _Options("bars", symbol, symbol_is, tz, ts_unit, _price_factor(price_unit), price_unit, sort, on_error)
     return _Table(source, names, options, label_is_start=label == "start", span=_span_ns(span))
 
@@ -98,6 +101,7 @@ def quotes(
     ask: str = "ask",
     bid_size: str = "bid_size",
     ask_size: str = "ask_size",
+    ts_recv: str | None = None,
     tz: str | None = None,
     ts_unit: str | None = None,
     price_unit: float | None = None,
@@ -106,6 +110,7 @@ def quotes(
 ) -> ColumnSource:
     """Best bids and asks. A side with no (or zero) price and no (or zero) size is empty; arguments as in `bars`."""
     names = {"ts": ts, "bid": bid, "ask": ask, "bid_size": bid_size, "ask_size": ask_size}
+    names |= {} if ts_recv is None else {"ts_recv": ts_recv}
     options = _Options("quotes", symbol, symbol_is, tz, ts_unit, _price_factor(price_unit), price_unit, sort, on_error)
     return _Table(source, names, options)
 
@@ -119,6 +124,7 @@ def trades(
     price: str = "price",
     size: str = "size",
     aggressor: str | None = "aggressor",
+    ts_recv: str | None = None,
     tz: str | None = None,
     ts_unit: str | None = None,
     price_unit: float | None = None,
@@ -127,6 +133,7 @@ def trades(
 ) -> ColumnSource:
     """Trades. `aggressor` is optional: buy/B/bid/1, sell/S/A/ask/-1/2, or nothing; arguments as in `bars`."""
     names = {"ts": ts, "price": price, "size": size} | ({"aggressor": aggressor} if aggressor is not None else {})
+    names |= {} if ts_recv is None else {"ts_recv": ts_recv}
     options = _Options("trades", symbol, symbol_is, tz, ts_unit, _price_factor(price_unit), price_unit, sort, on_error)
     return _Table(source, names, options)
 
@@ -141,6 +148,7 @@ def depth(
     price: str = "price",
     size: str = "size",
     kind: str | None = "kind",
+    ts_recv: str | None = None,
     tz: str | None = None,
     ts_unit: str | None = None,
     price_unit: float | None = None,
@@ -154,6 +162,7 @@ def depth(
     Trades in the same source keep their place among the levels, which another source's cannot at equal times.
     """
     names = {"ts": ts, "side": side, "price": price, "size": size} | ({"kind": kind} if kind is not None else {})
+    names |= {} if ts_recv is None else {"ts_recv": ts_recv}
     options = _Options("depth", symbol, symbol_is, tz, ts_unit, _price_factor(price_unit), price_unit, sort, on_error)
     return _Table(source, names, options)
 
@@ -219,6 +228,8 @@ class _Part(NamedTuple):
     rows: int | None
     path: Path | None
     clock: Clock
+    #: Of the receive stamps, where they are asked for.
+    received: Clock | None
 
 
 class _Admitted(NamedTuple):
@@ -261,18 +272,24 @@ class _Table(ColumnSource):
         table = opened.table.select(pl.col(column).alias(canonical) for canonical, column in columns.items())
         self._check_types(opened.name, table.collect_schema(), columns)
         with naming_errors(opened.name, opened.path):
-            sample = table.select("ts").head(_SAMPLE_ROWS).collect()["ts"]
-        clock = clock_for(sample, tz=o.tz, ts_unit=o.ts_unit, source=opened.name, column=columns["ts"])
+            head = table.select({"ts", "ts_recv"} & columns.keys()).head(_SAMPLE_ROWS).collect()
+        clock, *received = (
+            clock_for(head[name], tz=o.tz, ts_unit=o.ts_unit, source=opened.name, column=columns[name])
+            for name in ("ts", "ts_recv")
+            if name in columns
+        )
         if clock.is_date and self.schema != "bars":
             hint = "Give the column that holds date and time of day."
             raise DataError("holds days without a time", source=opened.name, column=columns["ts"], hint=hint)
-        return _Part(opened.name, table, columns, symbol, opened.rows, opened.path, clock)
+        return _Part(
+            opened.name, table, columns, symbol, opened.rows, opened.path, clock, received[0] if received else None
+        )
 
     @staticmethod
     def _check_types(name: str, schema: pl.Schema, columns: Mapping[str, str]) -> None:
         for canonical, dtype in schema.items():
             numeric = dtype.is_numeric() or dtype in (pl.String, pl.Null)
-            if canonical not in ("symbol", "ts", "aggressor", "side", "kind") and not numeric:
+            if canonical not in ("symbol", "ts", "ts_recv", "aggressor", "side", "kind") and not numeric:
                 hint = f"Name the column to use with {canonical}='…'."
                 raise DataError(f"has type {dtype}, not a number", source=name, column=columns[canonical], hint=hint)
 
@@ -293,6 +310,10 @@ class _Table(ColumnSource):
     @property
     def symbols(self) -> list[str]:
         return list(self._symbols)
+
+    @property
+    def stamped(self) -> bool:
+        return all(part.received is not None for part in self._parts)
 
     @property
     def rows(self) -> int | None:
@@ -388,10 +409,14 @@ class _Table(ColumnSource):
             faults = [fault._replace(rows=fault.rows[wanted]) for fault in faults]
         ts, no_time = part.clock.read(block["ts"])
         faults.append(Fault("no usable time", "ts", no_time))
+        stamps: Batch = {}
+        if part.received is not None:
+            stamps["ts_recv"], no_time = part.received.read(block["ts_recv"])
+            faults.append(Fault("no usable time", "ts_recv", no_time))
         values, more = ADMIT[self.schema](block, self._options.price_factor)
         keep, failure = self._judge(part, block, rows, faults + more)
         ts = ts + self._span if self._label_is_start and not part.clock.is_date else ts
-        batch: Batch = {"ts": ts, "instrument": instrument.astype(np.uint32), **values}
+        batch: Batch = {"ts": ts, "instrument": instrument.astype(np.uint32), **values, **stamps}
         if keep is not None:
             batch = {name: column[keep] for name, column in batch.items()}
             rows = rows[keep]

@@ -10,10 +10,12 @@ told apart by name: cut the data, or use a catalog with symbols by date.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
 import numpy as np
 
-from helios.data.source import BATCH_ROWS, Batch, ColumnSource, check_request
+from helios.data.columns import Integers
+from helios.data.source import BATCH_ROWS, Batch, ColumnSource, Skipped, check_request
 from helios.errors import ArgumentError, DataError
 
 __all__ = ["rename"]
@@ -26,7 +28,7 @@ class _Renamed(ColumnSource):
         self._names = dict(names)
 
     @property
-    def skipped(self):  # type: ignore[no-untyped-def, override]
+    def skipped(self) -> dict[str, Skipped]:  # type: ignore[override]
         """Of the source."""
         return self._source.skipped
 
@@ -44,7 +46,7 @@ class _Renamed(ColumnSource):
         """See `ColumnSource.batches`. DataError when two names of one instrument have events in the same time."""
         check_request(ids, size)
         olds = [old for old in self._source.symbols if self._names.get(old, old) in ids]
-        numbers = np.array([ids[self._names.get(old, old)] for old in olds], dtype=np.uint32)
+        numbers = np.array([ids[self._names.get(old, old)] for old in olds], dtype=np.int64)
         shared = [at for at, number in enumerate(numbers) if (numbers == number).sum() > 1]
         spans: dict[int, tuple[int, int]] = {}
         for batch in self._source.batches({old: at for at, old in enumerate(olds)}, size):
@@ -54,12 +56,12 @@ class _Renamed(ColumnSource):
                     first, last = spans.get(at, (int(ts[0]), int(ts[-1])))
                     spans[at] = (min(first, int(ts.min())), max(last, int(ts.max())))
             _refuse_overlap(spans, numbers, olds)
-            yield {**batch, "instrument": numbers[given]}
+            yield {**batch, "instrument": numbers[given].astype(np.uint32)}
 
 
-def _refuse_overlap(spans: Mapping[int, tuple[int, int]], numbers: np.ndarray, olds: list[str]) -> None:  # type: ignore[type-arg]
+def _refuse_overlap(spans: Mapping[int, tuple[int, int]], numbers: Integers, olds: list[str]) -> None:
     ordered = sorted(spans, key=lambda at: (numbers[at], spans[at]))
-    for one, other in zip(ordered, ordered[1:], strict=False):
+    for one, other in pairwise(ordered):
         if numbers[one] == numbers[other] and spans[other][0] <= spans[one][1]:
             raise DataError(
                 f"{olds[one]} still has events when {olds[other]} has: they are not one instrument's names",
@@ -74,7 +76,9 @@ def rename(source: ColumnSource, names: Mapping[str, str]) -> ColumnSource:
     Raises ArgumentError for a name that the source does not have.
     """
     if not isinstance(source, ColumnSource) or source.schema == "series":
-        raise ArgumentError(f"rename: {type(source).__name__} has no symbols to rename; give bars(…), quotes(…) or alike")
+        raise ArgumentError(
+            f"rename: {type(source).__name__} has no symbols to rename; give bars(…), quotes(…) …"
+        )
     there = source.symbols
     for old, new in names.items():
         if old not in there:

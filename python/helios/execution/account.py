@@ -11,6 +11,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from itertools import pairwise
 
 from helios.errors import ArgumentError
 
@@ -80,7 +81,7 @@ def rows_of(rate: Rate, what: str, day_begins_ns: int, *, least: float = -_MOST)
     if not isinstance(rate, Mapping):
         return [(0, ppm)] if (ppm := _ppm(rate, what, least)) else []
     rows = sorted((_day(day, what), _ppm(value, f"{what} from {day}", least)) for day, value in rate.items())
-    for (day, _), (after, _) in zip(rows, rows[1:], strict=False):
+    for (day, _), (after, _) in pairwise(rows):
         if day == after:
             raise ArgumentError(f"{what} has two rates from {date.fromordinal(day + _EPOCH)}")
     return [(day * _NS_PER_DAY + day_begins_ns, ppm) for day, ppm in rows]

@@ -7,19 +7,19 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any, Literal
 
-from helios.duration import nanoseconds
 from helios.errors import ArgumentError
 from helios.execution.account import Borrow, FeeTier, Financing, rows_of
+from helios.execution.impact import Impact, ImpactSpec
+from helios.execution.latency import Latency, length_ns
 from helios.scales import CASH_SCALE, PRICE_SCALE, QUANTITY_SCALE
 
 PPM_PER_BP = 100
 
 #: How a queue position is estimated; see docs/models/depth.md.
 _QUEUES = ("pessimistic", "optimistic", "proportional", "log")
-
-_ZERO = re.compile(r"\s*0+(\.0+)?\s*(ns|us|ms|s|m|h|d)\s*")
 
 
 def _scaled(value: float, scale: int, what: str, *, least: float | None = None, bits: int = 63) -> int:
@@ -31,25 +31,6 @@ def _scaled(value: float, scale: int, what: str, *, least: float | None = None, 
     if abs(value * scale) >= 2**bits - 1:
         raise ArgumentError(f"{what} is {value!r}: it must be below {2**bits / scale:g}")
     return round(value * scale)
-
-
-def _length(length: str | timedelta | None, what: str) -> int:
-    """Nanoseconds; None and lengths of zero ("0s") are zero."""
-    if length is None or length == timedelta() or (isinstance(length, str) and _ZERO.fullmatch(length)):
-        return 0
-    return nanoseconds(length, what)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Latency:
-    """Constant latency: `order` from engine to venue, `report` from venue to engine; lengths of time like "50us"."""
-
-    order: str | timedelta | None = None
-    report: str | timedelta | None = None
-
-    def ns(self) -> tuple[int, int]:
-        """Order and report latency in nanoseconds; None is zero."""
-        return _length(self.order, "order latency"), _length(self.report, "report latency")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +78,13 @@ class Venue:
     #: can; "optimistic": none while something is before us; "proportional"; "log"; a number n: as x to the power of n.
     queue: Literal["pessimistic", "optimistic", "proportional", "log"] | float = "pessimistic"
 
+    #: How our own trades move prices: one Impact for all instruments, or one for each of those named; None: not at all.
+    impact: Impact | Mapping[str, Impact] | None = None
+
     def __post_init__(self) -> None:
+        given = self.impact.values() if isinstance(self.impact, Mapping) else [self.impact]
+        if not all(one is None or isinstance(one, Impact) for one in given):
+            raise ArgumentError(f"Venue: impact is {self.impact!r}: give hx.Impact(…), or one for each symbol")
         kinds = (Latency, Fees, HalfSpread, Borrow, Financing)
         for name, kind in zip(("latency", "fees", "half_spread", "borrow", "financing"), kinds, strict=True):
             if not isinstance(given := getattr(self, name), kind):
@@ -105,7 +92,6 @@ class Venue:
 
     def spec(self, ids: Mapping[str, int] | None = None) -> dict[str, Any]:
         """As the core takes it; `ids` are the numbers of the run's symbols."""
-        order, report = self.latency.ns()
         fees, half = self.fees, self.half_spread
         per_share = {
             name: _scaled(getattr(fees, name), CASH_SCALE, f"fees.{name}")
@@ -116,21 +102,21 @@ class Venue:
             for side in ("maker", "taker")
         }
         return {
-            "order_latency_ns": order,
-            "report_latency_ns": report,
+            **self.latency.spec(),
+            "impacts": self._impacts(),
             **per_share,
             **ppm,
             "minimum_per_order": _scaled(fees.minimum_per_order, CASH_SCALE, "fees.minimum_per_order", least=0),
             "half_spread_fixed": _scaled(half.fixed, PRICE_SCALE, "half_spread.fixed", least=0),
             "half_spread_ppm": _scaled(half.bp, PPM_PER_BP, "half_spread.bp", least=0, bits=32),
-            "day_begins_ns": _length(self.day_begins, "day_begins"),
+            "day_begins_ns": length_ns(self.day_begins, "day_begins"),
             "account": self._account(ids or {}),
             "queue": self._queue(),
         }
 
     def _account(self, ids: Mapping[str, int]) -> dict[str, Any]:
         """What depends on volume, side and time held."""
-        borrow, begins = self.borrow, _length(self.day_begins, "day_begins")
+        borrow, begins = self.borrow, length_ns(self.day_begins, "day_begins")
         return {
             **_tariff(self.fees),
             "borrow": rows_of(borrow.rate, "borrow.rate", begins),
@@ -145,6 +131,11 @@ class Venue:
             "not_shortable": sorted(ids[symbol] for symbol in borrow.not_shortable if symbol in ids),
             "days_per_year": borrow.days_per_year,
         }
+
+    def _impacts(self) -> list[ImpactSpec]:
+        if isinstance(self.impact, Mapping):
+            return [impact.spec(symbol) for symbol, impact in self.impact.items()]
+        return [] if self.impact is None else [self.impact.spec()]
 
     def _queue(self) -> tuple[str, int]:
         """Name and, for a power, the exponent in thousandths."""
@@ -181,7 +172,7 @@ def _tariff(fees: Fees) -> dict[str, Any]:
                 *(_scaled(getattr(tier, f"{s}_bp"), PPM_PER_BP, f"{what}.{s}_bp") for s in _SIDES),
             )
         )
-    if any(a[0] >= b[0] for a, b in zip(tiers, tiers[1:], strict=False)):
+    if any(a[0] >= b[0] for a, b in pairwise(tiers)):
         raise ArgumentError("fees.tiers: each tier begins at a higher volume than the one before")
     sale = (
         _scaled(fees.sell_bp, _PPB_PER_BP, "fees.sell_bp", least=0),

@@ -24,7 +24,15 @@ from helios.data.source import ColumnSource
 from helios.duration import nanoseconds
 from helios.errors import ArgumentError, RunError
 from helios.execution import Execution, Venue
-from helios.research.feeds import Source, core_source, refuse_unfed, refuse_unknown, series_of, source_name
+from helios.research.feeds import (
+    Source,
+    core_source,
+    refuse_unfed,
+    refuse_unknown,
+    refuse_unstamped,
+    series_of,
+    source_name,
+)
 from helios.risk import Limits
 from helios.scales import CASH_SCALE, PRICE_SCALE, QUANTITY_SCALE
 from helios.signals import Output, Quote, Record, Strategy, Target, compile_graph
@@ -45,8 +53,8 @@ Wish = Target | Quote | Record | Strategy
 class Instrument:
     """What a venue asks of the orders of one symbol: see docs/models/ticks.md.
 
-    `tick` is one price step, or steps by price: `[(0, 0.0001), (1, 0.01)]` is a hundredth of a cent below 1.00. `lot` is
-    the quantity step. With `round_lot` orders are multiples of that, and odd lots are rejected; positions still have
+    `tick` is one price step, or steps by price: `[(0, 0.0001), (1, 0.01)]` is a hundredth of a cent below 1.00. `lot`
+    is the quantity step. With `round_lot` orders are multiples of that, and odd lots are rejected; positions still have
     single lots after a split. `min_notional` is the least that an order is worth.
     """
 
@@ -191,6 +199,12 @@ class Plan:
         ids = {symbol: number for number, symbol in enumerate(symbols)}
         refuse_unknown([*symbols_of(outputs), *ids], known)
         refuse_unfed(sources_of(outputs), sources)
+        if backtest.venue.latency.feed == "data":
+            refuse_unstamped(sources)
+        if isinstance(backtest.venue.impact, Mapping) and (
+            strange := sorted(backtest.venue.impact.keys() - ids.keys())
+        ):
+            raise ArgumentError(f"venue: impact of {', '.join(strange)}, which this run does not trade")
         series, groups = series_of(sources)
         graph = compile_graph(outputs, ids, series)
         names = list(dict.fromkeys([*graph.strategies, *(strategy.name for strategy in strategies)]))
@@ -517,7 +531,7 @@ Rules = tuple[list[tuple[int, int]], int, int]
 
 
 def _instruments(backtest: Backtest, symbols: list[str]) -> tuple[list[tuple[str, int, int]], list[Rules]]:
-    """Symbol, tick and lot of each instrument; and its tick table, least notional and unit of positions, where any has."""
+    """Symbol, tick and lot of each instrument; its tick table, least notional and unit of positions, where any has."""
     special = {instrument.symbol: instrument for instrument in backtest.instruments}
     unknown = sorted(special.keys() - set(symbols))
     if unknown:
@@ -535,9 +549,8 @@ def _instruments(backtest: Backtest, symbols: list[str]) -> tuple[list[tuple[str
         if instrument.round_lot is not None:
             round_lot = _scaled(instrument.round_lot, QUANTITY_SCALE, f"the round lot of {symbol!r}")
             if round_lot <= 0 or round_lot % lot:
-                raise ArgumentError(
-                    f"instrument {symbol!r}: round_lot {instrument.round_lot} is no multiple of the lot {instrument.lot}"
-                )
+                whole = f"round_lot {instrument.round_lot} is no multiple of the lot {instrument.lot}"
+                raise ArgumentError(f"instrument {symbol!r}: {whole}")
         least = _scaled(instrument.min_notional, CASH_SCALE, f"the min_notional of {symbol!r}")
         if least < 0:
             raise ArgumentError(f"instrument {symbol!r}: min_notional {instrument.min_notional} must not be negative")

@@ -68,6 +68,16 @@ def refuse_unknown(symbols: Iterable[str], known: set[str]) -> None:
             raise ArgumentError(f"no data source has the symbol {symbol!r}{near(symbol, sorted(known))}")
 
 
+def refuse_unstamped(sources: Sequence[Source]) -> None:
+    """With feed="data" every source of market data must say when its rows were received."""
+    for source in sources:
+        if not isinstance(source, ExternalSource) and not (isinstance(source, ColumnSource) and source.stamped):
+            raise ArgumentError(
+                f'{source_name(source)} has no receive stamps for Latency(feed="data"): name their column with '
+                "ts_recv='…', or give a feed latency"
+            )
+
+
 def refuse_unfed(exprs: Iterable[Expr], sources: Sequence[Source]) -> None:
     """mid("KO") where there are only bars of KO would stay null for ever, and the strategy silent."""
     fed: dict[str, set[str]] = {}

@@ -336,7 +336,7 @@ def _run(results: Results) -> str:
 _DEFINITIONS: Final = (
     (
         "Net P&L",
-        "realised + unrealised − fees + dividends − borrow − financing at the last sample; open positions at their mark",
+        "realised + unrealised − fees + dividends − borrow − interest at the last sample; open positions at their mark",
     ),
     (
         "Drawdown",

@@ -557,8 +557,8 @@ def round_trips(fills: pl.DataFrame, cashflows: pl.DataFrame | None = None) -> p
     """Matches fills first in, first out, per strategy and instrument, from a flat start; one row a matched piece.
 
     `side` is "long" or "short", `pnl` is (exit - entry) * quantity with the side's sign, `fees` the pieces' share of
-    both fills' fees by quantity, `net` = pnl - fees. What is still open at the end is not a trade and has no row. Splits
-    among the `cashflows` change open lots: more shares at a lower entry price; a fraction that was paid out is closed.
+    both fills' fees by quantity, `net` = pnl - fees. What is still open at the end is not a trade and has no row.
+    Splits among the `cashflows` change open lots: more shares at a lower entry price, a fraction paid out is closed.
     """
     book = _Lots()
     columns = (fills[c].to_list() for c in ("strategy", "instrument", "side", "price", "quantity", "fee"))
@@ -572,6 +572,8 @@ def round_trips(fills: pl.DataFrame, cashflows: pl.DataFrame | None = None) -> p
         # In the core's integer units, so that many partial fills leave no residue of rounding errors.
         left = round(quantity * QUANTITY_SCALE) * (1 if side == "buy" else -1)
         book.trade((strategy, instrument), ts, left, price, (fee or 0.0) / abs(left) if left else 0.0)
+    for split in splits:
+        book.split(*split)
     raw = {k: pl.Int64() if k.endswith("_ts") else dtype for k, dtype in _TRADES.items()}
     return pl.DataFrame(book.rows, schema=raw, orient="row").cast(dict(_TRADES.items()))
 

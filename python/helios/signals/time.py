@@ -17,9 +17,8 @@ from typing import Any
 from helios.errors import ArgumentError
 from helios.signals.expr import Expr
 from helios.signals.units import NUMBER, SECONDS
+from helios.zones import offsets
 
-#: For which years the offsets of a time zone are worked out.
-_ZONE_YEARS = (1970, 2060)
 _ENDS = ("open", "close")
 
 
@@ -128,40 +127,11 @@ def _schedule(xcals: Any, name: str, start: str | None, end: str | None) -> Any:
         raise ArgumentError(f"session({name!r}, start={start!r}, end={end!r}): {error}") from None
 
 
-@functools.lru_cache(maxsize=32)
-def _offsets(zone: str) -> tuple[int, ...]:
-    """Moment (ns) and offset (s) of every change of a zone's clock, from 1970 on."""
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-    try:
-        tz = ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ArgumentError(f"{zone!r} is no time zone: write for example 'America/New_York'") from None
-
-    def offset(seconds: int) -> int:
-        told = datetime.fromtimestamp(seconds, tz).utcoffset()
-        assert told is not None
-        return int(told.total_seconds())
-
-    first = 0
-    last = int(datetime(_ZONE_YEARS[1], 1, 1, tzinfo=UTC).timestamp())
-    flat = [0, offset(0)]
-    for day in range(first, last, 86_400):
-        low, high = day, day + 86_400
-        if offset(high) == flat[-1]:
-            continue
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if offset(middle) == flat[-1] else (low, middle)
-        flat += [high * 1_000_000_000, offset(high)]
-    return tuple(flat)
-
-
 def time_of_day(zone: str = "UTC") -> Expr:
     """Seconds since midnight on a clock of this zone ("America/New_York")."""
     clock = Expr(
         "local_time",
-        ints=_offsets(_text(zone, "a time zone", "America/New_York")),
+        ints=offsets(_text(zone, "a time zone", "America/New_York")),
         text=f"clock({zone!r})",
         unit=SECONDS,
     )
@@ -172,7 +142,7 @@ def weekday(zone: str = "UTC") -> Expr:
     """Monday 0 to Sunday 6, in this zone."""
     clock = Expr(
         "local_time",
-        ints=_offsets(_text(zone, "a time zone", "America/New_York")),
+        ints=offsets(_text(zone, "a time zone", "America/New_York")),
         text=f"clock({zone!r})",
         unit=SECONDS,
     )
