@@ -1,4 +1,4 @@
-"""Splits, dividends, borrowed shares, interest, fees by volume, ticks and lots: known answers, worked by hand or exactly.
+"""Splits, dividends, borrowed shares, interest, fees by volume, ticks, lots: known answers, by hand or exact.
 
 The oracle below is a second broker, in rational numbers, that knows only fills, prices and the calendar.
 """
@@ -292,8 +292,8 @@ def test_borrow_over_a_weekend_is_three_nights() -> None:
     bars = daily({"X": [50, 50, 50, 50, 60, 60, 60, 60]})
     venue = hx.Venue(half_spread=hx.HalfSpread(bp=0), borrow=hx.Borrow(rate=0.03))
     results = run(bars, {2: {"X": -200}, 5: {"X": 0}}, venue=venue)
-    # 200 * 50.00 = 10,000 at 3 % is 0.833334 a night; Friday's close is 60.00: 1.00 a night, three nights until Monday's
-    # bar ends, and one more.
+    # 200 * 50.00 = 10,000 at 3 % is 0.833334 a night; Friday's close is 60.00: 1.00 a night, three nights until
+    # Monday's bar ends, and one more.
     assert cents(results, "borrow") == [("holds", -0.833334), ("holds", -3.0), ("holds", -1.0)]
     assert results.headline.borrow == pytest.approx(4.833334)
     assert set(results.reconciliation().values()) == {results.headline.net}
@@ -471,7 +471,7 @@ def test_instruments_that_cannot_be_are_refused(instrument: hx.Instrument, wrong
         run(daily({"X": [10] * 4}), {0: {"X": 1}}, instruments=[instrument])
 
 
-# ---- everything together, against exact arithmetic ---------------------------------------------------------------------
+# ---- everything together, against exact arithmetic -------------------------------------------------------------------
 
 
 def nearest(x: Fraction) -> int:
@@ -608,7 +608,7 @@ def test_a_long_random_run_is_exact(seed: int, tmp_path: Path) -> None:
     assert results.trades.height > 100
 
 
-# ---- run files and folders ---------------------------------------------------------------------------------------------
+# ---- run files and folders -------------------------------------------------------------------------------------------
 
 
 RUN = """

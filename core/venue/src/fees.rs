@@ -231,6 +231,10 @@ fn month_of(day: u64) -> u64 {
 
 /// Towards plus infinity: a cost grows, a rebate shrinks.
 fn round_up(parts: i128) -> i64 {
+    // Sums saturate: what did not fit them does not fit the scale either.
+    if parts == i128::MAX || parts == i128::MIN {
+        return if parts > 0 { i64::MAX } else { i64::MIN };
+    }
     let cash = parts.div_euclid(PARTS_PER_CASH) + i128::from(parts.rem_euclid(PARTS_PER_CASH) > 0);
     i64::try_from(cash).unwrap_or(if cash > 0 { i64::MAX } else { i64::MIN })
 }
