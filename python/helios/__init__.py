@@ -39,7 +39,9 @@ if TYPE_CHECKING:
         Measured,
         Venue,
     )
+    from helios.execution.matching import Bands, MatchingEngine
     from helios.research.backtest import Backtest, Instrument
+    from helios.research.compare import Comparison, compare
     from helios.research.describe import describe
     from helios.research.executors import Processes, Serial
     from helios.research.graph import Graph, graph
@@ -126,7 +128,9 @@ _HOMES = {
         "Measured",
         "Venue",
     ),
+    "helios.execution.matching": ("Bands", "MatchingEngine"),
     "helios.research.backtest": ("Backtest", "Instrument"),
+    "helios.research.compare": ("Comparison", "compare"),
     "helios.research.describe": ("describe",),
     "helios.research.executors": ("Processes", "Serial"),
     "helios.research.graph": ("Graph", "graph"),
@@ -199,8 +203,10 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "ArgumentError",
     "Backtest",
+    "Bands",
     "Borrow",
     "CappedKelly",
+    "Comparison",
     "ConfigError",
     "DataError",
     "Execution",
@@ -219,6 +225,7 @@ __all__ = [
     "Latency",
     "Limits",
     "LogNormal",
+    "MatchingEngine",
     "Measured",
     "Pattern",
     "Processes",
@@ -247,6 +254,7 @@ __all__ = [
     "bollinger",
     "calibrate_impact",
     "close",
+    "compare",
     "compiled",
     "constant",
     "cross",

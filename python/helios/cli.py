@@ -252,11 +252,32 @@ def lobster_check(file: Path, json_: Json = False) -> None:
         raise typer.Exit(1)
 
 
+@lobster_app.command("ghosts")
+def lobster_ghosts(
+    file: Path,
+    orders: Annotated[int, typer.Option(min=0, help="How many real orders to stand in for; 0: all.")] = 1_500,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 0,
+    json_: Json = False,
+) -> None:
+    """Put our order in the place of real ones, and compare its fills with theirs."""
+    from helios.research.ghosts import ghosts, print_ghosts
+
+    with _core():
+        found = ghosts(file, orders=orders, seed=seed)
+    if json_:
+        _print_json(found.summary())
+    else:
+        print_ghosts(found, _console())
+    if found.unexplained:
+        raise typer.Exit(1)
+
+
 @app.command()
 def backtest(
     run: Annotated[Path, typer.Argument(help="RUN.toml or RUN.py")],
     out: Annotated[Path | None, typer.Option(help="Run folder to write: tables, journal, report.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace the run in that folder.")] = False,
+    compare: Annotated[bool, typer.Option(help="Run it with the exact and with the fast venue; print both.")] = False,
     json_: Json = False,
 ) -> None:
     """Run a backtest."""
@@ -264,6 +285,9 @@ def backtest(
     from helios.research.results import REPORT_FILE, jsonable
     from helios.research.summary import print_summary
 
+    if compare:
+        _compare(run, out, json_)
+        return
     results = load_run(run).run(out, overwrite=overwrite, progress=not json_ and sys.stderr.isatty())
     for warning in results.meta.get("warnings", []):
         print(f"warning: {warning}", file=sys.stderr)
@@ -293,6 +317,21 @@ def backtest(
         )
         return
     print_summary(results, _console(), report=None if out is None else out / REPORT_FILE)
+
+
+def _compare(run: Path, out: Path | None, json_: bool) -> None:
+    """Both venues side by side."""
+    from helios.config import load_run
+    from helios.research.compare import compare as side_by_side
+    from helios.research.results import jsonable
+
+    if out is not None:
+        raise ArgumentError("--compare makes two runs and writes no folder: leave out --out")
+    compared = side_by_side(lambda: load_run(run), progress=not json_ and sys.stderr.isatty())
+    if json_:
+        _print_json(jsonable(compared.as_dict()))
+    else:
+        compared.show(_console())
 
 
 @app.command()
@@ -434,7 +473,7 @@ def check_lookahead(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="itch, book, step, backtest, graph or columns")],
+    name: Annotated[str, typer.Argument(help="itch, book, step, backtest, market_making, graph, columns or matching")],
     small: Annotated[bool, typer.Option("--small", help="A tenth of the work or less: for tests.")] = False,
     file: Annotated[Path | None, typer.Option(help="An ITCH file to use for itch and book.")] = None,
     json_: Json = False,

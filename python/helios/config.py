@@ -120,7 +120,7 @@ class StrategyTable(_Table):
 
 
 class DelayTable(_Table):
-    """A latency that varies: order_latency = { median = "40us", p99 = "300us" }. One of median, mean and file says how."""
+    """A latency that varies: order_latency = { median = "40us", p99 = "300us" }; median, mean or file says how."""
 
     median: str | None = None
     p99: str | None = None
@@ -174,6 +174,7 @@ class VenueTable(_Table):
     half_spread_bp: float = 1.0
     half_spread_fixed: float = 0.0
     day_begins: str | None = None
+    mode: Literal["exact", "fast"] = "exact"
     #: "pessimistic", "optimistic", "proportional", "log", or the exponent of a power.
     queue: Literal["pessimistic", "optimistic", "proportional", "log"] | float = "pessimistic"
 
@@ -353,6 +354,7 @@ def _build(table: RunTable, file: Path, data: Sequence[Source] | None = None) ->
         half_spread=HalfSpread(bp=v.half_spread_bp, fixed=v.half_spread_fixed),
         day_begins=v.day_begins,
         queue=v.queue,
+        mode=v.mode,
     )
     return Backtest(
         data=data or [_source(each, file) for each in table.data],

@@ -137,6 +137,20 @@ def test_every_key_arrives(folder: Path) -> None:
         "half_spread_fixed": 0,
         "half_spread_ppm": 150,
         "day_begins_ns": 5 * 3600 * 10**9,
+        "queue": ("pessimistic", 0),
+        "fast": False,
+        "account": {
+            "tiers": [],
+            "volume_is_notional": False,
+            "window_days": 30,
+            "sale": (0, 0, 0),
+            "borrow": [],
+            "borrow_of": [],
+            "debit": [],
+            "credit": [],
+            "not_shortable": [],
+            "days_per_year": 360,
+        },
     }
     results = run.run()
     assert results.meta["name"] == "two drinks"

@@ -16,6 +16,7 @@ struct Entry {
 }
 
 /// Maps order numbers to slots below `u32::MAX`.
+#[derive(Clone)]
 pub(crate) struct Index {
     /// A power of two of them.
     entries: Vec<Entry>,

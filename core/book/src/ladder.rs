@@ -51,6 +51,7 @@ struct Rung {
 const NEAR: usize = 8;
 
 /// Two cache lines. Positions below [`NEAR`] are in the arrays; the others, less [`NEAR`], count from the worst.
+#[derive(Clone)]
 #[repr(C, align(64))]
 pub(crate) struct Ladder {
     /// Best first; behind the last level [`Rank::ABSENT`].

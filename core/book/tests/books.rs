@@ -1,18 +1,56 @@
 //! The books against a naive oracle: a list of orders, searched from the front.
 
 use helios_book::{BookError, Books, Capacity, Level};
-use helios_types::{BookRef, Digest, Hasher, InstrumentId, Price, Quantity, Side};
+use helios_types::{BookRef, Digest, Hasher, InstrumentId, Price, Quantity, Side, TradeKind, Update};
 use proptest::prelude::*;
 
 const INSTRUMENTS: u32 = 3;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Add { instrument: u32, order: u64, buy: bool, price: i64, quantity: i64 },
-    Reduce { instrument: u32, order: u64, quantity: i64 },
-    Remove { instrument: u32, order: u64 },
-    Replace { instrument: u32, order: u64, new_order: u64, price: i64, quantity: i64 },
-    Clear { instrument: u32 },
+    Add {
+        instrument: u32,
+        order: u64,
+        buy: bool,
+        price: i64,
+        quantity: i64,
+    },
+    Reduce {
+        instrument: u32,
+        order: u64,
+        quantity: i64,
+    },
+    Remove {
+        instrument: u32,
+        order: u64,
+    },
+    Replace {
+        instrument: u32,
+        order: u64,
+        new_order: u64,
+        price: i64,
+        quantity: i64,
+    },
+    Trade {
+        instrument: u32,
+        buy: bool,
+        limit: i64,
+        quantity: i64,
+    },
+    Clear {
+        instrument: u32,
+    },
+    Refresh {
+        instrument: u32,
+        order: u64,
+        quantity: i64,
+    },
+    /// Of the first order of a side, as matching takes.
+    Take {
+        instrument: u32,
+        buy: bool,
+        quantity: i64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -26,9 +64,15 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (instrument.clone(), order.clone(), quantity.clone())
             .prop_map(|(instrument, order, quantity)| Step::Reduce { instrument, order, quantity }),
         3 => (instrument.clone(), order.clone()).prop_map(|(instrument, order)| Step::Remove { instrument, order }),
-        2 => (instrument.clone(), order.clone(), order, price, quantity).prop_map(
+        2 => (instrument.clone(), order.clone(), order.clone(), price, quantity.clone()).prop_map(
             |(instrument, order, new_order, price, quantity)| Step::Replace { instrument, order, new_order, price, quantity }),
-        1 => instrument.prop_map(|instrument| Step::Clear { instrument }),
+        2 => (instrument.clone(), any::<bool>(), -1i64..13, 0i64..9)
+            .prop_map(|(instrument, buy, limit, quantity)| Step::Trade { instrument, buy, limit, quantity }),
+        1 => instrument.clone().prop_map(|instrument| Step::Clear { instrument }),
+        2 => (instrument.clone(), order, quantity.clone())
+            .prop_map(|(instrument, order, quantity)| Step::Refresh { instrument, order, quantity }),
+        2 => (instrument, any::<bool>(), quantity)
+            .prop_map(|(instrument, buy, quantity)| Step::Take { instrument, buy, quantity }),
     ]
 }
 
@@ -91,7 +135,50 @@ impl Oracle {
                 let old = self.0.remove(at);
                 self.0.push(Plain { order: new_order, price, quantity, ..old });
             }
+            Step::Trade { instrument, buy, limit, quantity } => return self.trade(instrument, buy, limit, quantity),
             Step::Clear { instrument } => self.0.retain(|o| o.instrument != instrument),
+            Step::Refresh { instrument, order, quantity } => {
+                let at = self.own(instrument, order)?;
+                if quantity <= 0 {
+                    return Err(BookError::BadValue);
+                }
+                let old = self.0.remove(at);
+                self.0.push(Plain { quantity, ..old });
+            }
+            Step::Take { instrument, buy, quantity } => {
+                let side = if buy { Side::Buy } else { Side::Sell };
+                let best = self.depth(instrument, side).first().map(|level| level.price.0);
+                let Some(front) = best.map(|price| self.queue(instrument, side, price)[0]) else { return Ok(()) };
+                if quantity <= 0 || quantity > front.quantity {
+                    return Err(BookError::ExceedsQuantity);
+                }
+                return self.run(&Step::Reduce { instrument, order: front.order, quantity });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes from the resting bids (`buy`) or asks, share by share.
+    fn trade(&mut self, instrument: u32, buy: bool, limit: i64, quantity: i64) -> Result<(), BookError> {
+        if limit <= 0 || quantity <= 0 {
+            return Err(BookError::BadValue);
+        }
+        let side = if buy { Side::Buy } else { Side::Sell };
+        let reaches = |o: &Plain| {
+            o.instrument == instrument && o.side == side && if buy { o.price >= limit } else { o.price <= limit }
+        };
+        match self.0.iter().filter(|o| reaches(o)).map(|o| o.quantity).sum::<i64>() {
+            0 => return Err(BookError::UnknownOrder),
+            there if there < quantity => return Err(BookError::ExceedsQuantity),
+            _ => {}
+        }
+        for _ in 0..quantity {
+            let prices = self.0.iter().filter(|o| reaches(o)).map(|o| o.price);
+            let best = if buy { prices.max() } else { prices.min() };
+            let front =
+                self.0.iter_mut().find(|o| o.instrument == instrument && o.side == side && Some(o.price) == best);
+            front.expect("as much was just counted").quantity -= 1;
+            self.0.retain(|o| o.quantity > 0);
         }
         Ok(())
     }
@@ -125,8 +212,14 @@ impl Oracle {
 fn run(books: &mut Books, step: &Step) -> Result<(), BookError> {
     match *step {
         Step::Add { instrument, order, buy, price, quantity } => {
-            let side = if buy { Side::Buy } else { Side::Sell };
-            books.add(InstrumentId(instrument), order, side, Price(price), Quantity(quantity)).map(drop)
+            let (instrument, side) = (InstrumentId(instrument), if buy { Side::Buy } else { Side::Sell });
+            if price > 0 && quantity > 0 {
+                assert_eq!(books.room(instrument, side, Price(price), Quantity(quantity)), Ok(()));
+                assert_eq!(books.room(instrument, side, Price(price), Quantity(i64::MAX)).is_ok(), {
+                    !books.depth(instrument, side).any(|level| level.price == Price(price))
+                });
+            }
+            books.add(instrument, order, side, Price(price), Quantity(quantity)).map(drop)
         }
         Step::Reduce { instrument, order, quantity } => {
             books.reduce(InstrumentId(instrument), order, Quantity(quantity)).map(drop)
@@ -135,9 +228,25 @@ fn run(books: &mut Books, step: &Step) -> Result<(), BookError> {
         Step::Replace { instrument, order, new_order, price, quantity } => {
             books.replace(InstrumentId(instrument), order, new_order, Price(price), Quantity(quantity)).map(drop)
         }
+        Step::Trade { instrument, buy, limit, quantity } => {
+            let (aggressor, price) = (if buy { Side::Sell } else { Side::Buy }, Price(limit));
+            let (quantity, kind) = (Quantity(quantity), TradeKind::Displayed);
+            let trade = Update::Trade { price, quantity, aggressor: Some(aggressor), kind, trade: 0 };
+            books.apply(InstrumentId(instrument), &trade).map(drop)
+        }
         Step::Clear { instrument } => {
             books.clear(InstrumentId(instrument));
             Ok(())
+        }
+        Step::Refresh { instrument, order, quantity } => {
+            books.refresh(InstrumentId(instrument), order, Quantity(quantity)).map(drop)
+        }
+        Step::Take { instrument, buy, quantity } => {
+            let side = if buy { Side::Buy } else { Side::Sell };
+            match books.front_in_slot(InstrumentId(instrument), side) {
+                Some((_, slot)) => books.reduce_in_slot(slot, Quantity(quantity)).map(drop),
+                None => Ok(()),
+            }
         }
     }
 }
@@ -190,8 +299,9 @@ proptest! {
         for step in &steps {
             let (instrument, replaces) = match *step {
                 Step::Add { instrument, .. } | Step::Reduce { instrument, .. } | Step::Remove { instrument, .. } => (instrument, false),
-                Step::Replace { instrument, .. } => (instrument, true),
-                Step::Clear { .. } => continue,
+                Step::Replace { instrument, .. } | Step::Refresh { instrument, .. } => (instrument, true),
+                Step::Trade { instrument, .. } => (instrument, false),
+                Step::Clear { .. } | Step::Take { .. } => continue,
             };
             let id = InstrumentId(instrument);
             let before = books.top(id);
@@ -204,11 +314,15 @@ proptest! {
                 Step::Replace { order, new_order, price, quantity, .. } => {
                     books.replace(id, order, new_order, Price(price), Quantity(quantity))
                 }
-                Step::Clear { .. } => unreachable!("skipped above"),
+                Step::Trade { buy, limit, quantity, .. } => {
+                    books.trade(id, if buy { Side::Buy } else { Side::Sell }, Price(limit), Quantity(quantity))
+                }
+                Step::Refresh { order, quantity, .. } => books.refresh(id, order, Quantity(quantity)),
+                Step::Clear { .. } | Step::Take { .. } => unreachable!("skipped above"),
             };
             if let Ok(change) = change {
                 let changed = before != books.top(id);
-                // A replace may give the best level the same price, quantity and count again.
+                // A replace or a refresh may give the best level the same price, quantity and count again.
                 prop_assert!(change.top_changed == changed || (replaces && change.top_changed), "{:?}", step);
             }
         }

@@ -2,8 +2,8 @@
 
 use helios_book::{Books, Capacity, Level, Top};
 use helios_types::{
-    Digest, Hasher, InstrumentId, Market, Nanos, Price, Quality, QualityKind, Quantity, Side, Split, TradingStatus,
-    Update,
+    Digest, Hasher, InstrumentId, Market, Nanos, Price, Quality, QualityKind, Quantity, Side, Split, TradeKind,
+    TradingStatus, Update,
 };
 
 /// What a market event changed, as a set of flags.
@@ -172,7 +172,7 @@ impl Markets {
                 view.last = close;
                 Touched::BAR
             }
-            Update::Trade { price, quantity, aggressor, .. } => {
+            Update::Trade { price, quantity, aggressor, kind, .. } if kind != TradeKind::Displayed => {
                 if price.0 <= 0 || !price.is_defined() || quantity.0 <= 0 {
                     return self.count(fault(QualityKind::BadValue, 0));
                 }
@@ -227,6 +227,9 @@ impl Markets {
                         }
                         (Update::ExecuteAt { price, quantity, printable: true, .. }, Some(change)) => {
                             touched.and(self.printed(id, price, quantity, Some(change.side.opposite())))
+                        }
+                        (Update::Trade { price, quantity, aggressor, .. }, Some(_)) => {
+                            touched.and(self.printed(id, price, quantity, aggressor))
                         }
                         _ => touched,
                     }

@@ -336,6 +336,47 @@ fn what_an_execution_touches() {
     assert_eq!(markets.apply(&market(Update::Clear)), Ok(top));
 }
 
+#[test]
+fn a_trade_with_displayed_orders_takes_them_in_turn() {
+    let mut markets = markets();
+    let quantity = Quantity::whole(100);
+    for (order, cents) in [(1, 4_499), (2, 4_499), (3, 4_498)] {
+        let price = Price(cents * 10_000_000);
+        markets.apply(&market(Update::Add { order, side: Side::Buy, price, quantity })).unwrap();
+    }
+    let trade = |cents: i64, shares, aggressor| Update::Trade {
+        price: Price(cents * 10_000_000),
+        quantity: Quantity::whole(shares),
+        aggressor,
+        kind: TradeKind::Displayed,
+        trade: 0,
+    };
+    let (book, top) = (Touched::BOOK.and(Touched::TRADE), Touched::BOOK.and(Touched::TRADE).and(Touched::TOP));
+    assert_ne!(book, top);
+    assert_eq!(markets.apply(&market(trade(4_499, 130, Some(Side::Sell)))), Ok(top));
+    let left = |markets: &Markets| [1, 2, 3].map(|order| markets.books().order(order).map(|resting| resting.quantity));
+    assert_eq!(left(&markets), [None, Some(Quantity::whole(70)), Some(quantity)]);
+    let view = markets.view(KO);
+    assert_eq!((view.last, view.last_quantity), (Price(44_990_000_000), Quantity::whole(130)));
+    assert_eq!(view.last_aggressor, Some(Side::Sell));
+    // More than is there at that price, nothing there at all, nobody knows which side: refused whole, and counted.
+    let before = left(&markets);
+    for (event, kind) in [
+        (trade(4_499, 71, Some(Side::Sell)), QualityKind::ExceedsQuantity),
+        (trade(4_600, 1, Some(Side::Sell)), QualityKind::UnknownOrder),
+        (trade(4_499, 1, Some(Side::Buy)), QualityKind::UnknownOrder),
+        (trade(4_499, 1, None), QualityKind::BadValue),
+        (trade(0, 1, Some(Side::Sell)), QualityKind::BadValue),
+        (trade(4_499, 0, Some(Side::Sell)), QualityKind::BadValue),
+    ] {
+        assert_eq!(markets.apply(&market(event)).unwrap_err().kind, kind, "{event:?}");
+        assert_eq!(left(&markets), before);
+        assert_eq!(markets.view(KO).last_quantity, Quantity::whole(130), "what is refused is no trade");
+    }
+    assert_eq!(markets.apply(&market(trade(4_498, 170, Some(Side::Sell)))), Ok(top), "down to its limit");
+    assert!(markets.books().is_empty());
+}
+
 fn full(markets: &Markets) -> u128 {
     let mut hasher = Hasher::new();
     markets.digest(&mut hasher);

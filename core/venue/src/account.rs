@@ -93,7 +93,7 @@ struct Holding {
 }
 
 /// Our account at the broker.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Account {
     terms: AccountTerms,
     holdings: Vec<Holding>,

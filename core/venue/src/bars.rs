@@ -82,7 +82,7 @@ struct Waiting {
 }
 
 /// The orders of one instrument that wait for bars.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Bars {
     waiting: Vec<Waiting>,
     /// End and span of the last bar delivered.

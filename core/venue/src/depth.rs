@@ -81,7 +81,7 @@ struct Own {
 }
 
 /// One instrument: our orders by side, best price first, then by time; and whether levels differ from history's.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Place {
     own: [Vec<Own>; 2],
     taken: u32,
@@ -99,6 +99,7 @@ impl Place {
 }
 
 /// The depth model of all instruments.
+#[derive(Clone)]
 pub(crate) struct Depth {
     model: QueueModel,
     /// History's levels less what we took.

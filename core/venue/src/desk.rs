@@ -74,6 +74,7 @@ impl Working {
 }
 
 /// All our open orders and the reports under way to the engine.
+#[derive(Clone)]
 pub(crate) struct Desk {
     pub(crate) tariff: Tariff,
     /// Our account at the broker.
@@ -233,7 +234,7 @@ impl Desk {
 }
 
 /// Order numbers used so far, as ranges `first -> last`: callers count upwards, so the ranges are few.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Used(BTreeMap<u64, u64>);
 
 impl Used {
@@ -272,6 +273,11 @@ impl Queue {
     /// The order with the highest priority.
     pub(crate) fn first(&self) -> Option<(Price, BookRef)> {
         self.orders.first().copied()
+    }
+
+    /// All of them, by priority.
+    pub(crate) fn orders(&self) -> impl Iterator<Item = (Price, BookRef)> + '_ {
+        self.orders.iter().copied()
     }
 
     /// Joins behind all orders of the same or a better price.

@@ -130,7 +130,7 @@ struct Trade {
 }
 
 /// Where the price of one instrument stands, as a fraction of history's.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Displacement {
     impact: Impact,
     tick: Price,
@@ -233,7 +233,7 @@ pub(crate) fn middle(bid: Price, ask: Price) -> Price {
 }
 
 /// The displacements of all instruments that have an impact.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Impacts(BTreeMap<InstrumentId, Displacement>);
 
 impl Impacts {

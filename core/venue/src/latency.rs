@@ -150,6 +150,7 @@ impl TimeOfDay {
 }
 
 /// A delay with the state of its draws.
+#[derive(Clone)]
 struct Sampler {
     delay: Delay,
     draw: Draw,
@@ -219,6 +220,7 @@ fn gamma(draw: &mut Draw, shape: f64) -> f64 {
 }
 
 /// Items under way, each with the moment at which it arrives. First in, first out.
+#[derive(Clone)]
 pub struct Line<T> {
     sampler: Sampler,
     last: Nanos,

@@ -153,7 +153,7 @@ impl Model {
 }
 
 /// One listed instrument.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Listing {
     tick: Price,
     lot: Quantity,
@@ -187,7 +187,8 @@ struct Change {
     to: Option<(Quantity, Price)>,
 }
 
-/// The simulated exchange of a run.
+/// The simulated exchange of a run. A clone goes its own way: what if, from this moment on.
+#[derive(Clone)]
 pub struct Venue {
     config: Config,
     listings: Vec<Listing>,
@@ -461,8 +462,10 @@ impl Venue {
             }
             Model::Depth => self.depth.history(&mut self.desk, &mut self.counts, at, instrument, update, trading),
             Model::Quotes => {
-                let shift = self.desk.impacts.shift(at, instrument, listing.quotes.reference(update));
-                (listing.shift, listing.quotes.shift) = ([shift; 2], shift);
+                if !self.desk.impacts.is_empty() {
+                    let shift = self.desk.impacts.shift(at, instrument, listing.quotes.reference(update));
+                    (listing.shift, listing.quotes.shift) = ([shift; 2], shift);
+                }
                 listing.quotes.history(&mut self.desk, at, update, trading);
             }
             Model::Bars => self.bar(at, instrument, update, trading),

@@ -1,6 +1,7 @@
 //! What must hold whatever history and our orders do: random valid flow against the order-level and quote models.
 
-use crate::{Config, Delay, Venue};
+use crate::{Books, Capacity, Config, Delay, Venue};
+use helios_book::Resting;
 use helios_types::{
     BookRef, Instrument, InstrumentId, Market, Nanos, Order, OrderId, Output, Price, Quantity, Report, ReportKind,
     Side, StrategyId, Terms, TimeInForce, TradeKind, TradingStatus, Update,
@@ -39,6 +40,8 @@ struct History {
     root: BTreeMap<BookRef, BookRef>,
     /// By first order: all quantity that its owner ever added.
     offered: BTreeMap<BookRef, i64>,
+    /// Aggressors are shown as one trade, without the names of whom they met.
+    unnamed: bool,
 }
 
 impl History {
@@ -88,7 +91,14 @@ impl History {
                 let order = self.add(side, price, quantity);
                 vec![Update::Add { order, side, price: ticks(price), quantity: Quantity::whole(quantity) }]
             }
-            4 | 5 => self.aggress(side, 3 * quantity),
+            4 | 5 => {
+                let met = self.aggress(side, 3 * quantity);
+                if self.unnamed {
+                    sweep(side, &met).into_iter().collect()
+                } else {
+                    met.into_iter().map(|x| x.0).collect()
+                }
+            }
             6 if !self.orders.is_empty() => {
                 let quantity = quantity.min(self.orders[any].3);
                 let order = self.take(any, quantity);
@@ -116,8 +126,8 @@ impl History {
         }
     }
 
-    /// A buyer or seller sweeps the other side, best price first, first in first out.
-    fn aggress(&mut self, side: Side, mut quantity: i64) -> Vec<Update> {
+    /// A buyer or seller sweeps the other side, best price first, first in first out; with the price of each execution.
+    fn aggress(&mut self, side: Side, mut quantity: i64) -> Vec<(Update, i64)> {
         let mut updates = Vec::new();
         while quantity > 0 {
             let best = self.best(side.opposite());
@@ -125,11 +135,18 @@ impl History {
             let Some(at) = front else { break };
             let met = quantity.min(self.orders[at].3);
             let order = self.take(at, met);
-            updates.push(Update::Execute { order, quantity: Quantity::whole(met), trade: 0 });
+            updates.push((Update::Execute { order, quantity: Quantity::whole(met), trade: 0 }, best));
             quantity -= met;
         }
         updates
     }
+}
+
+/// Executions of one aggressor as one trade that names nobody; its price is the last and worst.
+fn sweep(aggressor: Side, met: &[(Update, i64)]) -> Option<Update> {
+    let quantity = Quantity(met.iter().map(|(update, _)| offered(update)).sum());
+    let price = ticks(met.last()?.1);
+    Some(Update::Trade { price, quantity, aggressor: Some(aggressor), kind: TradeKind::Displayed, trade: 0 })
 }
 
 /// Our side of the story, from reports alone.
@@ -243,10 +260,16 @@ fn check_accounts(venue: &Venue, history: &History) {
     }
 }
 
+/// The queues of a side, without ours: best price first, first in first out.
+fn strangers(books: &Books, side: Side) -> Vec<Resting> {
+    let queues = books.depth(X, side).flat_map(|level| books.queue(X, side, level.price));
+    queues.filter(|resting| !crate::is_ours(resting.order)).collect()
+}
+
 /// Runs the dice; the reports are the outcome.
-fn play(dice: &[(Dice, u8)], order_latency: u64, report_latency: u64) -> Vec<(Nanos, Report)> {
+fn play(dice: &[(Dice, u8)], order_latency: u64, report_latency: u64, unnamed: bool) -> Vec<(Nanos, Report)> {
     let mut venue = venue(order_latency, report_latency);
-    let (mut history, mut ours, mut now) = (History::default(), Ours::default(), Nanos(1));
+    let (mut history, mut ours, mut now) = (History { unnamed, ..History::default() }, Ours::default(), Nanos(1));
     let (mut all, mut fills, mut trading) = (Vec::new(), 0, true);
     for ((die, wait), index) in dice.iter().zip(0..) {
         now = now.plus(u64::from(wait % 3));
@@ -273,6 +296,10 @@ fn play(dice: &[(Dice, u8)], order_latency: u64, report_latency: u64) -> Vec<(Na
         }
         fills += ours.read(&reports);
         all.extend(reports);
+        assert!(
+            venue.replay.taken_count() <= history.orders.len(),
+            "step {index}: accounts of orders that are no more"
+        );
         assert_eq!(venue.counts(), crate::Counts::default(), "step {index}: valid history is not refused");
         assert!(!trading || !venue.books().top(X).is_crossed(), "step {index}: the book is not crossed");
         check_accounts(&venue, &history);
@@ -310,6 +337,9 @@ impl Textbook {
                 self.0.push((order, side, price.0 / TICK, units(quantity)));
             }
             Update::Execute { order, quantity, .. } => fills = self.execute(order, units(quantity)),
+            Update::Trade { aggressor: Some(side), price, quantity, kind: TradeKind::Displayed, .. } => {
+                fills = self.sweep(side.opposite(), price.0 / TICK, units(quantity));
+            }
             Update::Reduce { order, quantity } => self.find(order).3 -= units(quantity),
             Update::Delete { order } => self.find(order).3 = 0,
             Update::Replace { order, new_order, price, quantity } => {
@@ -326,6 +356,27 @@ impl Textbook {
 
     fn find(&mut self, order: BookRef) -> &mut (BookRef, Side, i64, i64) {
         self.0.iter_mut().find(|other| other.0 == order).expect("history speaks of what it displayed")
+    }
+
+    /// One aggressor meets the whole queue; strangers also give what it met of them in history.
+    fn sweep(&mut self, side: Side, limit: i64, quantity: i64) -> Vec<(BookRef, i64)> {
+        let within = |order: &&mut (BookRef, Side, i64, i64)| order.1 == side && side.sign() * (order.2 - limit) >= 0;
+        let mut queue: Vec<_> = self.0.iter_mut().filter(within).collect();
+        queue.sort_by_key(|order| -side.sign() * order.2);
+        let (mut left, mut told, mut fills) = (quantity, quantity, Vec::new());
+        for order in queue {
+            let (met, gone) = (left.min(order.3), told.min(order.3));
+            left -= met;
+            if order.0 <= OURS {
+                told -= gone;
+                order.3 -= gone;
+            } else if met > 0 {
+                order.3 -= met;
+                fills.push((order.0 - OURS, met));
+            }
+        }
+        assert_eq!(told, 0, "history shows what it trades");
+        fills
     }
 
     fn execute(&mut self, met: BookRef, quantity: i64) -> Vec<(BookRef, i64)> {
@@ -356,16 +407,20 @@ proptest! {
         dice in prop::collection::vec((any::<Dice>(), any::<u8>()), 1..250),
         order_latency in 0u64..4,
         report_latency in 0u64..4,
+        unnamed: bool,
     ) {
-        let once = play(&dice, order_latency, report_latency);
-        prop_assert_eq!(once, play(&dice, order_latency, report_latency), "the same flow gives the same reports");
+        let once = play(&dice, order_latency, report_latency, unnamed);
+        let again = play(&dice, order_latency, report_latency, unnamed);
+        prop_assert_eq!(once, again, "the same flow gives the same reports");
     }
 
     #[test]
     fn passive_orders_fill_as_in_a_textbook_queue(
         dice in prop::collection::vec((any::<Dice>(), any::<u8>()), 1..250),
+        unnamed: bool,
     ) {
-        let (mut venue, mut history, mut textbook) = (venue(0, 0), History::default(), Textbook::default());
+        let mut history = History { unnamed, ..History::default() };
+        let (mut venue, mut textbook) = (venue(0, 0), Textbook::default());
         let (mut next, mut reports) = (0u64, Vec::new());
         for (((what, a, b, c), wait), now) in dice.into_iter().zip(1..) {
             let now = Nanos(now);
@@ -404,6 +459,50 @@ proptest! {
                     _ => None,
                 }).collect();
                 prop_assert_eq!(fills, textbook.follow(&update), "{:?}", update);
+                prop_assert_eq!(venue.counts(), crate::Counts::default(), "{:?} is not refused", update);
+            }
+        }
+    }
+
+    /// Orders of ours that never trade leave no trace: the book without them is the plain book of history.
+    #[test]
+    fn without_our_orders_history_is_as_it_was(
+        dice in prop::collection::vec((any::<Dice>(), any::<u8>()), 1..200),
+        unnamed: bool,
+    ) {
+        let mut history = History { unnamed, ..History::default() };
+        let (mut venue, mut plain) = (venue(0, 0), Books::new(1, Capacity::default()));
+        let (mut open, mut next) = (Vec::new(), 0u64);
+        for ((die, wait), now) in dice.into_iter().zip(1..) {
+            let (now, side) = (Nanos(now), side_of(die.1));
+            if wait.is_multiple_of(3) && history.best(Side::Buy) < history.best(Side::Sell) {
+                next += 1;
+                // At the touch or behind it; replaced at times, which is a place at the back.
+                let price = ticks(history.best(side) - side.sign() * i64::from(die.2 % 3));
+                let quantity = Quantity::whole(1 + i64::from(die.3 % 12));
+                venue.submit(now, &Output::Submit(Order {
+                    id: OrderId(next), strategy: StrategyId(0), instrument: X, side, quantity, price,
+                    time_in_force: TimeInForce::Day, terms: Terms::PLAIN,
+                }));
+                open.push(OrderId(next));
+            }
+            for update in history.step(die) {
+                let market = Market { instrument: X, ts_event: now, update };
+                // Would one of ours trade? Then they all go before.
+                let mut trial = venue.clone();
+                trial.market(&market);
+                if trial.desk.filled_so_far() > venue.desk.filled_so_far() {
+                    for order in open.drain(..) {
+                        venue.submit(now, &Output::Cancel { order, instrument: X });
+                    }
+                }
+                venue.market(&market);
+                prop_assert_eq!(venue.desk.filled_so_far(), 0);
+                plain.apply(X, &update).expect("history is sound");
+                for side in [Side::Buy, Side::Sell] {
+                    prop_assert_eq!(strangers(venue.books(), side), strangers(&plain, side), "{:?}", update);
+                }
+                prop_assert_eq!(venue.replay.taken_count(), 0, "nothing was taken");
             }
         }
     }

@@ -42,7 +42,7 @@ impl Touch {
 }
 
 /// The quote of one instrument and our resting orders.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Quotes {
     /// Bid and ask, by [`Side`].
     touch: [Touch; 2],
@@ -124,10 +124,9 @@ impl Quotes {
     /// Our resting orders of `side` that the opposite quote reaches.
     fn meet_quote(&mut self, desk: &mut Desk, at: Nanos, side: Side) {
         let Touch { price, mut left, .. } = self.touch[side.opposite() as usize];
-        let price = self.shown(price);
         while left.0 > 0
             && let Some((limit, number)) = self.own[side as usize].first()
-            && within(side, limit, price)
+            && within(side, limit, self.shown(price))
         {
             let quantity = self.fill_first(desk, at, side, limit, number, left);
             self.use_up(side.opposite(), quantity);

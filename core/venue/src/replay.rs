@@ -7,6 +7,9 @@
 //!   Orders of ours with priority over that order trade first; then the order itself, by what history says and at
 //!   most what it has left here. What the aggressor misses because we took it goes on down the queue, to strangers
 //!   and to us, first in first out.
+//! - A trade with displayed orders that the feed does not name ([`TradeKind::Displayed`]) is an aggressor that meets the
+//!   queue as it stands here, strangers and ours, first in first out. By history's account it met the strangers in
+//!   front; none of them has more here than there. When all together have less, the trade is refused and counted.
 //! - A historical order that crosses an order of ours trades with us first, at our price; its rest joins the book.
 //! - A print against a hidden order at a price through ours trades with us first, at our price: the aggressor would
 //!   have met the better displayed price. Only when no stranger stands before us; at our own price, never.
@@ -37,6 +40,8 @@ struct Taken {
     price: Price,
     /// What it has left by history's account; positive.
     history: Quantity,
+    /// Nothing of it was left here before it came to the front of its queue: its place is not known.
+    placeless: bool,
 }
 
 /// What is known about a historical order.
@@ -53,7 +58,7 @@ struct Known {
 }
 
 /// Per instrument: our queues, and whether history and our world differ.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Place {
     own: [Queue; 2],
     taken: u32,
@@ -67,6 +72,7 @@ struct Aggressor {
 }
 
 /// The order-level model of all instruments.
+#[derive(Clone)]
 pub(crate) struct Replay {
     books: Books,
     places: Vec<Place>,
@@ -169,10 +175,13 @@ impl Replay {
         trading: bool,
     ) {
         let place = &self.places[instrument.index()];
-        let ours_play = trading && !(place.own[0].is_empty() && place.own[1].is_empty());
+        let ours_rest = !(place.own[0].is_empty() && place.own[1].is_empty());
+        let ours_play = trading && ours_rest;
+        // A trade that names nobody must not take what is ours, even while ours may not trade.
+        let plain = place.taken == 0 && !ours_play && !(ours_rest && matches!(update, Update::Trade { .. }));
         let result = if uses_our_numbers(update) {
             Err(BookError::BadValue)
-        } else if place.taken == 0 && !ours_play {
+        } else if plain {
             self.books.apply(instrument, update).map(drop)
         } else {
             let mut turn = Turn { replay: self, desk, at: at.into(), instrument, ours_play };
@@ -222,7 +231,7 @@ impl Replay {
         let resting = self.books.order(order).expect("the order was just seen in the book");
         if let std::collections::btree_map::Entry::Vacant(entry) = self.taken.entry(order) {
             let (side, price, history) = (resting.side, resting.price, resting.quantity);
-            entry.insert(Taken { instrument, side, price, history });
+            entry.insert(Taken { instrument, side, price, history, placeless: false });
             self.places[instrument.index()].taken += 1;
         }
         self.books.reduce(instrument, order, quantity).expect("at most what it shows is taken");
@@ -242,6 +251,13 @@ impl Replay {
     #[cfg(test)]
     pub(crate) fn accounts(&self, instrument: InstrumentId, order: BookRef) -> (Quantity, Quantity) {
         self.find(instrument, order).map_or((Quantity::ZERO, Quantity::ZERO), |known| (known.here, known.history))
+    }
+
+    /// How many orders differ here from history.
+    #[cfg(test)]
+    pub(crate) fn taken_count(&self) -> usize {
+        assert_eq!(self.places.iter().map(|place| place.taken as usize).sum::<usize>(), self.taken.len());
+        self.taken.len()
     }
 
     fn find(&self, instrument: InstrumentId, order: BookRef) -> Result<Known, BookError> {
@@ -308,6 +324,10 @@ impl Turn<'_> {
                 self.forget(order, &known)
             }
             Update::Replace { order, new_order, price, quantity } => self.replace(order, new_order, price, quantity),
+            Update::Trade { price, quantity, aggressor, kind: TradeKind::Displayed, .. } => {
+                let aggressor = aggressor.ok_or(BookError::BadValue)?;
+                self.trade(aggressor.opposite(), price, quantity)
+            }
             Update::Trade { price, quantity, aggressor, kind, .. } => {
                 if kind != TradeKind::Cross && price.is_defined() && quantity.0 > 0 {
                     self.print(price, quantity, aggressor);
@@ -359,7 +379,8 @@ impl Turn<'_> {
         }
         if left < quantity {
             let instrument = self.instrument;
-            self.replay.taken.insert(order, Taken { instrument, side, price, history: quantity });
+            let placeless = left.is_zero();
+            self.replay.taken.insert(order, Taken { instrument, side, price, history: quantity, placeless });
             self.replay.places[instrument.index()].taken += 1;
         }
         if left.0 > 0 {
@@ -385,6 +406,88 @@ impl Turn<'_> {
         self.history_takes(order, &known, quantity)?;
         self.meet_queue(known.side, aggressor);
         Ok(())
+    }
+
+    /// An aggressor meets displayed orders that nobody names; by history's account, the strangers in front.
+    fn trade(&mut self, side: Side, limit: Price, quantity: Quantity) -> Result<(), BookError> {
+        if quantity.0 <= 0 || limit.0 <= 0 || !limit.is_defined() {
+            return Err(BookError::BadValue);
+        }
+        let met = self.front_of_history(side, limit, quantity);
+        let missing = quantity.0 - met.iter().map(|(_, met)| met.0).sum::<i64>();
+        let ours = if missing == 0 { Quantity::ZERO } else { self.ours_within(side, limit) };
+        if ours.0 < missing {
+            let none = met.is_empty() && ours.is_zero();
+            return Err(if none { BookError::UnknownOrder } else { BookError::ExceedsQuantity });
+        }
+        self.meet_queue(side, Aggressor { limit, left: quantity });
+        for (order, met) in met {
+            self.history_took(order, met)?;
+        }
+        Ok(())
+    }
+
+    /// By history's account `quantity` of an order is gone: here it has at most what is left there. Where both accounts
+    /// agree again, nothing is kept.
+    fn history_took(&mut self, order: BookRef, quantity: Quantity) -> Result<(), BookError> {
+        let known = self.replay.find(self.instrument, order)?;
+        let left = Quantity(known.history.0 - quantity.0);
+        if known.here > left {
+            self.replay.books.reduce(self.instrument, order, Quantity(known.here.0 - left.0))?;
+        }
+        if known.here >= left {
+            self.untrack(order, &known);
+        } else if let Some(taken) = self.replay.taken.get_mut(&order) {
+            taken.history = left;
+        }
+        Ok(())
+    }
+
+    /// The strangers with whom history's next `quantity` of a side trades: best price first, first in first out.
+    fn front_of_history(&self, side: Side, limit: Price, quantity: Quantity) -> Vec<(BookRef, Quantity)> {
+        let (books, taken) = (&self.replay.books, &self.replay.taken);
+        let shown =
+            books.depth(self.instrument, side).flat_map(|level| books.queue(self.instrument, side, level.price));
+        let shown = shown.filter(|resting| !is_ours(resting.order)).map(|resting| {
+            (resting.order, resting.price, taken.get(&resting.order).map_or(resting.quantity, |x| x.history))
+        });
+        // Those of which nothing is left here stood before all that is left at their price. Where the place is not known
+        // the number tells it: numbers grow in order of arrival.
+        let gone = taken
+            .iter()
+            .filter(|(order, x)| x.instrument == self.instrument && x.side == side && books.order(**order).is_none());
+        let mut gone: Vec<_> = gone.map(|(order, x)| (*order, *x)).collect();
+        gone.sort_by_key(|(_, x)| x.price.0 * -side.sign());
+        let (mut gone, mut shown) = (gone.into_iter().peekable(), shown.peekable());
+        let stands_before = |(order, x): &(BookRef, Taken), shown: &(BookRef, Price, Quantity)| {
+            if x.price == shown.1 {
+                !x.placeless || *order < shown.0
+            } else {
+                within(side.opposite(), shown.1, x.price)
+            }
+        };
+        let told = |(order, x): (BookRef, Taken)| (order, x.price, x.history);
+        let (mut left, mut met) = (quantity, Vec::new());
+        while left.0 > 0 {
+            let first = match (gone.peek(), shown.peek()) {
+                (Some(a), Some(b)) if stands_before(a, b) => gone.next().map(told),
+                (Some(_), None) => gone.next().map(told),
+                _ => shown.next(),
+            };
+            let Some((order, _, history)) = first.filter(|(_, price, _)| within(side.opposite(), limit, *price)) else {
+                break;
+            };
+            met.push((order, left.min(history)));
+            left.0 -= left.0.min(history.0);
+        }
+        met
+    }
+
+    /// What our resting orders of a side have left, at prices up to `limit`; nothing while they may not trade.
+    fn ours_within(&self, side: Side, limit: Price) -> Quantity {
+        let own = self.replay.places[self.instrument.index()].own[side as usize].orders();
+        let own = own.filter(|(price, _)| self.ours_play && within(side.opposite(), limit, *price));
+        Quantity(own.map(|(_, number)| self.desk.get(number).expect("a queued order is open").left().0).sum())
     }
 
     /// Fills our orders with priority over `order`: at a better price, or before it in its queue.
@@ -483,6 +586,7 @@ impl Turn<'_> {
             self.untrack(order, known);
         } else if let Some(taken) = self.replay.taken.get_mut(&order) {
             taken.history.0 -= quantity.0;
+            taken.placeless |= here.0 > 0 && here == known.here;
         }
         Ok(())
     }

@@ -20,6 +20,8 @@
 //! = shown quote 100 @ 10.01 / 100 @ 10.02     what the engine sees of the last event of history
 //! ```
 
+mod ledger;
+
 use helios_types::{
     Cash, Charge, Instrument, InstrumentId, Market, NANOS_PER_DAY, NANOS_PER_SECOND, Nanos, Order, OrderId, Output,
     Price, Quantity, Report, ReportKind, Rules, Side, StrategyId, Terms, TickTable, TimeInForce, TradeKind,
@@ -47,6 +49,7 @@ scenarios! {
     own_orders_do_not_meet halt rejects latency order_message_first fees unknown_references clear_and_end_of_day
     tables_full bars bars_limit bars_under_way bars_cancel_under_way bars_days quotes quotes_taken quotes_resting
     trades_only better_data depth_trades depth_cancels depth_proportional depth_taken depth_crossing depth_terms
+    unnamed_trades
     latency_by_time_of_day impact_decays impact_keeps_what_is_taken impact_on_bars
     impact_on_orders impact_of_resting split split_of_bars borrow_and_interest not_shortable fee_tiers sale_fees
     tick_table least_notional
@@ -93,6 +96,7 @@ struct Table {
     window: Window,
     sale: SaleFees,
     venue: Option<Venue>,
+    ledger: ledger::Ledger,
     seen: Option<Update>,
     got: Vec<(Nanos, Report)>,
     expected: Vec<(String, String)>,
@@ -114,6 +118,7 @@ impl Default for Table {
             window: Window::default(),
             sale: SaleFees::default(),
             venue: None,
+            ledger: ledger::Ledger::default(),
             seen: None,
             got: Vec::new(),
             expected: Vec::new(),
@@ -164,12 +169,14 @@ impl Table {
             }
             ["tier", volume, taker] => {
                 let (volume, taker_per_share) = (quantity(volume).0, cash(taker));
+                self.ledger.varies = true;
                 self.tiers.push(Tier { volume, taker_per_share, ..Tier::default() });
             }
             ["window", "month"] => self.window = Window::Month,
             ["window", days] => self.window = Window::Days(number(days) as u32),
             ["sale", ppb, per_share, cap] => {
                 let ppb = ppb.strip_suffix("ppb").and_then(|ppb| ppb.parse().ok()).expect("parts per billion");
+                self.ledger.varies = true;
                 self.sale = SaleFees { ppb, per_share: cash(per_share), cap: cash(cap) };
             }
             ["ticks", bands @ ..] => {
@@ -178,7 +185,10 @@ impl Table {
             }
             ["min_notional", x] => self.rules.min_notional = cash(x),
             ["unit", x] => self.rules.unit = quantity(x),
-            ["impact", words @ ..] => self.impact = Some(impact(words)),
+            ["impact", words @ ..] => {
+                self.impact = Some(impact(words));
+                self.ledger.moved = true;
+            }
             ["half_spread", x] => {
                 config.half_spread = match x.strip_suffix("ppm") {
                     Some(ppm) => HalfSpread::Ppm(ppm.parse().expect("parts per million")),
@@ -234,10 +244,12 @@ impl Table {
             ["pass"] => {}
             ["us", ours @ ..] => {
                 let output = self.output(instrument, ours);
+                self.ledger.message(&output);
                 self.venue().submit(at, &output);
             }
             history => {
                 let mut market = Market { instrument, ts_event: at, update: self.update(history) };
+                self.ledger.market(&market);
                 self.venue().market(&market);
                 self.venue().show(&mut market);
                 self.seen = Some(market.update);
@@ -295,13 +307,14 @@ impl Table {
                 price: price(at),
                 quantity: quantity(shares),
             },
-            [kind @ ("trade" | "hidden" | "cross"), shares, "@", at, ref rest @ ..] => Update::Trade {
+            [kind @ ("trade" | "hidden" | "cross" | "displayed"), shares, "@", at, ref rest @ ..] => Update::Trade {
                 price: price(at),
                 quantity: quantity(shares),
                 aggressor: rest.first().map(|who| side(who)),
                 kind: match kind {
                     "trade" => TradeKind::Regular,
                     "hidden" => TradeKind::Hidden,
+                    "displayed" => TradeKind::Displayed,
                     _ => TradeKind::Cross,
                 },
                 trade: 0,
@@ -343,6 +356,9 @@ impl Table {
     fn compare(&mut self) {
         let got = std::mem::take(&mut self.got);
         let expected = std::mem::take(&mut self.expected);
+        for (_, report) in &got {
+            self.ledger.report(report, &self.config.fees, &self.place);
+        }
         for (index, (place, line)) in expected.iter().enumerate() {
             let Some((arrival, report)) = got.get(index) else { panic!("{place}: expected `{line}`, got nothing") };
             let (words, wanted) = (render(*arrival, report), canonical(line));

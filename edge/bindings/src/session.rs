@@ -63,6 +63,7 @@ impl Session {
             venue: simulated,
             source: Merge::new(Vec::new()).map_err(raise)?,
             feed,
+            fast: venue.is_fast().map_err(raise)?,
             journal,
             sample_ns,
             marks_ns,

@@ -62,6 +62,7 @@ pub(crate) struct VenueSpec {
     day_begins_ns: u64,
     /// Name, and a power's exponent in thousandths.
     queue: (String, u32),
+    fast: bool,
     account: AccountSpec,
 }
 
@@ -149,6 +150,15 @@ impl EngineSpec {
 }
 
 impl VenueSpec {
+    /// True for a venue without books of its own, which hears of prices through the engine's.
+    pub(crate) fn is_fast(&self) -> Result<bool, SourceError> {
+        let late = self.feed()? != FeedLatency::Delay(Delay::Constant(0));
+        if self.fast && late {
+            return Err(error("mode 'fast' fills against what the engine sees: it cannot have a feed latency"));
+        }
+        Ok(self.fast)
+    }
+
     /// When the engine sees what happens at the venue.
     pub(crate) fn feed(&self) -> Result<FeedLatency, SourceError> {
         if self.feed_latency.0 == "data" {

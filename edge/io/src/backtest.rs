@@ -6,9 +6,10 @@
 //! next market event happens at the venue. So with no latency at all an order sent in answer to an event acts before the
 //! next event, also when both carry one stamp.
 
+use helios_data::Touched;
 use helios_engine::{State, step};
 use helios_execution::OuchGateway;
-use helios_types::{Event, Input, Intent, Market, Nanos, Output, Report, Timer, Update};
+use helios_types::{Event, Input, InstrumentId, Intent, Market, Nanos, Output, Report, Timer, TradeKind, Update};
 use helios_venue::Venue;
 
 use crate::feed::{Feed, FeedLatency, Sent};
@@ -54,6 +55,8 @@ pub struct Setup {
     pub source: Merge,
     /// When the engine sees them.
     pub feed: FeedLatency,
+    /// The venue keeps no books: it fills against the best prices and trades that the engine sees. Without feed latency.
+    pub fast: bool,
     /// Where the journal goes, if anywhere.
     pub journal: Option<JournalFile>,
     /// Nanoseconds between samples of the money.
@@ -114,6 +117,20 @@ impl Grid {
     }
 }
 
+/// True for what a fast venue hears of through the engine's books.
+fn has_book(update: &Update) -> bool {
+    matches!(
+        update,
+        Update::Add { .. }
+            | Update::Execute { .. }
+            | Update::ExecuteAt { .. }
+            | Update::Reduce { .. }
+            | Update::Delete { .. }
+            | Update::Replace { .. }
+            | Update::Depth { .. }
+    )
+}
+
 /// A backtest under way.
 pub struct Backtest {
     state: State,
@@ -123,6 +140,7 @@ pub struct Backtest {
     feed: Option<Box<Feed>>,
     /// What our orders do to prices is shown to the engine.
     shows_impact: bool,
+    fast: bool,
     journal: Option<JournalFile>,
     recorder: Recorder,
     gateway: OuchGateway,
@@ -151,6 +169,7 @@ impl Backtest {
             state: setup.state,
             feed: Feed::new(setup.feed),
             shows_impact: setup.venue.has_impact(),
+            fast: setup.fast,
             venue: setup.venue,
             source: setup.source,
             journal: setup.journal,
@@ -207,6 +226,7 @@ impl Backtest {
     }
 
     /// Nanoseconds since a stamp, where time is measured.
+    #[inline(always)]
     fn passed(&self, begun: Option<u64>) -> Option<u64> {
         self.latency.as_ref().zip(begun).map(|(latency, begun)| latency.since(begun))
     }
@@ -236,6 +256,23 @@ impl Backtest {
         self.feed.as_mut().expect("the caller saw it").send(ts, received, Sent { market, decoded })
     }
 
+    /// Delivers the next event of the line if it is due by `to` and before the next timer and answer.
+    #[inline(never)]
+    fn deliver_next(
+        &mut self,
+        to: Nanos,
+        timer: Option<Nanos>,
+        answer: Option<Nanos>,
+        callbacks: &mut impl Callbacks,
+    ) -> Result<bool, SourceError> {
+        let line = self.feed.as_mut().filter(|feed| {
+            let before = |other: Option<Nanos>| other.is_none_or(|other| feed.next().is_some_and(|at| at < other));
+            before(timer) && before(answer)
+        });
+        let Some((at, sent)) = line.and_then(|feed| feed.receive(to)) else { return Ok(false) };
+        self.deliver(at, sent, callbacks).map(|()| true)
+    }
+
     /// A market event reaches the engine.
     fn deliver(&mut self, at: Nanos, sent: Sent, callbacks: &mut impl Callbacks) -> Result<(), SourceError> {
         let ts = at.max(self.state.now());
@@ -248,7 +285,7 @@ impl Backtest {
     }
 
     /// A sample says what stood before the event that passes the grid.
-    #[inline]
+    #[inline(always)]
     fn sample(&mut self, ts: Nanos) {
         if let Some(at) = self.money.passed(ts) {
             self.recorder.sample(at, self.state.risk());
@@ -285,9 +322,11 @@ impl Backtest {
         self.settle(ts, callbacks)?;
         self.sample(ts);
         self.events += 1;
-        market.ts_event = ts;
-        self.venue.market(market);
-        market.ts_event = stamp;
+        if !(self.fast && has_book(&market.update)) {
+            market.ts_event = ts;
+            self.venue.market(market);
+            market.ts_event = stamp;
+        }
         if self.shows_impact {
             self.venue.show(market);
         }
@@ -321,14 +360,7 @@ impl Backtest {
         loop {
             let timer = self.next_timer.filter(|timer| *timer <= to && to.0 != u64::MAX);
             let answer = self.venue.next_due().filter(|due| *due <= to);
-            if let Some(feed) = &mut self.feed
-                && let Some(at) = feed.next()
-                && at <= to
-                && timer.is_none_or(|timer| at < timer)
-                && answer.is_none_or(|due| at < due)
-            {
-                let (at, sent) = feed.receive(to).expect("it was just seen");
-                self.deliver(at, sent, callbacks)?;
+            if self.feed.is_some() && self.deliver_next(to, timer, answer, callbacks)? {
                 continue;
             }
             match (timer, answer) {
@@ -419,6 +451,12 @@ impl Backtest {
         }
         let first = self.outputs.len();
         step(&mut self.state, input, &mut self.outputs);
+        if self.fast
+            && let Event::Market(market) = &input.event
+            && has_book(&market.update)
+        {
+            self.tell_best(input.ts, market.instrument);
+        }
         for output in &self.outputs[first..] {
             self.output_count += 1;
             if let Some(journal) = &mut self.journal {
@@ -435,6 +473,22 @@ impl Backtest {
             self.recorder.record(input.ts, output);
         }
         Ok(())
+    }
+
+    /// Tells a venue without books what the engine's books have come to, before orders that answer it are sent.
+    fn tell_best(&mut self, ts: Nanos, instrument: InstrumentId) {
+        let (touched, view) = (self.state.touched(), self.state.markets().view(instrument));
+        if touched.has(Touched::TRADE) {
+            let (price, quantity, aggressor) = (view.last, view.last_quantity, view.last_aggressor);
+            let update = Update::Trade { price, quantity, aggressor, kind: TradeKind::Regular, trade: 0 };
+            self.venue.market(&Market { instrument, ts_event: ts, update });
+        }
+        if touched.has(Touched::TOP) {
+            let (bid, ask) = (view.top.bid, view.top.ask);
+            let (bid_quantity, ask_quantity) = (bid.quantity, ask.quantity);
+            let update = Update::Quote { bid: bid.price, bid_quantity, ask: ask.price, ask_quantity };
+            self.venue.market(&Market { instrument, ts_event: ts, update });
+        }
     }
 
     /// Where it stands.

@@ -192,9 +192,13 @@ impl Columns {
                     7 => Update::Status(TradingStatus::Halted),
                     8 => Update::Status(TradingStatus::Trading),
                     9 => Update::Clear,
+                    10 => {
+                        let aggressor = (value(3) >= 0).then_some(who);
+                        Update::Trade { price, quantity, aggressor, kind: TradeKind::Displayed, trade }
+                    }
                     _ => {
                         let row = self.done + row as u64;
-                        return Err(self.error(format!("row {row}: kind {kind} is not one of 0 to 9")));
+                        return Err(self.error(format!("row {row}: kind {kind} is not one of 0 to 10")));
                     }
                 }
             }

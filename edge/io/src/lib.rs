@@ -5,8 +5,10 @@
 
 mod backtest;
 mod bench;
+mod bench_matching;
 mod columns;
 mod feed;
+mod ghosts;
 mod itch_file;
 mod journal_file;
 mod latency;
@@ -19,8 +21,10 @@ mod survey;
 
 pub use backtest::{Backtest, Callbacks, NoCallbacks, Progress, Setup};
 pub use bench::{BookTimes, bench_book, bench_decode, bench_graph, bench_step};
+pub use bench_matching::{MatchingFlow, MatchingTimes};
 pub use columns::{ColumnBatch, Columns, Schema};
 pub use feed::{FeedLatency, MAX_UNDER_WAY};
+pub use ghosts::{Ghost, GhostFill, Haunted, Jump, ghosts};
 pub use helios_data::Touched;
 pub use itch_file::{Batch, Faults, ItchFile};
 pub use journal_file::JournalFile;

@@ -44,7 +44,7 @@ class Impact:
         _between(self.volume, "volume", 1 / QUANTITY_SCALE, 1e10)
         _between(self.permanent, "permanent", 0, _MAX_BP)
         _between(self.maker, "maker", 0, 1)
-        if not 0 < _between(self.exponent, "exponent", 0, 1):
+        if _between(self.exponent, "exponent", 0, 1) == 0:
             raise ArgumentError("Impact: exponent is 0: it must be above 0 and at most 1")
         if len(self.decays) > MAX_DECAYS:
             raise ArgumentError(f"Impact: {len(self.decays)} decays: give at most {MAX_DECAYS}")

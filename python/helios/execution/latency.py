@@ -189,10 +189,10 @@ def _frame(source: Any, ns: str) -> pl.DataFrame:
 
 def _delays(frame: pl.DataFrame, ns: str) -> list[int]:
     column = frame[ns]
-    if not column.dtype.is_integer() or column.null_count():
-        raise ArgumentError(f"Measured: column {ns!r} must hold whole nanoseconds in every row")
     if not 0 < len(column) <= MAX_SAMPLE:
         raise ArgumentError(f"Measured: {len(column):,} delays: give 1 to {MAX_SAMPLE:,}")
+    if not column.dtype.is_integer() or column.null_count():
+        raise ArgumentError(f"Measured: column {ns!r} must hold whole nanoseconds in every row")
     low, high = int(column.min()), int(column.max())  # type: ignore[arg-type]
     if low < 0 or high > DAY_NS:
         raise ArgumentError(f"Measured: delays from {low} to {high} ns: they must be from 0 to a day")

@@ -74,6 +74,9 @@ class Venue:
     financing: Financing = field(default_factory=Financing)
     #: Length of time after 00:00 UTC at which a trading day begins and day orders have expired, like "5h".
     day_begins: str | timedelta | None = None
+    #: "exact": the venue keeps history's orders or price levels and our place among them. "fast": it fills against the
+    #: best prices that the engine sees; `helios backtest --compare` tells what that costs.
+    mode: Literal["exact", "fast"] = "exact"
     #: Where data has price levels only: how much of what others cancel stood behind our order. "pessimistic": all that
     #: can; "optimistic": none while something is before us; "proportional"; "log"; a number n: as x to the power of n.
     queue: Literal["pessimistic", "optimistic", "proportional", "log"] | float = "pessimistic"
@@ -92,6 +95,7 @@ class Venue:
 
     def spec(self, ids: Mapping[str, int] | None = None) -> dict[str, Any]:
         """As the core takes it; `ids` are the numbers of the run's symbols."""
+        self._check_mode()
         fees, half = self.fees, self.half_spread
         per_share = {
             name: _scaled(getattr(fees, name), CASH_SCALE, f"fees.{name}")
@@ -112,6 +116,7 @@ class Venue:
             "day_begins_ns": length_ns(self.day_begins, "day_begins"),
             "account": self._account(ids or {}),
             "queue": self._queue(),
+            "fast": self.mode == "fast",
         }
 
     def _account(self, ids: Mapping[str, int]) -> dict[str, Any]:
@@ -131,6 +136,10 @@ class Venue:
             "not_shortable": sorted(ids[symbol] for symbol in borrow.not_shortable if symbol in ids),
             "days_per_year": borrow.days_per_year,
         }
+
+    def _check_mode(self) -> None:
+        if self.mode not in ("exact", "fast"):
+            raise ArgumentError(f"Venue: mode is {self.mode!r}: it must be 'exact' or 'fast'")
 
     def _impacts(self) -> list[ImpactSpec]:
         if isinstance(self.impact, Mapping):

@@ -3,6 +3,7 @@
 use helios_types::Rng;
 
 /// A stream of random draws.
+#[derive(Clone)]
 pub(crate) struct Draw {
     rng: Rng,
     /// The polar method makes normals in pairs.
