@@ -76,9 +76,7 @@ def rename(source: ColumnSource, names: Mapping[str, str]) -> ColumnSource:
     Raises ArgumentError for a name that the source does not have.
     """
     if not isinstance(source, ColumnSource) or source.schema == "series":
-        raise ArgumentError(
-            f"rename: {type(source).__name__} has no symbols to rename; give bars(…), quotes(…) …"
-        )
+        raise ArgumentError(f"rename: {type(source).__name__} has no symbols to rename; give bars(…), quotes(…) …")
     there = source.symbols
     for old, new in names.items():
         if old not in there:
