@@ -4,7 +4,7 @@
     cash = 1_000_000
 
     [[data]]
-    kind = "itch"                    # itch, bars, quotes, trades, depth or lobster
+    kind = "itch"                    # itch, bars, quotes, trades, depth, lobster or catalog
     path = "day.itch"                # relative to this file
     date = 2026-01-05
 
@@ -86,7 +86,7 @@ class _Table(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class DataTable(_Table):
     """[[data]]"""
 
-    kind: Literal["itch", "bars", "quotes", "trades", "depth", "lobster", "actions"]
+    kind: Literal["itch", "bars", "quotes", "trades", "depth", "lobster", "catalog", "actions"]
     path: str
     date: Date | None = None
     tz: str | None = None
@@ -100,6 +100,13 @@ class DataTable(_Table):
     #: LOBSTER: read the order book file too.
     seed: bool | None = None
     on_error: Literal["raise", "skip"] = "raise"
+    #: Catalog: what is read of it; `start` and `end` are trading dates, both included, or moments.
+    schema: str | None = None
+    symbols: list[str] | None = None
+    start: Any = None
+    end: Any = None
+    adjust: str | None = None
+    memory: str | None = None
 
 
 class StrategyTable(_Table):
@@ -174,6 +181,11 @@ class VenueTable(_Table):
     half_spread_bp: float = 1.0
     half_spread_fixed: float = 0.0
     day_begins: str | None = None
+    #: An exchange's calendar, like "XNYS".
+    session: str | None = None
+    self_trade: Literal["cancel_newest", "cancel_oldest", "cancel_both", "decrement"] = "cancel_newest"
+    auction_share: float = 0.1
+    price_band: float | None = None
     mode: Literal["exact", "fast"] = "exact"
     #: "pessimistic", "optimistic", "proportional", "log", or the exponent of a power.
     queue: Literal["pessimistic", "optimistic", "proportional", "log"] | float = "pessimistic"
@@ -327,6 +339,7 @@ def _keys(table: Any) -> dict[str, Any]:
 def _build(table: RunTable, file: Path, data: Sequence[Source] | None = None) -> Backtest:
     """`data` are sources to use in place of those that the file names."""
     from helios.research.backtest import Backtest
+    from helios.signals import session
 
     v = table.venue
     venue = Venue(
@@ -353,6 +366,10 @@ def _build(table: RunTable, file: Path, data: Sequence[Source] | None = None) ->
         financing=Financing(debit=v.debit, credit=v.credit),
         half_spread=HalfSpread(bp=v.half_spread_bp, fixed=v.half_spread_fixed),
         day_begins=v.day_begins,
+        session=None if v.session is None else session(v.session),
+        self_trade=v.self_trade,
+        auction_share=v.auction_share,
+        price_band=v.price_band,
         queue=v.queue,
         mode=v.mode,
     )
@@ -396,6 +413,8 @@ def _delay(table: str | DelayTable | None, key: str, file: Path) -> Delay | None
 def _source(table: DataTable, file: Path) -> Source:
     from helios import data
 
+    if table.kind == "catalog":
+        return _catalog_source(table, file)
     path = file.parent / table.path
     day = None if table.date is None else table.date.isoformat()
     if table.kind == "itch":
@@ -418,6 +437,18 @@ def _source(table: DataTable, file: Path) -> Source:
     if table.kind == "depth":
         return data.depth(path, **options)
     return (data.quotes if table.kind == "quotes" else data.trades)(path, **options)
+
+
+def _catalog_source(table: DataTable, file: Path) -> Source:
+    from helios.data import Catalog
+
+    if table.schema is None:
+        raise ConfigError("say which schema of the catalog to read, like schema = 'quotes'", file=str(file), key="data")
+    place = table.path if "://" in table.path else file.parent / table.path
+    memory = {} if table.memory is None else {"memory": table.memory}
+    return Catalog.open(place).source(
+        table.schema, table.symbols, table.start, table.end, adjust=table.adjust, **memory
+    )
 
 
 def _strategies(table: RunTable, file: Path) -> list[Any]:

@@ -395,7 +395,9 @@ impl Orders {
     pub fn cancel_resting(&mut self, out: &mut Vec<Output>) {
         for id in self.working.sorted() {
             let working = self.working.get_mut(id).expect("it was listed a moment ago");
-            if !matches!(working.order.time_in_force, TimeInForce::Ioc | TimeInForce::Fok) {
+            // A stop may sleep for long, whatever it is when it wakes.
+            let at_once = matches!(working.order.time_in_force, TimeInForce::Ioc | TimeInForce::Fok);
+            if !at_once || working.order.terms.stop.is_defined() {
                 ask_cancel(working, out);
             }
         }
@@ -656,6 +658,7 @@ impl Orders {
 fn answer(working: &Working, kind: &ReportKind) -> Option<OrderState> {
     let happening = match *kind {
         ReportKind::Accepted { .. } => Happening::Accept,
+        ReportKind::Replaced { .. } if decrements(working, kind) => Happening::Replace,
         ReportKind::Replaced { .. } if working.asked.is_none() => return None,
         // A total of what is filled leaves nothing to work.
         ReportKind::Replaced { quantity, .. } if quantity <= working.filled => Happening::Cancel,
@@ -671,6 +674,15 @@ fn answer(working: &Working, kind: &ReportKind) -> Option<OrderState> {
         ReportKind::Filled { .. } => unreachable!("executions are booked before"),
     };
     next(working.state, happening, working.filled.0 > 0)
+}
+
+/// True for a smaller total at the same price that nobody asked for: self-trade prevention at the venue took the rest.
+fn decrements(working: &Working, kind: &ReportKind) -> bool {
+    let Working { order, filled, asked, state, .. } = working;
+    let ReportKind::Replaced { quantity, price } = *kind else { return false };
+    let smaller = *filled < quantity && quantity < order.quantity && price == order.price;
+    // With a replace on its way this is taken for its answer.
+    smaller && asked.is_none() && *state != OrderState::New
 }
 
 /// Changes the order as the answer says; returns the venue's reason when it refused something.

@@ -480,6 +480,9 @@ impl Risk {
         {
             return refuse(wish, Rule::Invalid, exposure.tick.0, wish.price.0);
         }
+        if !wish.terms.is_plain() {
+            make_sense(wish, asked.room == 0, exposure.lot, exposure.tick)?;
+        }
         if self.mode() != Mode::Normal {
             self.while_restricted(exposure, asked)?;
         }
@@ -674,9 +677,35 @@ fn reduces(exposure: &Exposure, asked: &Asked<'_>) -> bool {
     held > 0 && asked.left().saturating_add(others) <= held
 }
 
-/// The price at which an order counts: its limit, but a sale is at the mark or better, whatever its limit.
+/// Terms that no venue could work are refused, with what is wrong as the value: a stop off the tick, a displayed part
+/// that is no part of the order, or terms that exclude one another (value and limit zero).
+///
+/// Post-only and display are for orders that rest: with a limit, or pegged, and neither immediate nor for an auction. A
+/// pegged order is unseen and does not sleep; what sleeps is not for an auction.
+#[cold]
+fn make_sense(wish: &Wish, new: bool, lot: Quantity, tick: Price) -> Result<(), Refusal> {
+    let Terms { post_only, midpoint, display, stop } = wish.terms;
+    let (shows_part, stops) = (display != Terms::ALL, stop.is_defined());
+    if stops && (stop.0 <= 0 || stop.0 % tick.0 != 0) {
+        return refuse(wish, Rule::Invalid, tick.0, stop.0);
+    }
+    // A working order may become smaller than what it displays at once.
+    if shows_part && (display.0 < 0 || new && display > wish.quantity || display.0 % lot.0 != 0) {
+        return refuse(wish, Rule::Invalid, wish.quantity.0, display.0);
+    }
+    let auction = matches!(wish.time_in_force, TimeInForce::Open | TimeInForce::Close);
+    let rests = wish.time_in_force == TimeInForce::Day && (wish.price.is_defined() || midpoint);
+    let excluded = (post_only || midpoint || shows_part) && !rests
+        || midpoint && (stops || shows_part && !display.is_zero())
+        || stops && auction;
+    if excluded { refuse(wish, Rule::Invalid, 0, 0) } else { Ok(()) }
+}
+
+/// The price at which an order counts: its limit, but a sale is at the mark or better, whatever its limit. Without one it
+/// is the mark, or the stop where that is dearer.
 fn dearest(wish: &Wish, mark: Price) -> Option<Price> {
-    let limit = if wish.price.is_defined() { wish.price } else { mark };
+    let stop = if wish.terms.stop.is_defined() && mark.is_defined() { wish.terms.stop } else { mark };
+    let limit = if wish.price.is_defined() { wish.price } else { mark.max(stop) };
     let dearest = if wish.side == Side::Sell { limit.max(mark) } else { limit };
     dearest.is_defined().then_some(dearest)
 }

@@ -32,6 +32,11 @@ pub(crate) fn within(side: Side, limit: Price, price: Price) -> bool {
         }
 }
 
+/// True for an order that takes part in an auction only.
+pub(crate) fn is_for_auction(order: &Order) -> bool {
+    matches!(order.time_in_force, TimeInForce::Open | TimeInForce::Close)
+}
+
 /// When the venue acts, and from when on the engine may know.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
@@ -58,6 +63,8 @@ pub(crate) struct Working {
     pub(crate) arrived: Nanos,
     /// Filled so far, less than the total.
     pub(crate) filled: Quantity,
+    /// A stop that was not reached.
+    pub(crate) asleep: bool,
     charged: Charged,
 }
 
@@ -67,9 +74,15 @@ impl Working {
         Quantity(self.order.quantity.0 - self.filled.0)
     }
 
-    /// True for an order that never rests: immediate-or-cancel, or without a limit.
+    /// True for an order that never rests once it is awake: immediate-or-cancel, fill-or-kill, or without a price.
     pub(crate) fn is_immediate(&self) -> bool {
-        self.order.time_in_force == TimeInForce::Ioc || !self.order.price.is_defined()
+        matches!(self.order.time_in_force, TimeInForce::Ioc | TimeInForce::Fok)
+            || !(self.order.price.is_defined() || self.order.terms.midpoint)
+    }
+
+    /// True for an order that takes part in an auction only.
+    pub(crate) fn is_for_auction(&self) -> bool {
+        is_for_auction(&self.order)
     }
 }
 
@@ -130,7 +143,8 @@ impl Desk {
     pub(crate) fn accept(&mut self, at: Nanos, sent: Nanos, order: Order) -> BookRef {
         let number = self.next_number;
         self.next_number += 1;
-        let working = Working { order, sent, arrived: at, filled: Quantity::ZERO, charged: Charged::default() };
+        let (filled, asleep, charged) = (Quantity::ZERO, order.terms.stop.is_defined(), Charged::default());
+        let working = Working { order, sent, arrived: at, filled, asleep, charged };
         self.open.insert(number, working);
         self.numbers.insert(order.id, number);
         self.report(at.into(), order.id, order.instrument, ReportKind::Accepted { book_ref: number });
@@ -145,6 +159,20 @@ impl Desk {
         (working.sent, working.arrived) = (sent, at);
         let Order { id, instrument, .. } = working.order;
         self.report(at.into(), id, instrument, ReportKind::Replaced { quantity, price });
+    }
+
+    /// A stop was reached. Nothing is reported: venues do not.
+    pub(crate) fn wake(&mut self, number: BookRef) {
+        self.open.get_mut(&number).expect("only open orders wake").asleep = false;
+    }
+
+    /// Self-trade prevention takes this much off an order, less than what is left of it: a smaller total is in force.
+    pub(crate) fn decrement(&mut self, at: Moment, number: BookRef, by: Quantity) {
+        let working = self.open.get_mut(&number).expect("only open orders are made smaller");
+        assert!(by.0 > 0 && by < working.left(), "to take all that is left is a cancel");
+        working.order.quantity.0 -= by.0;
+        let Order { id, instrument, quantity, price, .. } = working.order;
+        self.report(at, id, instrument, ReportKind::Replaced { quantity, price });
     }
 
     /// Books a fill, charges and reports it; returns what is left. At zero the order is closed.

@@ -10,9 +10,12 @@
 //! #   max_open 2 | max_pending 2 | day_begins 1h | queue pessimistic (optimistic, proportional, log, power 2)
 //! #   cash 1000 | rates borrow 30000ppm debit 72000ppm credit 0ppm | not_shortable B | sale 27800ppb 0.000166 8.3
 //! #   tier 1000 0.002 (taker per share) | window 30 (days; month) | ticks 0 0.0001 1 0.01 | min_notional 50 | unit 1
+//! #   session 09:30:00 16:00:00 (each day) | band 50000ppm | auction_share 100000ppm
+//! #   self_trade newest, oldest, both or decrement
 //! 09:30:00.000 add 1 B 100 @ 10.00            history; `2/09:30:00` is the second day, `B: add …` another instrument
 //! 09:30:00.000 level B 300 @ 10.00            a level's new total, of a feed without single orders; 0: it is gone
-//! 09:30:00.001 us buy 50 @ 10.00 id=1 [ioc|fok] [post]   ours; `@ market` has no limit; also us cancel 1, us replace 1 30 @ 10.00
+//! 09:30:00.001 us buy 50 @ 10.00 id=1 [ioc]   ours; `@ market` has no limit; also us cancel 1, us replace 1 30 @ 10.00;
+//! #   behind the number: ioc fok open close, post, hidden, show=20 (an iceberg), mid (a peg), stop=10.05
 //! -> accepted 1                               the reports delivered up to and at this line, all of them, in order
 //! -> filled 1 50 @ 10.00 maker fee 0.15 stamped 09:30:00.001 at 09:30:00.002      from `fee` on: only if written
 //! = ahead 1 100                               displayed quantity before our order; also = counts unknown bad full
@@ -28,8 +31,8 @@ use helios_types::{
     TradingStatus, Update,
 };
 use helios_venue::{
-    AccountTerms, Config, Decay, Delay, HalfSpread, Impact, Measure, QueueModel, Rates, SaleFees, Tariff, Tier,
-    TimeOfDay, Venue, Window,
+    AccountTerms, Config, Decay, Delay, HalfSpread, Impact, Measure, QueueModel, Rates, SaleFees, SelfTrade, Tariff,
+    Tier, TimeOfDay, Venue, Window,
 };
 
 macro_rules! scenarios {
@@ -51,8 +54,12 @@ scenarios! {
     trades_only better_data depth_trades depth_cancels depth_proportional depth_taken depth_crossing depth_terms
     unnamed_trades
     latency_by_time_of_day impact_decays impact_keeps_what_is_taken impact_on_bars
-    impact_on_orders impact_of_resting split split_of_bars borrow_and_interest not_shortable fee_tiers sale_fees
+    split split_of_bars borrow_and_interest not_shortable fee_tiers sale_fees
     tick_table least_notional
+    impact_on_orders impact_on_levels impact_of_resting post_only fill_or_kill hidden iceberg midpoint stops
+    stops_on_quotes stops_on_bars auctions auctions_on_bars self_trade_newest self_trade_oldest self_trade_both
+    self_trade_decrement sessions bands terms_refused terms_on_quotes terms_on_bars iceberg_queue
+    better_data_for_terms terms_on_depth
 }
 
 #[test]
@@ -88,6 +95,7 @@ struct Table {
     tick: Price,
     lot: Quantity,
     config: Config,
+    session: Option<(Nanos, Nanos)>,
     impact: Option<Impact>,
     account: AccountTerms,
     shorts_refused: Vec<String>,
@@ -110,6 +118,7 @@ impl Default for Table {
             tick: Price(10_000_000),
             lot: Quantity::whole(1),
             config: Config { half_spread: HalfSpread::Fixed(Price::ZERO), ..Config::default() },
+            session: None,
             impact: None,
             account: AccountTerms::default(),
             shorts_refused: Vec::new(),
@@ -207,6 +216,18 @@ impl Table {
             }
             ["max_open", n] => config.max_open_orders = n.parse().expect("a count"),
             ["max_pending", n] => config.max_pending_messages = n.parse().expect("a count"),
+            ["session", opens, closes] => self.session = Some((moment(opens), moment(closes))),
+            ["band", x] => config.price_band_ppm = Some(ppm(x)),
+            ["auction_share", x] => config.auction_share_ppm = ppm(x),
+            ["self_trade", mode] => {
+                config.self_trade = match *mode {
+                    "newest" => SelfTrade::CancelNewest,
+                    "oldest" => SelfTrade::CancelOldest,
+                    "both" => SelfTrade::CancelBoth,
+                    "decrement" => SelfTrade::Decrement,
+                    _ => panic!("{}: unknown mode {mode}", self.place),
+                }
+            }
             ["day_begins", x] => config.day_begins_ns = duration(x),
             _ => panic!("{}: unknown setting {words:?}", self.place),
         }
@@ -223,10 +244,15 @@ impl Table {
             let id = |name: &String| self.names.iter().position(|known| known == name).expect("a listed instrument");
             let not_shortable = self.shorts_refused.iter().map(|name| InstrumentId(id(name) as u32)).collect();
             let tiers = self.tiers.clone();
-            venue
+            let mut venue = venue
                 .with_tariff(Tariff::new(fees, tiers, Measure::Shares, self.window, self.sale, 0))
                 .with_rules(vec![self.rules.clone(); self.names.len()])
-                .with_account(AccountTerms { not_shortable, ..self.account.clone() })
+                .with_account(AccountTerms { not_shortable, ..self.account.clone() });
+            if let Some((opens, closes)) = self.session {
+                let day = |day: u64| (opens.plus(day * NANOS_PER_DAY), closes.plus(day * NANOS_PER_DAY));
+                venue.set_sessions((0..5).map(day).collect());
+            }
+            venue
         })
     }
 
@@ -268,12 +294,8 @@ impl Table {
                 side: if side == "buy" { Side::Buy } else { Side::Sell },
                 quantity: quantity(shares),
                 price: price(limit),
-                time_in_force: match () {
-                    () if rest.contains(&"ioc") => TimeInForce::Ioc,
-                    () if rest.contains(&"fok") => TimeInForce::Fok,
-                    () => TimeInForce::Day,
-                },
-                terms: Terms { post_only: rest.contains(&"post"), ..Terms::PLAIN },
+                time_in_force: rest.iter().find_map(|word| life(word)).unwrap_or(TimeInForce::Day),
+                terms: self.terms(rest),
             }),
             ["cancel", id] => Output::Cancel { order: OrderId(number(id)), instrument },
             ["replace", id, total, "@", limit] => Output::Replace {
@@ -284,6 +306,21 @@ impl Table {
             },
             _ => panic!("{}: unknown order {words:?}", self.place),
         }
+    }
+
+    fn terms(&self, words: &[&str]) -> Terms {
+        let mut terms = Terms::PLAIN;
+        for word in words {
+            match (*word, word.split_once('=')) {
+                ("post", _) => terms.post_only = true,
+                ("hidden", _) => terms.display = Quantity::ZERO,
+                ("mid", _) => terms.midpoint = true,
+                (_, Some(("show", shares))) => terms.display = quantity(shares),
+                (_, Some(("stop", at))) => terms.stop = price(at),
+                _ => assert!(life(word).is_some(), "{}: unknown term {word}", self.place),
+            }
+        }
+        terms
     }
 
     fn update(&self, words: &[&str]) -> Update {
@@ -512,6 +549,21 @@ fn duration(word: &str) -> u64 {
     let hours = [("h", 3_600_000_000_000)];
     let unit = units.iter().chain(&hours).find_map(|(unit, ns)| Some(number_of(word.strip_suffix(unit)?)? * ns));
     unit.unwrap_or_else(|| panic!("{word} is not a duration such as 10us or 1m"))
+}
+
+fn life(word: &str) -> Option<TimeInForce> {
+    Some(match word {
+        "day" => TimeInForce::Day,
+        "ioc" => TimeInForce::Ioc,
+        "fok" => TimeInForce::Fok,
+        "open" => TimeInForce::Open,
+        "close" => TimeInForce::Close,
+        _ => return None,
+    })
+}
+
+fn ppm(word: &str) -> u32 {
+    word.strip_suffix("ppm").and_then(|ppm| ppm.parse().ok()).unwrap_or_else(|| panic!("{word} is not like 100ppm"))
 }
 
 fn number_of(word: &str) -> Option<u64> {

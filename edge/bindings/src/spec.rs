@@ -7,8 +7,8 @@ use helios_risk::{Feeds, Limits};
 use helios_signals::{BarKind, Binary, Field, Keeps, Node, NodeId, Past, PatternSpec, Sizing, Stat, Unary, Window};
 use helios_types::{Cash, Instrument, InstrumentId, Nanos, Price, Quantity, Rules, Side, StrategyId, TickTable};
 use helios_venue::{
-    AccountTerms, Capacity, Decay, Delay, Fees, HalfSpread, Impact, Measure, QueueModel, Rates, SaleFees, Tariff, Tier,
-    TimeOfDay, Window as FeeWindow,
+    AccountTerms, Capacity, Decay, Delay, Fees, HalfSpread, Impact, Measure, QueueModel, Rates, SaleFees, SelfTrade,
+    Tariff, Tier, TimeOfDay, Window as FeeWindow,
 };
 use pyo3::FromPyObject;
 use std::collections::BTreeMap;
@@ -60,6 +60,11 @@ pub(crate) struct VenueSpec {
     half_spread_fixed: i64,
     half_spread_ppm: u32,
     day_begins_ns: u64,
+    /// Opens and closes of the sessions, by turns; none: always open.
+    hours: Vec<u64>,
+    self_trade: String,
+    auction_share_ppm: u32,
+    price_band_ppm: Option<u32>,
     /// Name, and a power's exponent in thousandths.
     queue: (String, u32),
     fast: bool,
@@ -187,13 +192,29 @@ impl VenueSpec {
             day_begins_ns: self.day_begins_ns,
             queue: queue(&self.queue)?,
             capacity: engine.capacity(),
+            self_trade: match self.self_trade.as_str() {
+                "cancel_newest" => SelfTrade::CancelNewest,
+                "cancel_oldest" => SelfTrade::CancelOldest,
+                "cancel_both" => SelfTrade::CancelBoth,
+                "decrement" => SelfTrade::Decrement,
+                name => return Err(error(format!("self-trade prevention has no mode {name:?}"))),
+            },
+            auction_share_ppm: self.auction_share_ppm,
+            price_band_ppm: self.price_band_ppm,
             ..helios_venue::Config::default()
         };
+        let hours: Vec<_> = self.hours.chunks_exact(2).map(|pair| (Nanos(pair[0]), Nanos(pair[1]))).collect();
+        let ordered = hours.iter().all(|(open, close)| open < close) && hours.windows(2).all(|w| w[0].1 <= w[1].0);
+        if !ordered || !self.hours.len().is_multiple_of(2) {
+            return Err(error("sessions of the venue must open before they close, in order, without overlap"));
+        }
         let account = &self.account;
         let tariff = account.tariff(config.fees, self.day_begins_ns);
         let venue = helios_venue::Venue::new(&engine.instruments(), config).with_tariff(tariff);
         let venue = if engine.rules.is_empty() { venue } else { venue.with_rules(engine.rules()?) };
-        Ok(venue.with_account(account.terms(Cash(engine.cash))?))
+        let mut venue = venue.with_account(account.terms(Cash(engine.cash))?);
+        venue.set_sessions(hours);
+        Ok(venue)
     }
 }
 

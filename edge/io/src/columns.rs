@@ -196,9 +196,12 @@ impl Columns {
                         let aggressor = (value(3) >= 0).then_some(who);
                         Update::Trade { price, quantity, aggressor, kind: TradeKind::Displayed, trade }
                     }
+                    11 | 12 => Update::ExecuteAt { order, quantity, price, printable: kind == 11, trade },
+                    13 => Update::Status(TradingStatus::Paused),
+                    14 => Update::Status(TradingStatus::QuoteOnly),
                     _ => {
                         let row = self.done + row as u64;
-                        return Err(self.error(format!("row {row}: kind {kind} is not one of 0 to 10")));
+                        return Err(self.error(format!("row {row}: kind {kind} is not one of 0 to 14")));
                     }
                 }
             }

@@ -56,7 +56,7 @@ tables! {
     /// Orders: as they were sent, with their last state and what was filled.
     Orders {
         ts: u64, order: u64, strategy: u32, instrument: u32, side: u8, quantity: i64, price: i64, time_in_force: u8,
-        state: u8, filled: i64,
+        state: u8, filled: i64, post_only: u8, peg: u8, display: i64, stop: i64,
     }
     /// Executions, one row for each strategy's share.
     Fills {
@@ -201,6 +201,10 @@ impl Recorder {
                     o.time_in_force as u8,
                     OrderState::New as u8,
                     0,
+                    u8::from(o.terms.post_only),
+                    u8::from(o.terms.midpoint),
+                    o.terms.display.0,
+                    o.terms.stop.0,
                 );
             }
             Output::State(s) => {

@@ -7,6 +7,7 @@ time order. Importing this package imports NumPy and Polars.
 """
 
 from helios.data.actions import ActionsSource, actions
+from helios.data.catalog import Catalog
 from helios.data.external import ExternalSource, external
 from helios.data.frames import bars, depth, quotes, trades
 from helios.data.itch import ItchSource, itch
@@ -18,6 +19,7 @@ from helios.data.universe import Universe
 __all__ = [
     "ActionsSource",
     "Batch",
+    "Catalog",
     "ColumnSource",
     "ExternalSource",
     "ItchSource",

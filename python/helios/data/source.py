@@ -18,8 +18,8 @@ Any of them may have `ts_recv` (ns) beside `ts`: when the row reached whoever re
 level's new total (zero: it is gone), 1 clear, 2 trade (`side` is the aggressor's). Kinds of order events: 0 add, 1
 execute, 2 reduce, 3 delete, 4 replace, 5 trade against a hidden order (`side` is the aggressor's), 6 cross, 7 halted, 8
 trading, 9 clear, 10 trade against displayed orders that the feed does not name (`side` is the aggressor's; the orders
-in front lose that much, first in first out).
-Absent: floats, strings, nulls.
+in front lose that much, first in first out), 11 execute at another price than the order's (`price`), 12 the same but
+not counted as volume, 13 paused for volatility, 14 quotes only. Absent: floats, strings, nulls.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from helios.errors import ArgumentError
 from helios.execution.account import Borrow, FeeTier, Financing, rows_of
@@ -63,6 +63,19 @@ class HalfSpread:
     fixed: float = 0.0
 
 
+@runtime_checkable
+class Hours(Protocol):
+    """Sessions: moments (ns since 1970 UTC) of opens and closes by turns. `hx.session(…)` makes them."""
+
+    @property
+    def hours(self) -> tuple[int, ...]:
+        """Open, close, open, close, …"""
+
+
+SelfTrade = Literal["cancel_newest", "cancel_oldest", "cancel_both", "decrement"]
+_SELF_TRADE = ("cancel_newest", "cancel_oldest", "cancel_both", "decrement")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Venue:
     """The simulated exchange of a backtest."""
@@ -74,6 +87,17 @@ class Venue:
     financing: Financing = field(default_factory=Financing)
     #: Length of time after 00:00 UTC at which a trading day begins and day orders have expired, like "5h".
     day_begins: str | timedelta | None = None
+    #: Hours of trading, `hx.session("XNYS")`: outside them orders are rejected and nothing of ours trades, what rests
+    #: expires at a close, and a cross at or after a close is a closing auction. None: always open. Bars look at the
+    #: closes only.
+    session: Hours | None = None
+    #: What becomes of our order that meets another of ours; they never trade. "decrement": the smaller is cancelled,
+    #: the larger made smaller by as much.
+    self_trade: SelfTrade = "cancel_newest"
+    #: Largest part of an auction's quantity that our orders in it get, 0 to 1.
+    auction_share: float = 0.1
+    #: How far from the last trade a limit may be, as a fraction of it; beyond it an order is rejected.
+    price_band: float | None = None
     #: "exact": the venue keeps history's orders or price levels and our place among them. "fast": it fills against the
     #: best prices that the engine sees; `helios backtest --compare` tells what that costs.
     mode: Literal["exact", "fast"] = "exact"
@@ -85,6 +109,14 @@ class Venue:
     impact: Impact | Mapping[str, Impact] | None = None
 
     def __post_init__(self) -> None:
+        if self.self_trade not in _SELF_TRADE:
+            raise ArgumentError(f"Venue: self_trade is {self.self_trade!r}: it must be one of {', '.join(_SELF_TRADE)}")
+        if self.session is not None and not isinstance(self.session, Hours):
+            raise ArgumentError(f"Venue: session is {self.session!r}: give hx.session('XNYS') or hx.session(hours=…)")
+        if _scaled(self.auction_share, 10**6, "Venue: auction_share", least=0) > 10**6:
+            raise ArgumentError(f"Venue: auction_share is {self.auction_share!r}: it must be from 0 to 1")
+        if self.price_band is not None and _scaled(self.price_band, 10**6, "Venue: price_band", least=0, bits=32) == 0:
+            raise ArgumentError(f"Venue: price_band is {self.price_band!r}: it must be a fraction like 0.05, or None")
         given = self.impact.values() if isinstance(self.impact, Mapping) else [self.impact]
         if not all(one is None or isinstance(one, Impact) for one in given):
             raise ArgumentError(f"Venue: impact is {self.impact!r}: give hx.Impact(…), or one for each symbol")
@@ -115,6 +147,10 @@ class Venue:
             "half_spread_ppm": _scaled(half.bp, PPM_PER_BP, "half_spread.bp", least=0, bits=32),
             "day_begins_ns": length_ns(self.day_begins, "day_begins"),
             "account": self._account(ids or {}),
+            "hours": [] if self.session is None else list(self.session.hours),
+            "self_trade": self.self_trade,
+            "auction_share_ppm": _scaled(self.auction_share, 10**6, "auction_share"),
+            "price_band_ppm": None if self.price_band is None else _scaled(self.price_band, 10**6, "price_band"),
             "queue": self._queue(),
             "fast": self.mode == "fast",
         }

@@ -15,13 +15,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helios.data.itch import NO_DATE, ItchSource
 from helios.data.source import ColumnSource
-from helios.duration import nanoseconds
+from helios.duration import moment, nanoseconds
 from helios.errors import ArgumentError, RunError
 from helios.execution import Execution, Venue
 from helios.research.feeds import (
@@ -335,7 +335,7 @@ class Plan:
             "parameters": {strategy.name: _shown(strategy.params) for strategy in self.declared if strategy.params},
             "graph nodes": len(self.engine["nodes"]),
             "cash": b.cash,
-            "venue": asdict(b.venue),
+            "venue": asdict(b.venue) | {"session": None if b.venue.session is None else repr(b.venue.session)},
             "tick": b.tick if isinstance(b.tick, int | float) else [list(band) for band in b.tick],
             "lot": b.lot,
             "start": None if b.start is None else str(b.start),
@@ -426,25 +426,6 @@ def _arrays(tables: Mapping[str, Mapping[str, tuple[str, bytes]]]) -> dict[str, 
         table: {name: np.frombuffer(data, dtype=kinds[kind]) for name, (kind, data) in columns.items()}
         for table, columns in tables.items()
     }
-
-
-def moment(given: str | date | int | None, what: str) -> int | None:
-    """Nanoseconds since 1970 UTC of a moment as `Backtest.start` takes it; `what` names it in errors."""
-    at = given
-    if isinstance(at, str):
-        try:
-            at = datetime.fromisoformat(at)
-        except ValueError:
-            raise ArgumentError(f"{what}={given!r}: write it as 2026-01-05T14:40:00+00:00") from None
-    if isinstance(at, date) and not isinstance(at, datetime):
-        at = datetime(at.year, at.month, at.day, tzinfo=UTC)
-    if isinstance(at, datetime):
-        at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-        since = at - datetime(1970, 1, 1, tzinfo=UTC)
-        at = (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
-    if at is not None and (isinstance(at, bool) or not isinstance(at, int) or not 0 <= at < 2**63):
-        raise ArgumentError(f"{what}={given!r} is not a moment from 1970 on")
-    return at
 
 
 def flatten(wishes: Any) -> Iterator[Wish]:

@@ -69,7 +69,9 @@ _SHARPE_STEPS: Final = (  # coarsest first; finer than a minute measures the bid
 # Names of the core's enums, in the order of their numbers (core/types).
 CODES: Final[dict[str, tuple[str, ...]]] = {
     "side": ("buy", "sell"),
-    "time_in_force": ("day", "ioc"),
+    "time_in_force": ("day", "ioc", "fok", "open", "close"),
+    # To what an order is pegged.
+    "peg": ("none", "mid"),
     "state": (
         "new",
         "accepted",
@@ -133,6 +135,10 @@ TABLES: Final[dict[str, dict[str, str]]] = {
         "time_in_force": "time_in_force",
         "state": "state",
         "filled": "quantity",
+        "post_only": "flag",
+        "peg": "peg",
+        "display": "display",
+        "stop": "price",
     },
     "fills": {
         "ts": "time",
@@ -218,10 +224,15 @@ TABLES: Final[dict[str, dict[str, str]]] = {
 _OPTIONAL: Final = frozenset({"dividends", "borrow", "financing"})
 #: The core's number of no strategy and of no instrument.
 _NOBODY: Final = 2**32 - 1
+#: Columns that tables of earlier versions lack, and what stands for them.
+_LATER: Final[dict[str, dict[str, bool | str | None]]] = {
+    "orders": {"post_only": False, "peg": "none", "display": None, "stop": None},
+}
 _DTYPES: Final[dict[str, pl.DataType]] = {
     "time": pl.Datetime("ns", "UTC"),
     "count": pl.UInt64(),
-    **dict.fromkeys(("price", "quantity", "cash", "number", "by_rule"), pl.Float64()),
+    "flag": pl.Boolean(),
+    **dict.fromkeys(("price", "quantity", "cash", "number", "by_rule", "display"), pl.Float64()),
     **dict.fromkeys(("strategy", "instrument", "signal", "maybe_strategy", "maybe_instrument", *CODES), pl.String()),
 }
 _TRADES: Final[dict[str, pl.DataType]] = {
@@ -687,6 +698,8 @@ def _conform(name: str, frame: pl.DataFrame) -> pl.DataFrame:
     schema = {column: _DTYPES[kind] for column, kind in TABLES[name].items()}
     absent = [column for column in schema if column in _OPTIONAL and column not in frame.columns]
     frame = frame.with_columns(pl.lit(0.0).alias(column) for column in absent)
+    later = {column: value for column, value in _LATER.get(name, {}).items() if column not in frame.columns}
+    frame = frame.with_columns(pl.lit(value, schema[column]).alias(column) for column, value in later.items())
     missing = [column for column in schema if column not in frame.columns]
     if missing:
         raise DataError(
@@ -696,7 +709,7 @@ def _conform(name: str, frame: pl.DataFrame) -> pl.DataFrame:
         )
     for column, dtype in schema.items():
         found = frame.schema[column]
-        same_sort = found == pl.Null or (found.is_numeric() and dtype.is_numeric())
+        same_sort = found in (pl.Null, dtype) or (found.is_numeric() and dtype.is_numeric())
         same_sort = same_sort or (isinstance(found, pl.Datetime) and dtype == _DTYPES["time"] and bool(found.time_zone))
         same_sort = same_sort or (dtype == pl.String and found in (pl.String, pl.Categorical, pl.Enum))
         if not same_sort:
@@ -743,8 +756,13 @@ def _read_kind(kind: str, values: NDArray[Any], names: Names, table: str, column
         return scaled.set(pl.Series(values == PRICE_UNDEFINED), None)
     if kind == "quantity":
         return pl.Series(values / QUANTITY_SCALE)
+    if kind == "display":
+        # All of it is displayed: null.
+        return pl.Series(values / QUANTITY_SCALE).set(pl.Series(values == PRICE_UNDEFINED), None)
     if kind == "cash":
         return pl.Series(values / CASH_SCALE)
+    if kind == "flag":
+        return pl.Series(values.astype(np.bool_))
     if kind == "count":
         return pl.Series(values.astype(np.uint64))
     if kind in ("number", "by_rule"):
