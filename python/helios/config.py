@@ -52,7 +52,20 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import msgspec
 
 from helios.errors import ArgumentError, ConfigError
-from helios.execution import Execution, Fees, Gamma, HalfSpread, Impact, Latency, LogNormal, Measured, Venue
+from helios.execution import (
+    Borrow,
+    Execution,
+    Fees,
+    FeeTier,
+    Financing,
+    Gamma,
+    HalfSpread,
+    Impact,
+    Latency,
+    LogNormal,
+    Measured,
+    Venue,
+)
 from helios.execution.latency import Delay
 from helios.research.recipe import FunctionRecipe, Params, Recipe, Value, unknown_parameter
 from helios.risk import Limits
@@ -73,7 +86,7 @@ class _Table(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class DataTable(_Table):
     """[[data]]"""
 
-    kind: Literal["itch", "bars", "quotes", "trades", "depth", "lobster", "catalog"]
+    kind: Literal["itch", "bars", "quotes", "trades", "depth", "lobster", "catalog", "actions"]
     path: str
     date: Date | None = None
     tz: str | None = None
@@ -152,6 +165,19 @@ class VenueTable(_Table):
     maker_bp: float = 0.0
     taker_bp: float = 0.0
     minimum_per_order: float = 0.0
+    tiers: list[FeeTier] = []
+    fee_volume: Literal["shares", "notional"] = "shares"
+    fee_window: str = "30d"
+    sell_bp: float = 0.0
+    sell_per_share: float = 0.0
+    sell_cap: float | None = None
+    borrow: float | dict[str, float] = 0.0
+    #: Of single symbols.
+    borrow_rates: dict[str, float | dict[str, float]] = {}
+    not_shortable: list[str] = []
+    #: Interest a year on negative and on positive money.
+    debit: float | dict[str, float] = 0.0
+    credit: float | dict[str, float] = 0.0
     half_spread_bp: float = 1.0
     half_spread_fixed: float = 0.0
     day_begins: str | None = None
@@ -329,7 +355,15 @@ def _build(table: RunTable, file: Path, data: Sequence[Source] | None = None) ->
             maker_bp=v.maker_bp,
             taker_bp=v.taker_bp,
             minimum_per_order=v.minimum_per_order,
+            tiers=v.tiers,
+            volume=v.fee_volume,
+            window=v.fee_window,
+            sell_bp=v.sell_bp,
+            sell_per_share=v.sell_per_share,
+            sell_cap=v.sell_cap,
         ),
+        borrow=Borrow(rate=v.borrow, rates=v.borrow_rates, not_shortable=v.not_shortable),
+        financing=Financing(debit=v.debit, credit=v.credit),
         half_spread=HalfSpread(bp=v.half_spread_bp, fixed=v.half_spread_fixed),
         day_begins=v.day_begins,
         session=None if v.session is None else session(v.session),
@@ -387,6 +421,8 @@ def _source(table: DataTable, file: Path) -> Source:
         return data.itch(path, date=day, tz=table.tz or "America/New_York")
     if table.kind == "lobster":
         return data.lobster(path, symbol=table.symbol, date=day, tz=table.tz or "America/New_York", seed=table.seed)
+    if table.kind == "actions":
+        return data.actions(path, symbol_is=table.symbol, tz=table.tz)
     options: dict[str, Any] = {
         "tz": table.tz,
         "ts_unit": table.ts_unit,

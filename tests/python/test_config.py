@@ -146,6 +146,18 @@ def test_every_key_arrives(folder: Path) -> None:
         "price_band_ppm": 50_000,
         "queue": ("pessimistic", 0),
         "fast": False,
+        "account": {
+            "tiers": [],
+            "volume_is_notional": False,
+            "window_days": 30,
+            "sale": (0, 0, 0),
+            "borrow": [],
+            "borrow_of": [],
+            "debit": [],
+            "credit": [],
+            "not_shortable": [],
+            "days_per_year": 360,
+        },
     }
     results = run.run()
     assert results.meta["name"] == "two drinks"

@@ -4,10 +4,11 @@
 //! its report is written here once. Assumes that an order of ours is known by one number on the feed for its whole
 //! life, also after a replace.
 
-use crate::fees::Charged;
+use crate::REPORTS;
+use crate::account::Account;
+use crate::fees::{Charged, Tariff, Traded};
 use crate::impact::{Impacts, Offer};
 use crate::latency::{Delay, Line};
-use crate::{Fees, REPORTS};
 use helios_types::{
     BookRef, CancelReason, InstrumentId, Liquidity, Nanos, Order, OrderId, Price, Quantity, RejectReason, Report,
     ReportKind, Side, TimeInForce,
@@ -88,7 +89,9 @@ impl Working {
 /// All our open orders and the reports under way to the engine.
 #[derive(Clone)]
 pub(crate) struct Desk {
-    fees: Fees,
+    pub(crate) tariff: Tariff,
+    /// Our account at the broker.
+    pub(crate) account: Account,
     /// By feed number, which is the order of acceptance.
     open: BTreeMap<BookRef, Working>,
     numbers: BTreeMap<OrderId, BookRef>,
@@ -102,9 +105,10 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    pub(crate) fn new(fees: Fees, report_latency: Delay, impacts: Impacts) -> Self {
+    pub(crate) fn new(tariff: Tariff, account: Account, report_latency: Delay, impacts: Impacts) -> Self {
         Self {
-            fees,
+            tariff,
+            account,
             open: BTreeMap::new(),
             numbers: BTreeMap::new(),
             used: Used::default(),
@@ -184,8 +188,10 @@ impl Desk {
         assert!(quantity.0 > 0 && quantity <= working.left(), "a fill is positive and at most what is left");
         assert!(within(working.order.side, working.order.price, price), "a fill is never worse than the limit");
         working.filled.0 += quantity.0;
-        let fee = self.fees.charge(&mut working.charged, price, quantity, liquidity);
+        let traded = Traded { at: at.event, side: working.order.side, price, quantity, liquidity };
+        let fee = self.tariff.charge(&mut working.charged, &traded);
         let (order, left) = (working.order, working.left());
+        self.account.fill(order.instrument, order.side, price, quantity, fee);
         let taker = liquidity == Liquidity::Taker;
         self.impacts.traded(at.event, number, order.instrument, order.side, quantity, taker);
         self.executions += 1;

@@ -262,6 +262,22 @@ impl<T> Line<T> {
         self.items.pop_front_if(|(at, _)| *at <= to)
     }
 
+    /// All that is under way arrives by `to`: nothing crosses that moment.
+    pub(crate) fn hurry(&mut self, to: Nanos) {
+        self.last = self.last.min(to);
+        for (at, _) in &mut self.items {
+            *at = (*at).min(to);
+        }
+    }
+
+    /// Takes out what is under way and fits.
+    pub(crate) fn take_if(&mut self, fits: impl Fn(&T) -> bool) -> Vec<T> {
+        let (taken, left) = self.items.drain(..).partition(|(_, item)| fits(item));
+        self.items = left;
+        let taken: VecDeque<(Nanos, T)> = taken;
+        taken.into_iter().map(|(_, item)| item).collect()
+    }
+
     /// Items under way.
     pub fn len(&self) -> usize {
         self.items.len()

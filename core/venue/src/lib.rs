@@ -21,6 +21,7 @@
 pub mod agents;
 pub mod matching;
 
+mod account;
 mod bars;
 mod dark;
 mod depth;
@@ -35,20 +36,23 @@ mod quotes;
 mod replay;
 mod sessions;
 
+pub use account::{AccountTerms, Rates};
 pub use bars::HalfSpread;
 pub use depth::QueueModel;
 pub use desk::is_ours;
-pub use fees::Fees;
+pub use fees::{Fees, Measure, SaleFees, Tariff, Tier, Window};
 pub use helios_book::{BookError, Books, Capacity};
 pub use impact::{Decay, Impact, MAX_DECAYS};
 pub use latency::{Delay, Line, MAX_DELAY_NS, TimeOfDay};
 
+use account::Account;
 use bars::Bars;
 use depth::Depth;
 use desk::{Desk, is_for_auction};
 use helios_types::{
-    BookRef, CancelReason, Instrument, InstrumentId, Market, NANOS_PER_DAY, Nanos, Order, OrderId, Output, Price,
-    Quantity, RejectReason, Report, Terms, TimeInForce, TradeKind, TradingStatus, Update,
+    BookRef, CancelReason, Charge, Instrument, InstrumentId, Market, NANOS_PER_DAY, Nanos, Order, OrderId, Output,
+    Price, Quantity, RejectReason, Report, Rules, Side, Split, Terms, TimeInForce, TradeKind, TradingStatus, Update,
+    notional,
 };
 use impact::{Impacts, moved};
 use parked::{Cross, Parked};
@@ -170,6 +174,7 @@ enum Model {
 struct Listing {
     tick: Price,
     lot: Quantity,
+    rules: Rules,
     status: TradingStatus,
     model: Model,
     quotes: Quotes,
@@ -229,8 +234,8 @@ impl Venue {
             let Instrument { symbol, tick, lot } = instrument;
             assert!(tick.0 > 0 && lot.0 > 0, "{symbol}: tick and lot must be positive");
             let (status, model) = (TradingStatus::Trading, Model::Unknown);
-            let (quotes, bars, parked) = (Quotes::new(), Bars::default(), Parked::default());
-            Listing { tick: *tick, lot: *lot, status, model, quotes, bars, parked, shift: [0; 2] }
+            let (rules, quotes, bars, parked) = (Rules::default(), Quotes::new(), Bars::default(), Parked::default());
+            Listing { tick: *tick, lot: *lot, rules, status, model, quotes, bars, parked, shift: [0; 2] }
         };
         let impacts = config.impacts.iter().map(|(id, impact)| {
             let Instrument { tick, lot, .. } =
@@ -241,7 +246,12 @@ impl Venue {
             listings: instruments.iter().map(listing).collect(),
             replay: Replay::new(instruments.len(), config.capacity, config.self_trade),
             depth: Depth::new(instruments.len(), config.capacity, config.queue),
-            desk: Desk::new(config.fees, config.report_latency.clone(), Impacts::new(impacts)),
+            desk: Desk::new(
+                config.fees.into(),
+                Account::new(instruments.len(), AccountTerms::default(), false),
+                config.report_latency.clone(),
+                Impacts::new(impacts),
+            ),
             requests: Line::new(config.order_latency.clone(), ORDERS),
             config,
             held: BTreeMap::new(),
@@ -251,6 +261,42 @@ impl Venue {
             next_end: Nanos(0),
             counts: Counts::default(),
         }
+    }
+
+    /// The same with fees by volume and on sales, instead of the configuration's.
+    #[must_use]
+    pub fn with_tariff(mut self, tariff: Tariff) -> Self {
+        self.desk.tariff = tariff;
+        self
+    }
+
+    /// The same with a broker that charges for what is held over night.
+    #[must_use]
+    pub fn with_account(mut self, terms: AccountTerms) -> Self {
+        let looks = self.listings.iter().any(|listing| !listing.rules.min_notional.is_zero());
+        self.desk.account = Account::new(self.listings.len(), terms, looks);
+        self
+    }
+
+    /// The same with rules of its instruments, one for each. Before [`Venue::with_account`].
+    #[must_use]
+    pub fn with_rules(mut self, rules: Vec<Rules>) -> Self {
+        assert!(rules.len() == self.listings.len(), "rules are given for every instrument, or for none");
+        for (listing, rules) in self.listings.iter_mut().zip(rules) {
+            listing.rules = rules;
+        }
+        self.with_account(AccountTerms::default())
+    }
+
+    /// The next charge of the broker that was made by `to`. Charges are not delayed; they wait here to be taken.
+    pub fn charge(&mut self, to: Nanos) -> Option<(Nanos, Charge)> {
+        self.desk.account.take_charge(to)
+    }
+
+    /// Our money and our position in an instrument, as the broker counts them, in cash and quantity units. Fractions of a
+    /// split are at its mark, which it follows only where something is charged.
+    pub fn account(&self, instrument: InstrumentId) -> (i128, Quantity) {
+        (self.desk.account.money(), self.desk.account.position(instrument))
     }
 
     /// Sets the hours of trading, from open up to close, in order. Outside them nothing of ours trades, orders other than
@@ -284,11 +330,14 @@ impl Venue {
     /// The next moment at which something happens without a market event: a request arrives here, or a report there.
     #[inline]
     pub fn next_due(&self) -> Option<Nanos> {
-        if self.requests.is_empty() && self.desk.reports.is_empty() && self.held.is_empty() && self.awake.is_empty() {
+        let charge = self.desk.account.next_charge();
+        let nothing = self.requests.is_empty() && self.held.is_empty() && self.awake.is_empty();
+        if nothing && self.desk.reports.is_empty() && charge.is_none() {
             return None;
         }
         let awake = self.awake.front().map(|(at, _)| *at);
-        [self.requests.next(), self.next_held(), awake, self.desk.reports.next()].into_iter().flatten().min()
+        let reports = self.desk.reports.next();
+        [self.requests.next(), self.next_held(), awake, reports, charge].into_iter().flatten().min()
     }
 
     /// Lets time pass: requests due at or before `to` act, then reports due at or before `to` come out, each with
@@ -320,7 +369,11 @@ impl Venue {
         if let Update::Value(_) = update {
             return;
         }
-        if self.listings.get(instrument.index()).is_none() || !quotes::is_sane(update) || !bars::is_sane(update) {
+        if self.listings.get(instrument.index()).is_none()
+            || !quotes::is_sane(update)
+            || !bars::is_sane(update)
+            || !is_action_sane(update)
+        {
             self.counts.bad += 1;
             return;
         }
@@ -335,12 +388,71 @@ impl Venue {
                     self.depth.resume(&mut self.desk, at, instrument);
                 }
             }
+            Update::Split { numerator, denominator } => self.split(at, instrument, numerator, denominator),
+            Update::Dividend { cash } => self.desk.account.dividend(instrument, cash),
             _ => self.history(at, instrument, update),
         }
         if let Update::Trade { kind: TradeKind::Cross, price, quantity, .. } = *update {
             self.cross(at, instrument, price, quantity);
         }
         self.look_at_stops(at, instrument, update, printed);
+        if self.desk.account.watches() {
+            self.observe(instrument, update);
+        }
+    }
+
+    #[inline(never)]
+    fn observe(&mut self, instrument: InstrumentId, update: &Update) {
+        let top = match self.listings[instrument.index()].model {
+            Model::Orders => Some(self.replay.books().top(instrument)),
+            Model::Depth => Some(self.depth.top(instrument)),
+            Model::Unknown | Model::Bars | Model::Quotes => None,
+        };
+        self.desk.account.observe(instrument, update, top.map(|top| (top.bid.price, top.ask.price)));
+    }
+
+    /// New shares for old ones: what works in old shares expires, what is on its way to us arrives before, and what is on
+    /// its way to the venue expires on its arrival. The book of old shares is void.
+    fn split(&mut self, at: Nanos, instrument: InstrumentId, numerator: u32, denominator: u32) {
+        let Some(split) = Split::new(numerator, denominator) else { return };
+        let about = |(_, request): &(Nanos, Request)| match request {
+            Request::Submit(order) => order.instrument == instrument,
+            Request::Change(change) => change.instrument == instrument,
+        };
+        for (sent, request) in self.requests.take_if(about) {
+            match request {
+                Request::Submit(order) if self.desk.claim(order.id) => {
+                    let number = self.desk.accept(at, sent, order);
+                    self.desk.cancel(at.into(), number, CancelReason::Expired);
+                }
+                Request::Submit(order) => {
+                    self.desk.reject(at, order.id, order.instrument, RejectReason::DuplicateOrder);
+                }
+                // The order itself expires: the change finds nothing.
+                Request::Change(_) => {}
+            }
+        }
+        self.held.retain(|_, (_, change)| change.instrument != instrument);
+        let desk = &self.desk;
+        let here = |number: BookRef| desk.get(number).is_some_and(|working| working.order.instrument == instrument);
+        self.awake.retain(|(_, number)| !here(*number));
+        let working: Vec<(BookRef, Order)> = self
+            .desk
+            .open()
+            .map(|(number, working)| (number, working.order))
+            .filter(|(_, order)| order.instrument == instrument)
+            .collect();
+        for (number, order) in working {
+            self.withdraw(number, &order);
+            self.desk.cancel(at.into(), number, CancelReason::Expired);
+        }
+        self.clear(at, instrument);
+        let listing = &mut self.listings[instrument.index()];
+        listing.shift = [0; 2];
+        // The last trade was in old shares: no band and no stop looks at it.
+        listing.parked = Parked::default();
+        self.desk.account.split(instrument, split, listing.unit());
+        self.desk.reports.hurry(at);
     }
 
     /// True when trades of ours move prices: what the engine is to see of an event then comes from [`Venue::show`].
@@ -473,7 +585,7 @@ impl Venue {
         let listing = &mut self.listings[instrument.index()];
         let closes = bars::closes(&self.sessions, start, at, span);
         let shift = self.desk.impacts.shift(start, instrument, open);
-        let (half_spread, tick, day) = (self.config.half_spread, listing.tick, &day);
+        let (half_spread, tick, day) = (self.config.half_spread, listing.tick_at(open), &day);
         let terms = bars::Terms { half_spread, tick, trading, shift, day, closes };
         listing.bars.history(&mut self.desk, at, update, &terms);
         // What trades at a bar's open moves its close.
@@ -596,10 +708,18 @@ impl Venue {
         if self.next_end == Nanos(0) {
             self.next_end = self.end_after(now);
         }
+        // The first day that ended, and how many did: nights are charged together.
+        let mut nights: Option<(Nanos, u64)> = None;
         while now >= self.next_end && self.next_end < Nanos(u64::MAX) {
             let ended = self.next_end;
             self.next_end = self.end_after(ended);
             self.expire(ended);
+            if self.ends_day(ended) {
+                nights = nights.map_or(Some((ended, 1)), |(first, count)| Some((first, count + 1)));
+            }
+        }
+        if let Some((first, count)) = nights {
+            self.desk.account.end_day(first, count);
         }
     }
 
@@ -608,8 +728,13 @@ impl Venue {
         self.sessions.close_after(now).map_or(day, |close| close.min(day))
     }
 
+    /// True for the end of a trading day, false for that of a session within it.
+    fn ends_day(&self, ended: Nanos) -> bool {
+        end_of_day(Nanos(ended.0.saturating_sub(1)), self.config.day_begins_ns) == ended
+    }
+
     fn expire(&mut self, ended: Nanos) {
-        let day_is_over = end_of_day(Nanos(ended.0.saturating_sub(1)), self.config.day_begins_ns) == ended;
+        let day_is_over = self.ends_day(ended);
         let expired: Vec<(BookRef, Order)> = self
             .desk
             .open()
@@ -648,6 +773,9 @@ impl Venue {
             // Reading the terms needs no data: what no model can do is not a matter of waiting.
             return Some(if is_for_any_model(order) { RejectReason::NoMarket } else { RejectReason::Unsupported });
         }
+        if let Some(reason) = self.account_refusal(order, order.quantity, order.price, None) {
+            return Some(reason);
+        }
         if !self.supports(listing, order) {
             return Some(RejectReason::Unsupported);
         }
@@ -658,6 +786,32 @@ impl Venue {
             return Some(RejectReason::WouldTake);
         }
         (self.desk.open_count() >= self.config.max_open_orders).then_some(RejectReason::Full)
+    }
+
+    /// Why the account cannot have an order of this total and limit, if so; `known` is the order that it replaces.
+    fn account_refusal(
+        &self,
+        order: &Order,
+        quantity: Quantity,
+        price: Price,
+        known: Option<(BookRef, Quantity)>,
+    ) -> Option<RejectReason> {
+        let (instrument, account) = (order.instrument, &self.desk.account);
+        let least = self.listings[instrument.index()].rules.min_notional;
+        let price = if price.is_defined() { price } else { account.mark(instrument) };
+        if !least.is_zero() && price.is_defined() && notional(price, quantity).is_ok_and(|value| value < least) {
+            return Some(RejectReason::BelowMinimum);
+        }
+        if order.side == Side::Buy || !account.is_restricted(instrument) {
+            return None;
+        }
+        let (known, filled) = known.map_or((None, Quantity::ZERO), |(number, filled)| (Some(number), filled));
+        let others = self.desk.open().filter(|(number, working)| {
+            Some(*number) != known && working.order.side == Side::Sell && working.order.instrument == instrument
+        });
+        let selling = others.map(|(_, working)| working.left().0).fold(0i64, i64::saturating_add);
+        let left = Quantity(quantity.0.saturating_sub(filled.0));
+        account.lacks_locate(instrument, left, selling).then_some(RejectReason::NotShortable)
     }
 
     /// Does the model of the instrument's data have such an order? The table stands in `docs/models/orders.md`.
@@ -731,6 +885,10 @@ impl Venue {
             (awake && moved && self.would_take_against_its_terms(&changed)).then_some(RejectReason::WouldTake)
         });
         if let Some(reason) = reason {
+            return self.desk.reject_change(at, order, instrument, reason);
+        }
+        let known = Some((number, working.filled));
+        if let Some(reason) = self.account_refusal(&working.order, quantity, price, known) {
             return self.desk.reject_change(at, order, instrument, reason);
         }
         if quantity <= working.filled {
@@ -809,9 +967,19 @@ impl Venue {
 }
 
 impl Listing {
+    /// The price step at a price.
+    fn tick_at(&self, price: Price) -> Price {
+        self.rules.ticks.as_ref().map_or(self.tick, |ticks| ticks.at(price))
+    }
+
+    /// Smallest step of a position.
+    fn unit(&self) -> Quantity {
+        if self.rules.unit.is_zero() { self.lot } else { self.rules.unit }
+    }
+
     /// Why this quantity and limit of an order cannot be accepted, if so.
     fn refusal(&self, order: &Order, quantity: Quantity, price: Price) -> Option<RejectReason> {
-        let on_tick = |price: Price| !price.is_defined() || price.0 > 0 && price.0 % self.tick.0 == 0;
+        let on_tick = |price: Price| !price.is_defined() || price.0 > 0 && price.0 % self.tick_at(price).0 == 0;
         let shown = order.terms.display;
         let no_part = shown != Terms::ALL && (shown.0 < 0 || shown > order.quantity || shown.0 % self.lot.0 != 0);
         let halted = match is_for_auction(order) {
@@ -828,6 +996,15 @@ impl Listing {
         } else {
             None
         }
+    }
+}
+
+/// False for a corporate action that cannot be.
+fn is_action_sane(update: &Update) -> bool {
+    match *update {
+        Update::Split { numerator, denominator } => Split::new(numerator, denominator).is_some(),
+        Update::Dividend { cash } => cash.0 > 0 && cash.is_defined(),
+        _ => true,
     }
 }
 
@@ -854,9 +1031,13 @@ fn model_of(update: &Update) -> Model {
         Update::Quote { .. } | Update::Trade { kind: TradeKind::Regular, .. } => Model::Quotes,
         Update::Bar { .. } => Model::Bars,
         Update::Depth { .. } => Model::Depth,
-        Update::Trade { .. } | Update::TradeBreak { .. } | Update::Status(_) | Update::Clear | Update::Value(_) => {
-            Model::Unknown
-        }
+        Update::Trade { .. }
+        | Update::TradeBreak { .. }
+        | Update::Status(_)
+        | Update::Clear
+        | Update::Split { .. }
+        | Update::Dividend { .. }
+        | Update::Value(_) => Model::Unknown,
     }
 }
 

@@ -224,7 +224,7 @@ impl Compiled {
         let started = now >= self.from;
         match &input.event {
             // What is in the place of the instrument is the number of a series, of which there may be more.
-            Event::Market(Market { update: Update::Value(_), .. }) => {}
+            Event::Market(Market { update: Update::Value(_), .. }) | Event::Charge(_) => {}
             Event::Market(market) => {
                 // An event of no instrument of the run was refused, but is heard of.
                 let place = self.places.get(market.instrument.index()).copied().unwrap_or(u32::MAX);

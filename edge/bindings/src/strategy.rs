@@ -599,7 +599,7 @@ impl Handler {
                     }
                 }
             }
-            Event::Report(_) | Event::Intent(_) | Event::Control(_) => {}
+            Event::Report(_) | Event::Intent(_) | Event::Control(_) | Event::Charge(_) => {}
         }
         outputs.iter().try_for_each(|output| self.hear(py, output, input.ts.0, started))
     }

@@ -382,6 +382,11 @@ impl Backtest {
                     }
                     let mut reports = std::mem::take(&mut self.reports);
                     self.venue.advance(due, &mut reports);
+                    // A day's charges are for what was held before whatever is reported now.
+                    while let Some((at, charge)) = self.venue.charge(due) {
+                        let event = Event::Charge(charge);
+                        self.input(&mut Input { seq: 0, ts: at.max(self.state.now()), event }, callbacks)?;
+                    }
                     for (at, report) in reports.drain(..) {
                         self.input(
                             &mut Input { seq: 0, ts: at.max(self.state.now()), event: Event::Report(report) },

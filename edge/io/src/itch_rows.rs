@@ -271,6 +271,8 @@ fn row(update: &Update) -> Option<Row> {
         | Update::Quote { .. }
         | Update::Bar { .. }
         | Update::Depth { .. }
+        | Update::Split { .. }
+        | Update::Dividend { .. }
         | Update::Value(_) => None,
     }
 }

@@ -11,6 +11,7 @@ the Unix epoch, UTC, never going back over the whole stream; equal times keep th
 | trades | `price` (1e-9), `size` (1e-8), `aggressor` (0 none, 1 buy, 2 sell) |
 | series | `value` (the bits of a float64, NaN for null); `instrument` is the number of the series |
 | depth  | `kind` `side` (0 buy, 1 sell, -1 none) `price` (1e-9) `size` (1e-8) |
+| actions | `kind` (0 split, 1 dividend), `a` (new shares; cash per share, 1e-9), `b` (for so many old ones; 0) |
 | orders | `kind` `order` `new_order` `side` (0 buy, 1 sell, -1 none) `price` (1e-9) `size` (1e-8) |
 
 Any of them may have `ts_recv` (ns) beside `ts`: when the row reached whoever recorded it. Kinds of depth events: 0 a
@@ -33,7 +34,7 @@ import numpy.typing as npt
 from helios.errors import ArgumentError
 
 Batch = dict[str, npt.NDArray[Any]]
-Schema = Literal["bars", "quotes", "trades", "depth", "orders", "series"]
+Schema = Literal["bars", "quotes", "trades", "depth", "orders", "series", "actions"]
 
 UNDEFINED_PRICE = 2**63 - 1
 BATCH_ROWS = 262_144

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Final, Literal, cast
+from typing import TYPE_CHECKING, Final, Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -32,7 +32,7 @@ import polars as pl
 from helios.data.catalog.reference import table_of
 from helios.data.catalog.schemas import PRICES, SIZES
 from helios.data.catalog.symbology import Symbology
-from helios.data.source import BATCH_ROWS, UNDEFINED_PRICE, Batch, ColumnSource, Schema, Skipped, check_request
+from helios.data.source import BATCH_ROWS, UNDEFINED_PRICE, Batch, ColumnSource, Skipped, check_request
 from helios.errors import ArgumentError, DataError
 from helios.scales import PRICE_SCALE
 
@@ -181,7 +181,7 @@ def events(
 class ActionSource(ColumnSource):
     """Actions as events: `kind` 0 split (`a` new shares for `b` old ones), 1 dividend (`a` cash at 1e-9, `b` 0)."""
 
-    schema = cast(Schema, "actions")
+    schema = "actions"
 
     def __init__(self, frame: pl.DataFrame) -> None:
         #: Columns ts, instrument, kind, a, b: all there is, for people.
