@@ -22,10 +22,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from helios.config import run_file
-    from helios.data import Universe, agents, bars, depth, external, lobster, quotes, trades
+    from helios.data import Universe, actions, agents, bars, depth, external, lobster, quotes, rename, trades
     from helios.data.itch import itch
     from helios.errors import ArgumentError, ConfigError, DataError, HeliosError, ReplayMismatch, RunError
-    from helios.execution import Execution, Fees, Gamma, HalfSpread, Impact, Latency, LogNormal, Measured, Venue
+    from helios.execution import (
+        Borrow,
+        Execution,
+        Fees,
+        FeeTier,
+        Financing,
+        Gamma,
+        HalfSpread,
+        Impact,
+        Latency,
+        LogNormal,
+        Measured,
+        Venue,
+    )
     from helios.execution.matching import Bands, MatchingEngine
     from helios.research.backtest import Backtest, Instrument
     from helios.research.compare import Comparison, compare
@@ -98,12 +111,26 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "helios.config": ("run_file",),
-    "helios.data": ("Universe", "agents", "bars", "depth", "external", "lobster", "quotes", "trades"),
+    "helios.data": (
+        "Universe",
+        "actions",
+        "agents",
+        "bars",
+        "depth",
+        "external",
+        "lobster",
+        "quotes",
+        "rename",
+        "trades",
+    ),
     "helios.data.itch": ("itch",),
     "helios.errors": ("ArgumentError", "ConfigError", "DataError", "HeliosError", "ReplayMismatch", "RunError"),
     "helios.execution": (
+        "Borrow",
         "Execution",
+        "FeeTier",
         "Fees",
+        "Financing",
         "Gamma",
         "HalfSpread",
         "Impact",
@@ -188,13 +215,16 @@ __all__ = [
     "ArgumentError",
     "Backtest",
     "Bands",
+    "Borrow",
     "CappedKelly",
     "Comparison",
     "ConfigError",
     "DataError",
     "Execution",
     "Expr",
+    "FeeTier",
     "Fees",
+    "Financing",
     "FixedNotional",
     "FixedQuantity",
     "Gamma",
@@ -223,6 +253,7 @@ __all__ = [
     "Universe",
     "Venue",
     "VolatilityTarget",
+    "actions",
     "agents",
     "ask",
     "ask_depth",
@@ -267,6 +298,7 @@ __all__ = [
     "quotes",
     "realised_volatility",
     "record",
+    "rename",
     "resample",
     "rsi",
     "run_file",

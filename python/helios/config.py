@@ -4,7 +4,7 @@
     cash = 1_000_000
 
     [[data]]
-    kind = "itch"                    # itch, bars, quotes, trades, depth, lobster or agents
+    kind = "itch"                    # itch, bars, quotes, trades, depth, lobster, catalog, agents
     path = "day.itch"                # relative to this file
     date = 2026-01-05
 
@@ -52,7 +52,20 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import msgspec
 
 from helios.errors import ArgumentError, ConfigError
-from helios.execution import Execution, Fees, Gamma, HalfSpread, Impact, Latency, LogNormal, Measured, Venue
+from helios.execution import (
+    Borrow,
+    Execution,
+    Fees,
+    FeeTier,
+    Financing,
+    Gamma,
+    HalfSpread,
+    Impact,
+    Latency,
+    LogNormal,
+    Measured,
+    Venue,
+)
 from helios.execution.latency import Delay
 from helios.research.recipe import FunctionRecipe, Params, Recipe, Value, unknown_parameter
 from helios.risk import Limits
@@ -73,7 +86,7 @@ class _Table(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class DataTable(_Table):
     """[[data]]"""
 
-    kind: Literal["itch", "bars", "quotes", "trades", "depth", "lobster", "agents"]
+    kind: Literal["itch", "bars", "quotes", "trades", "depth", "lobster", "catalog", "actions", "agents"]
     #: Not for agents, which no file holds.
     path: str | None = None
     date: Date | None = None
@@ -87,8 +100,7 @@ class DataTable(_Table):
     sort: bool = False
     #: LOBSTER: read the order book file too. Agents: a number.
     seed: bool | int | None = None
-    #: Agents: the settings of `helios simulate`.
-    symbols: int | None = None
+    #: Agents: the settings of `helios simulate`, with `symbols` and `seed`.
     minutes: int | None = None
     group_size: int | None = None
     rate: float | None = None
@@ -96,6 +108,14 @@ class DataTable(_Table):
     deviation_bp: float | None = None
     volatility: float | None = None
     on_error: Literal["raise", "skip"] = "raise"
+    #: Catalog: what is read of it; `start` and `end` are trading dates, both included, or moments.
+    schema: str | None = None
+    #: Of a catalog which, of agents how many.
+    symbols: list[str] | int | None = None
+    start: Any = None
+    end: Any = None
+    adjust: str | None = None
+    memory: str | None = None
 
 
 class StrategyTable(_Table):
@@ -154,9 +174,27 @@ class VenueTable(_Table):
     maker_bp: float = 0.0
     taker_bp: float = 0.0
     minimum_per_order: float = 0.0
+    tiers: list[FeeTier] = []
+    fee_volume: Literal["shares", "notional"] = "shares"
+    fee_window: str = "30d"
+    sell_bp: float = 0.0
+    sell_per_share: float = 0.0
+    sell_cap: float | None = None
+    borrow: float | dict[str, float] = 0.0
+    #: Of single symbols.
+    borrow_rates: dict[str, float | dict[str, float]] = {}
+    not_shortable: list[str] = []
+    #: Interest a year on negative and on positive money.
+    debit: float | dict[str, float] = 0.0
+    credit: float | dict[str, float] = 0.0
     half_spread_bp: float = 1.0
     half_spread_fixed: float = 0.0
     day_begins: str | None = None
+    #: An exchange's calendar, like "XNYS".
+    session: str | None = None
+    self_trade: Literal["cancel_newest", "cancel_oldest", "cancel_both", "decrement"] = "cancel_newest"
+    auction_share: float = 0.1
+    price_band: float | None = None
     mode: Literal["exact", "fast"] = "exact"
     #: "pessimistic", "optimistic", "proportional", "log", or the exponent of a power.
     queue: Literal["pessimistic", "optimistic", "proportional", "log"] | float = "pessimistic"
@@ -310,6 +348,7 @@ def _keys(table: Any) -> dict[str, Any]:
 def _build(table: RunTable, file: Path, data: Sequence[Source] | None = None) -> Backtest:
     """`data` are sources to use in place of those that the file names."""
     from helios.research.backtest import Backtest
+    from helios.signals import session
 
     v = table.venue
     venue = Venue(
@@ -325,9 +364,21 @@ def _build(table: RunTable, file: Path, data: Sequence[Source] | None = None) ->
             maker_bp=v.maker_bp,
             taker_bp=v.taker_bp,
             minimum_per_order=v.minimum_per_order,
+            tiers=v.tiers,
+            volume=v.fee_volume,
+            window=v.fee_window,
+            sell_bp=v.sell_bp,
+            sell_per_share=v.sell_per_share,
+            sell_cap=v.sell_cap,
         ),
+        borrow=Borrow(rate=v.borrow, rates=v.borrow_rates, not_shortable=v.not_shortable),
+        financing=Financing(debit=v.debit, credit=v.credit),
         half_spread=HalfSpread(bp=v.half_spread_bp, fixed=v.half_spread_fixed),
         day_begins=v.day_begins,
+        session=None if v.session is None else session(v.session),
+        self_trade=v.self_trade,
+        auction_share=v.auction_share,
+        price_band=v.price_band,
         queue=v.queue,
         mode=v.mode,
     )
@@ -368,6 +419,8 @@ def _delay(table: str | DelayTable | None, key: str, file: Path) -> Delay | None
     return LogNormal(median=str(table.median), p99=table.p99, minimum=table.minimum, seed=table.seed)
 
 
+#: Those of them that another kind of data has too.
+_SHARED_KEYS: Mapping[str, set[str]] = {"lobster": {"seed"}, "catalog": {"symbols"}}
 #: Keys of [[data]] that are settings of agents.
 _AGENTS = ("seed", "symbols", "minutes", "group_size", "rate", "half_life_s", "deviation_bp", "volatility")
 
@@ -403,11 +456,13 @@ def _source(table: DataTable, file: Path, place: str) -> Source:
     settings = {name: value for name in _AGENTS if (value := getattr(table, name)) is not None}
     if table.kind == "agents":
         return _agents(table, settings, file, place)
-    wrong = sorted(settings.keys() - ({"seed"} if table.kind == "lobster" else set()))
+    wrong = sorted(settings.keys() - _SHARED_KEYS.get(table.kind, set()))
     if wrong:
         raise ConfigError(f'only kind = "agents" has {", ".join(wrong)}', file=str(file), key=f"{place}.{wrong[0]}")
     if table.path is None:
         raise ConfigError(f'kind = "{table.kind}" needs a path', file=str(file), key=place)
+    if table.kind == "catalog":
+        return _catalog_source(table, table.path, file, place)
     path = file.parent / table.path
     day = None if table.date is None else table.date.isoformat()
     if table.kind == "itch":
@@ -415,6 +470,8 @@ def _source(table: DataTable, file: Path, place: str) -> Source:
     if table.kind == "lobster":
         book = _whether(table.seed, file, place)
         return data.lobster(path, symbol=table.symbol, date=day, tz=table.tz or "America/New_York", seed=book)
+    if table.kind == "actions":
+        return data.actions(path, symbol_is=table.symbol, tz=table.tz)
     options: dict[str, Any] = {
         "tz": table.tz,
         "ts_unit": table.ts_unit,
@@ -429,6 +486,20 @@ def _source(table: DataTable, file: Path, place: str) -> Source:
     if table.kind == "depth":
         return data.depth(path, **options)
     return (data.quotes if table.kind == "quotes" else data.trades)(path, **options)
+
+
+def _catalog_source(table: DataTable, path: str, file: Path, key: str) -> Source:
+    from helios.data import Catalog
+
+    if table.schema is None:
+        raise ConfigError("say which schema of the catalog to read, like schema = 'quotes'", file=str(file), key="data")
+    if isinstance(table.symbols, int):
+        raise ConfigError("symbols of a catalog are a list of them", file=str(file), key=f"{key}.symbols")
+    place = path if "://" in path else file.parent / path
+    memory = {} if table.memory is None else {"memory": table.memory}
+    return Catalog.open(place).source(
+        table.schema, table.symbols, table.start, table.end, adjust=table.adjust, **memory
+    )
 
 
 def _strategies(table: RunTable, file: Path) -> list[Any]:

@@ -116,6 +116,11 @@ impl Depth {
         Self { model, books: Books::new(instruments, capacity), places, taken: BTreeMap::new() }
     }
 
+    /// Best bid and ask of history.
+    pub(crate) fn top(&self, instrument: InstrumentId) -> helios_book::Top {
+        self.books.top(instrument)
+    }
+
     /// True when an order with this limit would trade at once.
     pub(crate) fn would_take(&self, instrument: InstrumentId, side: Side, limit: Price) -> bool {
         within(side, limit, self.books.best(instrument, side.opposite()).price)

@@ -17,6 +17,7 @@ use crate::agents::{MAX_GUEST_ORDERS, MAX_GUEST_PRICE, MAX_GUEST_SHARES, Simulat
 use crate::desk::Desk;
 use crate::matching::{NewOrder, SelfTrade};
 use crate::{Model, Standing, Venue};
+use helios_book::Top;
 use helios_types::{
     BookRef, CancelReason, Instrument, InstrumentId, Liquidity, Nanos, Order, Price, QUANTITY_SCALE, Quantity,
     RejectReason, Side, TimeInForce,
@@ -46,6 +47,10 @@ impl Live {
         self.midnight.plus(since_midnight)
     }
 
+    pub(crate) fn top(&self, instrument: InstrumentId) -> Top {
+        self.simulation.top(self.symbol(instrument))
+    }
+
     /// When a request that arrives then acts.
     pub(crate) fn acts_at(&self, arrival: Nanos) -> Nanos {
         arrival.max(self.moment(self.simulation.free_at()))
@@ -58,7 +63,7 @@ impl Live {
 
     /// Why an order with these terms cannot be accepted, if so.
     pub(crate) fn refusal(&self, instrument: InstrumentId, quantity: Quantity, price: Price) -> Option<RejectReason> {
-        let top = self.simulation.top(self.symbol(instrument));
+        let top = self.top(instrument);
         if self.simulation.is_closed() {
             Some(RejectReason::NotTrading)
         } else if quantity.0 % QUANTITY_SCALE != 0 || quantity.0 / QUANTITY_SCALE > MAX_GUEST_SHARES {
@@ -74,7 +79,7 @@ impl Live {
 
     /// Whether a post-only order would trade at once.
     pub(crate) fn would_take(&self, instrument: InstrumentId, side: Side, price: Price) -> bool {
-        let top = self.simulation.top(self.symbol(instrument));
+        let top = self.top(instrument);
         match side {
             Side::Buy => top.ask.orders > 0 && price >= top.ask.price,
             Side::Sell => top.bid.orders > 0 && price <= top.bid.price,
@@ -148,6 +153,11 @@ impl Venue {
     ) -> Result<(), String> {
         if self.has_impact() {
             return Err("agents answer by themselves: a venue with agents has no impact of its own".to_owned());
+        }
+        if self.config.self_trade != crate::SelfTrade::CancelNewest {
+            return Err(
+                "with agents, an order of ours that meets another is cancelled: leave self_trade out".to_owned()
+            );
         }
         let mut symbols = vec![None; instruments.len()];
         for (at, Instrument { symbol, tick, lot }) in instruments.iter().enumerate() {

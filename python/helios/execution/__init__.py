@@ -1,7 +1,21 @@
 """Pillar 3, execution: how wishes become orders, and the simulated venue that answers them."""
 
+from helios.execution.account import Borrow, FeeTier, Financing
 from helios.execution.impact import Impact
 from helios.execution.latency import Gamma, Latency, LogNormal, Measured
 from helios.execution.settings import Execution, Fees, HalfSpread, Venue
 
-__all__ = ["Execution", "Fees", "Gamma", "HalfSpread", "Impact", "Latency", "LogNormal", "Measured", "Venue"]
+__all__ = [
+    "Borrow",
+    "Execution",
+    "FeeTier",
+    "Fees",
+    "Financing",
+    "Gamma",
+    "HalfSpread",
+    "Impact",
+    "Latency",
+    "LogNormal",
+    "Measured",
+    "Venue",
+]
