@@ -167,6 +167,20 @@ def test_the_book_has_our_order_in_it_and_loses_it() -> None:
     assert plan.states[-1][1] == "cancelled"
 
 
+def test_a_strategy_can_ask_where_its_order_stands() -> None:
+    class Asks(Plan):
+        def ask_queue(self) -> None:
+            self.told = self.queue(0, self.orders[0])
+
+    day = hx.agents(seed=8, **SMALL)
+    plan = Asks(todo={30: [("join", 100, -3)], 31: [("ask_queue",)]})
+    plan.universe = day.symbols[:1]
+    hx.Backtest(day, plan, marks=None).run()
+    assert plan.told is not None
+    assert plan.told.left == 100
+    assert plan.told.ahead >= 0
+
+
 def test_what_rests_at_the_close_expires() -> None:
     day = hx.agents(seed=8, **SMALL)
     plan, run = planned(day, {30: [("join", 50, -400)]})
@@ -283,6 +297,7 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], says: str
         ({"venue": hx.Venue(impact=hx.Impact(volume=1_000.0, permanent=1.0))}, "answer our orders by themselves"),
         ({"venue": hx.Venue(mode="fast")}, "mode 'fast' keeps no books"),
         ({"venue": hx.Venue(latency=hx.Latency(feed="data"))}, "no receive stamps"),
+        ({"venue": hx.Venue(self_trade="cancel_oldest")}, "leave self_trade out"),
         ({"tick": 0.005}, "ticks of a cent"),
         ({"lot": 0.5}, "whole shares"),
     ],
