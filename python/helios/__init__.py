@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from helios.data.itch import itch
     from helios.errors import ArgumentError, ConfigError, DataError, HeliosError, ReplayMismatch, RunError
     from helios.execution import Execution, Fees, Gamma, HalfSpread, Impact, Latency, LogNormal, Measured, Venue
+    from helios.execution.matching import Bands, MatchingEngine
     from helios.research.backtest import Backtest, Instrument
     from helios.research.compare import Comparison, compare
     from helios.research.describe import describe
@@ -111,6 +112,7 @@ _HOMES = {
         "Measured",
         "Venue",
     ),
+    "helios.execution.matching": ("Bands", "MatchingEngine"),
     "helios.research.backtest": ("Backtest", "Instrument"),
     "helios.research.compare": ("Comparison", "compare"),
     "helios.research.describe": ("describe",),
@@ -185,6 +187,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "ArgumentError",
     "Backtest",
+    "Bands",
     "CappedKelly",
     "Comparison",
     "ConfigError",
@@ -203,6 +206,7 @@ __all__ = [
     "Latency",
     "Limits",
     "LogNormal",
+    "MatchingEngine",
     "Measured",
     "Pattern",
     "Processes",

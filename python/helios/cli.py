@@ -473,7 +473,7 @@ def check_lookahead(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="itch, book, step, backtest, graph or columns")],
+    name: Annotated[str, typer.Argument(help="itch, book, step, backtest, market_making, graph, columns or matching")],
     small: Annotated[bool, typer.Option("--small", help="A tenth of the work or less: for tests.")] = False,
     file: Annotated[Path | None, typer.Option(help="An ITCH file to use for itch and book.")] = None,
     json_: Json = False,

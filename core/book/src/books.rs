@@ -264,6 +264,11 @@ impl Books {
         }
     }
 
+    /// How many instruments there is room for.
+    pub fn instruments(&self) -> usize {
+        self.tops.len()
+    }
+
     /// Orders resting now, all instruments.
     pub fn len(&self) -> usize {
         self.orders as usize
@@ -352,6 +357,20 @@ impl Books {
         price: Price,
         quantity: Quantity,
     ) -> Result<Change, BookError> {
+        self.add_in_slot(instrument, order, side, price, quantity).map(|(change, _)| change)
+    }
+
+    /// As [`Books::add`]; says the order's slot too: a small number that is the order's as long as it rests, for tables
+    /// beside the book.
+    #[inline(always)]
+    pub fn add_in_slot(
+        &mut self,
+        instrument: InstrumentId,
+        order: BookRef,
+        side: Side,
+        price: Price,
+        quantity: Quantity,
+    ) -> Result<(Change, u32), BookError> {
         if quantity.0 <= 0 || price.0 <= 0 {
             return Err(BookError::BadValue);
         }
@@ -362,6 +381,48 @@ impl Books {
         }
         let (slot, top_changed) = self.enqueue(instrument, order, side, price, quantity)?;
         self.index.put(at, order, slot);
+        Ok((Change { side, price, top_changed }, slot))
+    }
+
+    /// Why an order could not be added now, its number aside.
+    pub fn room(
+        &self,
+        instrument: InstrumentId,
+        side: Side,
+        price: Price,
+        quantity: Quantity,
+    ) -> Result<(), BookError> {
+        let ladder = self.ladder(instrument, side).ok_or(BookError::WrongInstrument)?;
+        if self.orders == self.capacity.orders || self.levels == self.capacity.levels {
+            return Err(BookError::Full);
+        }
+        let sum = ladder.find(Rank::new(side, price)).map_or(0, |at| self.nodes[ladder.level_at(at)].quantity);
+        sum.checked_add(quantity.0).map(drop).ok_or(BookError::BadValue)
+    }
+
+    /// Puts an order at the back of its level with a new quantity, as a reserve order that shows its next part.
+    pub fn refresh(
+        &mut self,
+        instrument: InstrumentId,
+        order: BookRef,
+        quantity: Quantity,
+    ) -> Result<Change, BookError> {
+        let (_, slot) = self.own(instrument, order)?;
+        let Node { quantity: old, next, prev, level_or_count: level, owner, .. } = self.nodes[slot];
+        let sum = self.nodes[level].quantity - old;
+        let sum = sum.checked_add(quantity.0).filter(|_| quantity.0 > 0).ok_or(BookError::BadValue)?;
+        self.nodes[prev].next = next;
+        self.nodes[next].prev = prev;
+        let last = self.nodes[level].prev;
+        self.nodes[last].next = slot;
+        self.nodes[level].prev = slot;
+        self.nodes[level].quantity = sum;
+        let node = &mut self.nodes[slot];
+        (node.next, node.prev, node.quantity) = (level, last, quantity.0);
+        let (side, price) = (side_of(owner), self.level(level).price);
+        let best = &mut self.tops[instrument.index()].0[side as usize];
+        let top_changed = price.is_defined() & (best.price == price);
+        best.quantity.0 = select_unpredictable(top_changed, sum, best.quantity.0);
         Ok(Change { side, price, top_changed })
     }
 
@@ -515,27 +576,49 @@ impl Books {
         quantity: Quantity,
     ) -> Result<Change, BookError> {
         let (at, slot) = self.own(instrument, order)?;
-        let node = &mut self.nodes[slot];
         if quantity.0 <= 0 {
             return Err(BookError::BadValue);
         }
-        if quantity.0 > node.quantity {
+        let had = self.nodes[slot].quantity;
+        if quantity.0 > had {
             return Err(BookError::ExceedsQuantity);
         }
-        if quantity.0 == node.quantity {
+        if quantity.0 == had {
             return Ok(self.unlink(at, slot));
         }
+        Ok(self.lessen(slot, quantity))
+    }
+
+    /// As [`Books::reduce`], of an order in a slot that was just seen: the index is only asked when the order goes.
+    #[inline]
+    pub fn reduce_in_slot(&mut self, slot: u32, quantity: Quantity) -> Result<Change, BookError> {
+        let Node { key, quantity: had, .. } = self.nodes[slot];
+        if quantity.0 <= 0 || quantity.0 > had {
+            return Err(BookError::ExceedsQuantity);
+        }
+        if quantity.0 < had {
+            return Ok(self.lessen(slot, quantity));
+        }
+        let (at, _) = self.find(key).map_err(|_| BookError::UnknownOrder)?;
+        Ok(self.unlink(at, slot))
+    }
+
+    /// Takes less than all from an order.
+    #[inline(always)]
+    fn lessen(&mut self, slot: u32, quantity: Quantity) -> Change {
+        let node = &mut self.nodes[slot];
         node.quantity -= quantity.0;
-        let (side, level) = (side_of(node.owner), node.level_or_count);
+        let (owner, level) = (node.owner, node.level_or_count);
         let level = &mut self.nodes[level];
         level.quantity -= quantity.0;
+        let side = side_of(owner);
         let price = Rank::from_key(level.key).price(side);
-        let best = &mut self.tops[instrument.index()].0[side as usize];
+        let best = &mut self.tops[owner as usize >> 1].0[side as usize];
         let top_changed = price.is_defined() & (best.price == price);
         if top_changed {
             best.quantity = Quantity(level.quantity);
         }
-        Ok(Change { side, price, top_changed })
+        Change { side, price, top_changed }
     }
 
     /// Takes `quantity` from the orders of a side, first in first out, at prices up to `limit`. Refused whole when they
@@ -585,8 +668,15 @@ impl Books {
     /// Removes an order.
     #[inline]
     pub fn remove(&mut self, instrument: InstrumentId, order: BookRef) -> Result<Change, BookError> {
+        self.withdraw(instrument, order).map(|(change, _)| change)
+    }
+
+    /// As [`Books::remove`]; says what the order had.
+    #[inline]
+    pub fn withdraw(&mut self, instrument: InstrumentId, order: BookRef) -> Result<(Change, Quantity), BookError> {
         let (at, slot) = self.own(instrument, order)?;
-        Ok(self.unlink(at, slot))
+        let quantity = Quantity(self.nodes[slot].quantity);
+        Ok((self.unlink(at, slot), quantity))
     }
 
     /// Removes an order and adds another of the same side at the back of its level, even at the same price.
@@ -682,6 +772,12 @@ impl Books {
         }
     }
 
+    /// One order and its slot, wherever it rests.
+    #[inline]
+    pub fn order_in_slot(&self, order: BookRef) -> Option<(Resting, u32)> {
+        self.find(order).ok().map(|(_, slot)| (self.resting(slot), slot))
+    }
+
     /// One order, wherever it rests.
     pub fn order(&self, order: BookRef) -> Option<Resting> {
         self.find(order).ok().map(|(_, slot)| self.resting(slot))
@@ -749,11 +845,21 @@ impl Books {
 
     /// Orders of one level, front of the queue first.
     pub fn queue(&self, instrument: InstrumentId, side: Side, price: Price) -> impl Iterator<Item = Resting> + '_ {
+        self.queue_in_slots(instrument, side, price).map(|(resting, _)| resting)
+    }
+
+    /// As [`Books::queue`], with slots.
+    pub fn queue_in_slots(
+        &self,
+        instrument: InstrumentId,
+        side: Side,
+        price: Price,
+    ) -> impl Iterator<Item = (Resting, u32)> + '_ {
         let level = self.ladder(instrument, side).and_then(|ladder| {
             let at = ladder.find(Rank::new(side, price)).ok()?;
             Some(ladder.level_at(at))
         });
-        level.into_iter().flat_map(|level| self.chain(level)).map(|slot| self.resting(slot))
+        level.into_iter().flat_map(|level| self.chain(level)).map(|slot| (self.resting(slot), slot))
     }
 
     /// Slots of a level's orders, front first.
@@ -765,8 +871,14 @@ impl Books {
     /// First order of the best level; of those without a price when there is nothing else. None for a level without
     /// single orders.
     pub fn front(&self, instrument: InstrumentId, side: Side) -> Option<Resting> {
+        self.front_in_slot(instrument, side).map(|(resting, _)| resting)
+    }
+
+    /// As [`Books::front`], with its slot.
+    #[inline]
+    pub fn front_in_slot(&self, instrument: InstrumentId, side: Side) -> Option<(Resting, u32)> {
         let level = self.ladder(instrument, side)?.best()?;
-        Some(self.nodes[level].next).filter(|next| *next != level).map(|slot| self.resting(slot))
+        Some(self.nodes[level].next).filter(|next| *next != level).map(|slot| (self.resting(slot), slot))
     }
 }
 

@@ -8,12 +8,49 @@ const INSTRUMENTS: u32 = 3;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Add { instrument: u32, order: u64, buy: bool, price: i64, quantity: i64 },
-    Reduce { instrument: u32, order: u64, quantity: i64 },
-    Remove { instrument: u32, order: u64 },
-    Replace { instrument: u32, order: u64, new_order: u64, price: i64, quantity: i64 },
-    Trade { instrument: u32, buy: bool, limit: i64, quantity: i64 },
-    Clear { instrument: u32 },
+    Add {
+        instrument: u32,
+        order: u64,
+        buy: bool,
+        price: i64,
+        quantity: i64,
+    },
+    Reduce {
+        instrument: u32,
+        order: u64,
+        quantity: i64,
+    },
+    Remove {
+        instrument: u32,
+        order: u64,
+    },
+    Replace {
+        instrument: u32,
+        order: u64,
+        new_order: u64,
+        price: i64,
+        quantity: i64,
+    },
+    Trade {
+        instrument: u32,
+        buy: bool,
+        limit: i64,
+        quantity: i64,
+    },
+    Clear {
+        instrument: u32,
+    },
+    Refresh {
+        instrument: u32,
+        order: u64,
+        quantity: i64,
+    },
+    /// Of the first order of a side, as matching takes.
+    Take {
+        instrument: u32,
+        buy: bool,
+        quantity: i64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -27,11 +64,15 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (instrument.clone(), order.clone(), quantity.clone())
             .prop_map(|(instrument, order, quantity)| Step::Reduce { instrument, order, quantity }),
         3 => (instrument.clone(), order.clone()).prop_map(|(instrument, order)| Step::Remove { instrument, order }),
-        2 => (instrument.clone(), order.clone(), order, price, quantity).prop_map(
+        2 => (instrument.clone(), order.clone(), order.clone(), price, quantity.clone()).prop_map(
             |(instrument, order, new_order, price, quantity)| Step::Replace { instrument, order, new_order, price, quantity }),
         2 => (instrument.clone(), any::<bool>(), -1i64..13, 0i64..9)
             .prop_map(|(instrument, buy, limit, quantity)| Step::Trade { instrument, buy, limit, quantity }),
-        1 => instrument.prop_map(|instrument| Step::Clear { instrument }),
+        1 => instrument.clone().prop_map(|instrument| Step::Clear { instrument }),
+        2 => (instrument.clone(), order, quantity.clone())
+            .prop_map(|(instrument, order, quantity)| Step::Refresh { instrument, order, quantity }),
+        2 => (instrument, any::<bool>(), quantity)
+            .prop_map(|(instrument, buy, quantity)| Step::Take { instrument, buy, quantity }),
     ]
 }
 
@@ -96,6 +137,23 @@ impl Oracle {
             }
             Step::Trade { instrument, buy, limit, quantity } => return self.trade(instrument, buy, limit, quantity),
             Step::Clear { instrument } => self.0.retain(|o| o.instrument != instrument),
+            Step::Refresh { instrument, order, quantity } => {
+                let at = self.own(instrument, order)?;
+                if quantity <= 0 {
+                    return Err(BookError::BadValue);
+                }
+                let old = self.0.remove(at);
+                self.0.push(Plain { quantity, ..old });
+            }
+            Step::Take { instrument, buy, quantity } => {
+                let side = if buy { Side::Buy } else { Side::Sell };
+                let best = self.depth(instrument, side).first().map(|level| level.price.0);
+                let Some(front) = best.map(|price| self.queue(instrument, side, price)[0]) else { return Ok(()) };
+                if quantity <= 0 || quantity > front.quantity {
+                    return Err(BookError::ExceedsQuantity);
+                }
+                return self.run(&Step::Reduce { instrument, order: front.order, quantity });
+            }
         }
         Ok(())
     }
@@ -154,8 +212,14 @@ impl Oracle {
 fn run(books: &mut Books, step: &Step) -> Result<(), BookError> {
     match *step {
         Step::Add { instrument, order, buy, price, quantity } => {
-            let side = if buy { Side::Buy } else { Side::Sell };
-            books.add(InstrumentId(instrument), order, side, Price(price), Quantity(quantity)).map(drop)
+            let (instrument, side) = (InstrumentId(instrument), if buy { Side::Buy } else { Side::Sell });
+            if price > 0 && quantity > 0 {
+                assert_eq!(books.room(instrument, side, Price(price), Quantity(quantity)), Ok(()));
+                assert_eq!(books.room(instrument, side, Price(price), Quantity(i64::MAX)).is_ok(), {
+                    !books.depth(instrument, side).any(|level| level.price == Price(price))
+                });
+            }
+            books.add(instrument, order, side, Price(price), Quantity(quantity)).map(drop)
         }
         Step::Reduce { instrument, order, quantity } => {
             books.reduce(InstrumentId(instrument), order, Quantity(quantity)).map(drop)
@@ -173,6 +237,16 @@ fn run(books: &mut Books, step: &Step) -> Result<(), BookError> {
         Step::Clear { instrument } => {
             books.clear(InstrumentId(instrument));
             Ok(())
+        }
+        Step::Refresh { instrument, order, quantity } => {
+            books.refresh(InstrumentId(instrument), order, Quantity(quantity)).map(drop)
+        }
+        Step::Take { instrument, buy, quantity } => {
+            let side = if buy { Side::Buy } else { Side::Sell };
+            match books.front_in_slot(InstrumentId(instrument), side) {
+                Some((_, slot)) => books.reduce_in_slot(slot, Quantity(quantity)).map(drop),
+                None => Ok(()),
+            }
         }
     }
 }
@@ -225,9 +299,9 @@ proptest! {
         for step in &steps {
             let (instrument, replaces) = match *step {
                 Step::Add { instrument, .. } | Step::Reduce { instrument, .. } | Step::Remove { instrument, .. } => (instrument, false),
-                Step::Replace { instrument, .. } => (instrument, true),
+                Step::Replace { instrument, .. } | Step::Refresh { instrument, .. } => (instrument, true),
                 Step::Trade { instrument, .. } => (instrument, false),
-                Step::Clear { .. } => continue,
+                Step::Clear { .. } | Step::Take { .. } => continue,
             };
             let id = InstrumentId(instrument);
             let before = books.top(id);
@@ -243,11 +317,12 @@ proptest! {
                 Step::Trade { buy, limit, quantity, .. } => {
                     books.trade(id, if buy { Side::Buy } else { Side::Sell }, Price(limit), Quantity(quantity))
                 }
-                Step::Clear { .. } => unreachable!("skipped above"),
+                Step::Refresh { order, quantity, .. } => books.refresh(id, order, Quantity(quantity)),
+                Step::Clear { .. } | Step::Take { .. } => unreachable!("skipped above"),
             };
             if let Ok(change) = change {
                 let changed = before != books.top(id);
-                // A replace may give the best level the same price, quantity and count again.
+                // A replace or a refresh may give the best level the same price, quantity and count again.
                 prop_assert!(change.top_changed == changed || (replaces && change.top_changed), "{:?}", step);
             }
         }

@@ -5,6 +5,7 @@
 mod arrow;
 mod compiled;
 mod ghosts;
+mod matching;
 mod over;
 mod session;
 mod spec;
@@ -40,11 +41,13 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<strategy::RefusalView>()?;
     module.add_class::<strategy::OrderView>()?;
     module.add_class::<arrow::Floats>()?;
+    module.add_class::<matching::MatchingEngine>()?;
     module.add_class::<tools::Book>()?;
     module.add_class::<tools::Market>()?;
     for function in [
         wrap_pyfunction!(compiled::compiled_layout, module)?,
         wrap_pyfunction!(ghosts::ghosts, module)?,
+        wrap_pyfunction!(matching::bench_matching, module)?,
         wrap_pyfunction!(over::bench_graph, module)?,
         wrap_pyfunction!(over::over_columns, module)?,
         wrap_pyfunction!(over::over_events, module)?,

@@ -5,6 +5,7 @@
 
 mod backtest;
 mod bench;
+mod bench_matching;
 mod columns;
 mod feed;
 mod ghosts;
@@ -20,6 +21,7 @@ mod survey;
 
 pub use backtest::{Backtest, Callbacks, NoCallbacks, Progress, Setup};
 pub use bench::{BookTimes, bench_book, bench_decode, bench_graph, bench_step};
+pub use bench_matching::{MatchingFlow, MatchingTimes};
 pub use columns::{ColumnBatch, Columns, Schema};
 pub use feed::{FeedLatency, MAX_UNDER_WAY};
 pub use ghosts::{Ghost, GhostFill, Haunted, Jump, ghosts};

@@ -16,8 +16,8 @@ the Unix epoch, UTC, never going back over the whole stream; equal times keep th
 Any of them may have `ts_recv` (ns) beside `ts`: when the row reached whoever recorded it. Kinds of depth events: 0 a
 level's new total (zero: it is gone), 1 clear, 2 trade (`side` is the aggressor's). Kinds of order events: 0 add, 1
 execute, 2 reduce, 3 delete, 4 replace, 5 trade against a hidden order (`side` is the aggressor's), 6 cross, 7 halted, 8
-trading, 9 clear, 10 trade against displayed orders that the feed does not name (`side` is the aggressor's; the orders in
-front lose that much, first in first out).
+trading, 9 clear, 10 trade against displayed orders that the feed does not name (`side` is the aggressor's; the orders
+in front lose that much, first in first out).
 Absent: floats, strings, nulls.
 """
 

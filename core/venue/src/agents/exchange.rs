@@ -7,7 +7,7 @@ use helios_book::{Books, Capacity};
 use helios_types::{BookRef, InstrumentId, PRICE_SCALE, Price, QUANTITY_SCALE, Quantity, Side, TimeInForce};
 
 use super::emit::{CENT, Feed, Mpid, Shown, Stock};
-use crate::matching::{Incoming, MatchingEngine, Replaced, Trade};
+use crate::matching::{Amend, Event, Events, MatchingEngine, NewOrder};
 
 const PRICE_PER_CENT: i64 = PRICE_SCALE / 100;
 /// Time that one action of an agent takes at the exchange.
@@ -81,8 +81,9 @@ pub(crate) struct Ticket {
 pub(crate) struct Exchange {
     engine: MatchingEngine,
     names: Vec<Stock>,
-    /// Trades of the last submitted order.
-    trades: Vec<Trade>,
+    /// What the engine said of the last order or replacement; of cancels and reductions only their refusal matters.
+    events: Events,
+    answers: Events,
     pub(crate) feed: Feed,
 }
 
@@ -91,7 +92,8 @@ impl Exchange {
         Self {
             engine: MatchingEngine::new(names.len(), CAPACITY),
             names,
-            trades: Vec::with_capacity(256),
+            events: Vec::with_capacity(256),
+            answers: Vec::new(),
             feed: Feed::new(clock),
         }
     }
@@ -102,7 +104,12 @@ impl Exchange {
 
     /// Trades of the last submitted order, in shares: which resting order, how much, what it has left.
     pub(crate) fn trades(&self) -> impl Iterator<Item = (BookRef, u32, u32)> + '_ {
-        self.trades.iter().map(|t| (t.resting, shares_of(t.quantity), shares_of(t.resting_left)))
+        self.events.iter().filter_map(|event| match *event {
+            Event::Traded { resting, quantity, resting_left, .. } => {
+                Some((resting, shares_of(quantity), shares_of(resting_left)))
+            }
+            _ => None,
+        })
     }
 
     pub(crate) fn touch(&self, symbol: usize) -> Touch {
@@ -137,32 +144,24 @@ impl Exchange {
     pub(crate) fn submit(&mut self, ticket: Ticket, out: &mut Vec<u8>) -> Quote {
         let Ticket { symbol, side, cents, shares, time_in_force, print, mpid } = ticket;
         self.feed.pass(ACTION_NS);
-        self.trades.clear();
         let order = self.feed.order_number();
-        let incoming = Incoming {
-            instrument: InstrumentId(symbol as u32),
-            order,
-            side,
-            price: price_of(cents),
-            quantity: quantity_of(shares),
-            time_in_force,
-        };
-        let outcome = self.engine.submit(incoming, &mut self.trades);
-        let outcome = outcome.expect("agents send valid orders and keep fewer than the books hold");
+        let (price, quantity) = (price_of(cents), quantity_of(shares));
+        let plain = NewOrder::limit(InstrumentId(symbol as u32), order, side, price, quantity);
+        self.events.clear();
+        self.engine.submit(&NewOrder { time_in_force, ..plain }, &mut self.events);
+        expect_accepted(&self.events);
         self.print(symbol, side, print, out);
-        if outcome.resting.is_zero() {
-            return Quote::NONE;
-        }
-        let shares = shares_of(outcome.resting);
+        let Some(resting) = self.engine.books().order(order) else { return Quote::NONE };
+        let shares = shares_of(resting.quantity);
         let shown = Shown { order, side, shares, price: cents * CENT };
         self.feed.add(locate(symbol), self.names[symbol], shown, mpid, out);
         Quote { order, cents, shares }
     }
 
     fn print(&mut self, symbol: usize, side: Side, print: Print, out: &mut Vec<u8>) {
-        for trade in &self.trades {
-            let (order, shares) = (trade.resting, shares_of(trade.quantity));
-            let displayed = cents_of(trade.price) * CENT;
+        for event in &self.events {
+            let Event::Traded { resting: order, quantity, price, .. } = *event else { continue };
+            let (shares, displayed) = (shares_of(quantity), cents_of(price) * CENT);
             match print {
                 Print::Displayed => self.feed.executed(locate(symbol), order, shares, out),
                 Print::Improved => {
@@ -178,15 +177,18 @@ impl Exchange {
 
     pub(crate) fn cancel(&mut self, symbol: usize, order: BookRef, out: &mut Vec<u8>) {
         self.feed.pass(ACTION_NS);
-        self.engine.cancel(InstrumentId(symbol as u32), order).expect("agents cancel what they have");
+        self.answers.clear();
+        self.engine.cancel(InstrumentId(symbol as u32), order, &mut self.answers);
+        expect_accepted(&self.answers);
         self.feed.deleted(locate(symbol), order, out);
     }
 
     /// Takes `shares` off, fewer than the order has.
     pub(crate) fn reduce(&mut self, symbol: usize, order: BookRef, shares: u32, out: &mut Vec<u8>) {
         self.feed.pass(ACTION_NS);
-        let reduced = self.engine.reduce(InstrumentId(symbol as u32), order, quantity_of(shares));
-        reduced.expect("agents reduce what they have");
+        let resting = self.engine.books().order(order).expect("agents reduce what they have");
+        let left = Quantity(resting.quantity.0 - quantity_of(shares).0);
+        self.amend(symbol, order, order, resting.price, left);
         self.feed.reduced(locate(symbol), order, shares, out);
     }
 
@@ -194,30 +196,42 @@ impl Exchange {
     pub(crate) fn replace(&mut self, symbol: usize, side: Side, old: Quote, new: Quote, out: &mut Vec<u8>) -> Quote {
         self.feed.pass(ACTION_NS);
         let order = self.feed.order_number();
-        let instrument = InstrumentId(symbol as u32);
-        let (price, quantity) = (price_of(new.cents), quantity_of(new.shares));
-        self.trades.clear();
-        let replaced = self.engine.replace(instrument, old.order, order, price, quantity, &mut self.trades);
-        match replaced.expect("agents replace what they have") {
-            Replaced::Kept(less) => {
-                if !less.is_zero() {
-                    self.feed.reduced(locate(symbol), old.order, shares_of(less), out);
-                }
-                Quote { order: old.order, ..new }
+        self.events.clear();
+        let before = shares_of(self.engine.books().order(old.order).expect("agents replace what they have").quantity);
+        let kept = self.amend(symbol, old.order, order, price_of(new.cents), quantity_of(new.shares));
+        if kept {
+            if new.shares < before {
+                self.feed.reduced(locate(symbol), old.order, before - new.shares, out);
             }
-            Replaced::Moved(outcome) => {
-                assert!(outcome.traded.is_zero(), "a replacement that would trade must be a cancel and a new order");
-                let shown = Shown { order, side, shares: new.shares, price: new.cents * CENT };
-                self.feed.replaced(locate(symbol), old.order, shown, out);
-                Quote { order, ..new }
-            }
+            return Quote { order: old.order, ..new };
         }
+        assert!(self.answers.len() == 1, "a replacement that would trade must be a cancel and a new order");
+        let shown = Shown { order, side, shares: new.shares, price: new.cents * CENT };
+        self.feed.replaced(locate(symbol), old.order, shown, out);
+        Quote { order, ..new }
+    }
+
+    /// Changes an order so that `left` of it is open; true when it keeps its place and number.
+    fn amend(&mut self, symbol: usize, order: BookRef, new_order: BookRef, price: Price, left: Quantity) -> bool {
+        let instrument = InstrumentId(symbol as u32);
+        let filled = self.engine.order(order).expect("agents change what they have").filled;
+        let quantity = Quantity(filled.0 + left.0);
+        self.answers.clear();
+        self.engine.amend(&Amend { instrument, order, new_order, price, quantity, display: None }, &mut self.answers);
+        expect_accepted(&self.answers);
+        matches!(self.answers[0], Event::Amended { kept: true, .. })
     }
 
     /// A trade between two orders of which neither was displayed; `price` in the feed's units.
     pub(crate) fn hidden_trade(&mut self, symbol: usize, shares: u32, price: u32, out: &mut Vec<u8>) {
         self.feed.pass(ACTION_NS);
         self.feed.hidden_trade(locate(symbol), self.names[symbol], shares, price, out);
+    }
+}
+
+fn expect_accepted(answers: &Events) {
+    if let Some(Event::Rejected { request, reason, .. }) = answers.first() {
+        panic!("agents send valid orders, change what they have and rest fewer than fit: {request:?}, {reason:?}");
     }
 }
 

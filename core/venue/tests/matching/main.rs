@@ -1,0 +1,6 @@
+//! The matching engine, from outside.
+
+mod memory;
+mod naive;
+mod random;
+mod scenarios;
