@@ -22,10 +22,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from helios.config import run_file
-    from helios.data import Universe, bars, depth, external, lobster, quotes, trades
+    from helios.data import Universe, at, bars, depth, external, lobster, quotes, trades
     from helios.data.itch import itch
     from helios.errors import ArgumentError, ConfigError, DataError, HeliosError, ReplayMismatch, RunError
-    from helios.execution import Execution, Fees, Gamma, HalfSpread, Impact, Latency, LogNormal, Measured, Venue
+    from helios.execution import (
+        Arrivals,
+        DarkPool,
+        Execution,
+        Fees,
+        Gamma,
+        HalfSpread,
+        Impact,
+        Latency,
+        LogNormal,
+        Measured,
+        Venue,
+    )
     from helios.execution.matching import Bands, MatchingEngine
     from helios.research.backtest import Backtest, Instrument
     from helios.research.compare import Comparison, compare
@@ -98,10 +110,12 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "helios.config": ("run_file",),
-    "helios.data": ("Universe", "bars", "depth", "external", "lobster", "quotes", "trades"),
+    "helios.data": ("Universe", "at", "bars", "depth", "external", "lobster", "quotes", "trades"),
     "helios.data.itch": ("itch",),
     "helios.errors": ("ArgumentError", "ConfigError", "DataError", "HeliosError", "ReplayMismatch", "RunError"),
     "helios.execution": (
+        "Arrivals",
+        "DarkPool",
         "Execution",
         "Fees",
         "Gamma",
@@ -186,11 +200,13 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ArgumentError",
+    "Arrivals",
     "Backtest",
     "Bands",
     "CappedKelly",
     "Comparison",
     "ConfigError",
+    "DarkPool",
     "DataError",
     "Execution",
     "Expr",
@@ -226,6 +242,7 @@ __all__ = [
     "ask",
     "ask_depth",
     "ask_size",
+    "at",
     "atr",
     "bars",
     "bid",

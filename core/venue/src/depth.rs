@@ -116,6 +116,11 @@ impl Depth {
         Self { model, books: Books::new(instruments, capacity), places, taken: BTreeMap::new() }
     }
 
+    /// History's levels less what we took; our own orders are not among them.
+    pub(crate) fn books(&self) -> &Books {
+        &self.books
+    }
+
     /// True when an order with this limit would trade at once.
     pub(crate) fn would_take(&self, instrument: InstrumentId, side: Side, limit: Price) -> bool {
         within(side, limit, self.books.best(instrument, side.opposite()).price)

@@ -6,8 +6,8 @@
 
 use crate::fees::Charged;
 use crate::impact::{Impacts, Offer};
-use crate::latency::{Delay, Line};
-use crate::{Fees, REPORTS};
+use crate::latency::Line;
+use crate::{Fees, Request};
 use helios_types::{
     BookRef, CancelReason, InstrumentId, Liquidity, Nanos, Order, OrderId, Price, Quantity, RejectReason, Report,
     ReportKind, Side, TimeInForce,
@@ -89,7 +89,7 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    pub(crate) fn new(fees: Fees, report_latency: Delay, impacts: Impacts) -> Self {
+    pub(crate) fn new(fees: Fees, reports: Line<Report>, impacts: Impacts) -> Self {
         Self {
             fees,
             open: BTreeMap::new(),
@@ -97,7 +97,7 @@ impl Desk {
             used: Used::default(),
             next_number: OURS | 1,
             executions: 0,
-            reports: Line::new(report_latency, REPORTS),
+            reports,
             impacts,
             #[cfg(test)]
             filled_so_far: 0,
@@ -115,6 +115,14 @@ impl Desk {
 
     pub(crate) fn reject_change(&mut self, at: Nanos, order: OrderId, instrument: InstrumentId, reason: RejectReason) {
         self.report(at.into(), order, instrument, ReportKind::ChangeRejected { reason });
+    }
+
+    /// A message for which there is no room.
+    pub(crate) fn reject_request(&mut self, at: Nanos, request: &Request) {
+        match *request {
+            Request::Submit(order) => self.reject(at, order.id, order.instrument, RejectReason::Full),
+            Request::Change(change) => self.reject_change(at, change.order, change.instrument, RejectReason::Full),
+        }
     }
 
     /// Marks an order number as used; false if it was used before.

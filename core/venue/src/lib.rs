@@ -22,6 +22,7 @@ pub mod agents;
 pub mod matching;
 
 mod bars;
+mod dark;
 mod depth;
 mod desk;
 mod fees;
@@ -31,14 +32,17 @@ mod latency;
 mod properties;
 mod quotes;
 mod replay;
+mod venues;
 
 pub use bars::HalfSpread;
+pub use dark::{Arrivals, DarkConfig, DarkListing, DarkPool};
 pub use depth::QueueModel;
 pub use desk::is_ours;
 pub use fees::Fees;
 pub use helios_book::{BookError, Books, Capacity};
 pub use impact::{Decay, Impact, MAX_DECAYS};
 pub use latency::{Delay, Line, MAX_DELAY_NS, TimeOfDay};
+pub use venues::{Exchange, Venues};
 
 use bars::Bars;
 use depth::Depth;
@@ -55,6 +59,8 @@ use std::collections::BTreeMap;
 /// How the venue behaves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// Which of a run's venues it is: lines that share a seed draw differently. Zero for the only one.
+    pub number: u32,
     /// From the engine to the venue.
     pub order_latency: Delay,
     /// From the venue to the engine.
@@ -80,6 +86,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            number: 0,
             order_latency: Delay::ZERO,
             report_latency: Delay::ZERO,
             impacts: BTreeMap::new(),
@@ -163,15 +170,46 @@ struct Listing {
 
 /// Which draws a line of ours uses, where several share a seed.
 const ORDERS: u64 = 1;
-pub(crate) const REPORTS: u64 = 2;
-/// The same for the line of market data, which is the caller's.
-pub const FEED: u64 = 3;
+const REPORTS: u64 = 2;
+const ARRIVALS: u64 = 4;
+
+/// The draws of one line of a venue.
+const fn stream(line: u64, venue: u32) -> u64 {
+    line + ((venue as u64) << 8)
+}
+
+/// The same for the line of a venue's market data, which is the caller's.
+pub const fn feed_stream(venue: u32) -> u64 {
+    stream(3, venue)
+}
+
+/// The best prices of an instrument as they stand at the venue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Best {
+    /// Best bid and ask, by [`Side`]; [`Price::UNDEFINED`] on an empty side. History's, not moved by our impact.
+    pub(crate) price: [Price; 2],
+    pub(crate) quantity: [Quantity; 2],
+    /// By how much our impact moves them.
+    pub(crate) shift: i64,
+}
 
 /// What the engine asks of the venue.
 #[derive(Clone, Copy, Debug)]
 enum Request {
     Submit(Order),
     Change(Change),
+}
+
+/// What an output asks of a venue; most say nothing to it.
+fn request_of(output: &Output) -> Option<Request> {
+    Some(match *output {
+        Output::Submit(order) => Request::Submit(order),
+        Output::Cancel { order, instrument } => Request::Change(Change { order, instrument, to: None }),
+        Output::Replace { order, instrument, quantity, price } => {
+            Request::Change(Change { order, instrument, to: Some((quantity, price)) })
+        }
+        _ => return None,
+    })
 }
 
 /// A cancel, or a replace by a new total and limit.
@@ -220,8 +258,12 @@ impl Venue {
             listings: instruments.iter().map(listing).collect(),
             replay: Replay::new(instruments.len(), config.capacity),
             depth: Depth::new(instruments.len(), config.capacity, config.queue),
-            desk: Desk::new(config.fees, config.report_latency.clone(), Impacts::new(impacts)),
-            requests: Line::new(config.order_latency.clone(), ORDERS),
+            desk: Desk::new(
+                config.fees,
+                Line::new(config.report_latency.clone(), stream(REPORTS, config.number)),
+                Impacts::new(impacts),
+            ),
+            requests: Line::new(config.order_latency.clone(), stream(ORDERS, config.number)),
             config,
             held: BTreeMap::new(),
             held_so_far: 0,
@@ -232,23 +274,11 @@ impl Venue {
 
     /// Takes the engine's orders, cancels and replaces on their way to the venue; other outputs are not for it.
     pub fn submit(&mut self, now: Nanos, output: &Output) {
-        let request = match *output {
-            Output::Submit(order) => Request::Submit(order),
-            Output::Cancel { order, instrument } => Request::Change(Change { order, instrument, to: None }),
-            Output::Replace { order, instrument, quantity, price } => {
-                Request::Change(Change { order, instrument, to: Some((quantity, price)) })
-            }
-            _ => return,
-        };
+        let Some(request) = request_of(output) else { return };
         if self.requests.len() + self.held.len() < self.config.max_pending_messages {
             return self.requests.send(now, now, (now, request));
         }
-        match request {
-            Request::Submit(order) => self.desk.reject(now, order.id, order.instrument, RejectReason::Full),
-            Request::Change(change) => {
-                self.desk.reject_change(now, change.order, change.instrument, RejectReason::Full)
-            }
-        }
+        self.desk.reject_request(now, &request);
     }
 
     /// The next moment at which something happens without a market event: a request arrives here, or a report there.
@@ -341,6 +371,25 @@ impl Venue {
     pub fn standing(&self, order: OrderId, instrument: InstrumentId) -> Option<Standing> {
         let number = self.desk.number(order, instrument)?;
         self.replay.standing(number).or_else(|| self.depth.standing(&self.desk, number))
+    }
+
+    /// Best bid and ask with our own orders and without what we took; `None` while the instrument does not trade, or
+    /// when its data has no bid and ask.
+    pub(crate) fn best(&self, instrument: InstrumentId) -> Option<Best> {
+        let listing = self.listings.get(instrument.index())?;
+        if listing.status != TradingStatus::Trading {
+            return None;
+        }
+        let of = |books: &Books| {
+            let top = books.top(instrument);
+            Best { price: [top.bid.price, top.ask.price], quantity: [top.bid.quantity, top.ask.quantity], shift: 0 }
+        };
+        match listing.model {
+            Model::Orders => Some(of(self.replay.books())),
+            Model::Depth => Some(of(self.depth.books())),
+            Model::Quotes => listing.quotes.best(),
+            Model::Bars | Model::Unknown => None,
+        }
     }
 
     /// The venue's order-level books: history less what we took, and our orders.

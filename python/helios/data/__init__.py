@@ -9,6 +9,7 @@ time order. Importing this package imports NumPy and Polars.
 from helios.data.external import ExternalSource, external
 from helios.data.frames import bars, depth, quotes, trades
 from helios.data.itch import ItchSource, itch
+from helios.data.listed import at
 from helios.data.lobster import lobster, lobster_check, orderbook
 from helios.data.source import Batch, ColumnSource, Skipped
 from helios.data.universe import Universe
@@ -20,6 +21,7 @@ __all__ = [
     "ItchSource",
     "Skipped",
     "Universe",
+    "at",
     "bars",
     "depth",
     "external",

@@ -125,7 +125,8 @@ TABLES: Final[dict[str, dict[str, str]]] = {
         "ts": "time",
         "order": "count",
         "strategy": "strategy",
-        "instrument": "instrument",
+        "instrument": "security",
+        "venue": "venue",
         "side": "side",
         "quantity": "quantity",
         "price": "price",
@@ -139,7 +140,8 @@ TABLES: Final[dict[str, dict[str, str]]] = {
         "order": "count",
         "execution": "count",
         "strategy": "strategy",
-        "instrument": "instrument",
+        "instrument": "security",
+        "venue": "venue",
         "side": "side",
         "price": "price",
         "quantity": "quantity",
@@ -171,7 +173,7 @@ TABLES: Final[dict[str, dict[str, str]]] = {
         "net": "cash",
     },
     "positions": {
-        "instrument": "instrument",
+        "instrument": "security",
         "quantity": "quantity",
         "average_price": "price",
         "mark": "price",
@@ -196,7 +198,7 @@ _DTYPES: Final[dict[str, pl.DataType]] = {
     "time": pl.Datetime("ns", "UTC"),
     "count": pl.UInt64(),
     **dict.fromkeys(("price", "quantity", "cash", "number", "by_rule"), pl.Float64()),
-    **dict.fromkeys(("strategy", "instrument", "signal", *CODES), pl.String()),
+    **dict.fromkeys(("strategy", "instrument", "security", "venue", "signal", *CODES), pl.String()),
 }
 _TRADES: Final[dict[str, pl.DataType]] = {
     "strategy": pl.String(),
@@ -259,6 +261,8 @@ class Names:
     strategies: Sequence[str] = ()
     instruments: Sequence[str] = ()
     signals: Sequence[str] = ()
+    #: Security and venue of each instrument; empty: each is a security, at the only venue.
+    listings: Sequence[tuple[str, str]] = ()
 
 
 def _empty(name: str) -> Callable[[], pl.DataFrame]:
@@ -594,6 +598,9 @@ def _last_per_bucket(
 
 def _conform(name: str, frame: pl.DataFrame) -> pl.DataFrame:
     schema = {column: _DTYPES[kind] for column, kind in TABLES[name].items()}
+    if "venue" in schema and "venue" not in frame.columns:
+        # Runs of before there were several, and tables made by hand.
+        frame = frame.with_columns(pl.lit("").alias("venue"))
     missing = [column for column in schema if column not in frame.columns]
     if missing:
         raise DataError(
@@ -626,6 +633,7 @@ def _conform(name: str, frame: pl.DataFrame) -> pl.DataFrame:
 def _table_from_core(name: str, raw: Mapping[str, NDArray[Any]], names: Names) -> pl.DataFrame:
     if name not in TABLES:
         raise DataError(f"no table named {name!r} in a run", hint=f"Tables are {', '.join(TABLES)}.")
+    raw = {**raw, "venue": raw["instrument"]} if "venue" in TABLES[name] and "instrument" in raw else raw
     missing = [column for column in TABLES[name] if column not in raw]
     if missing:
         raise DataError(f"from the core lacks {', '.join(map(repr, missing))}", source=f"table {name!r}", hint=_REBUILD)
@@ -654,7 +662,14 @@ def _read_kind(kind: str, values: NDArray[Any], names: Names, *, table: str, col
         return pl.Series(values.astype(np.uint64))
     if kind in ("number", "by_rule"):
         return pl.Series(values.astype(np.float64))
-    of = {"strategy": names.strategies, "instrument": names.instruments, "signal": names.signals}
+    listings = names.listings or [(instrument, "") for instrument in names.instruments]
+    of = {
+        "strategy": names.strategies,
+        "instrument": names.instruments,
+        "security": [security for security, _ in listings],
+        "venue": [venue for _, venue in listings],
+        "signal": names.signals,
+    }
     texts = of[kind] if kind in of else CODES[kind]
     codes = values.astype(np.int64)
     wrong = np.flatnonzero((codes < 0) | (codes >= len(texts)))

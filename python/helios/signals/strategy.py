@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, runtime_checkable
@@ -140,17 +140,22 @@ class Strategy(Parametrised):
     # Wishes -----------------------------------------------------------------------------------------------------
 
     def buy(self, symbol: str | int, quantity: float, price: float | None = None, *, ioc: bool = False) -> int:
-        """Wishes to buy; returns the order's identifier. Without a price it is a market order."""
+        """Wishes to buy; returns the order's identifier.
+
+        Without a price it is a market order; one in a dark pool waits for any midpoint.
+        """
         return self._order(symbol, True, quantity, price, ioc)
 
     def sell(self, symbol: str | int, quantity: float, price: float | None = None, *, ioc: bool = False) -> int:
-        """Wishes to sell; returns the order's identifier. Without a price it is a market order."""
+        """Wishes to sell; returns the order's identifier. Without a price as `buy`."""
         return self._order(symbol, False, quantity, price, ioc)
 
     def _order(self, symbol: str | int, buy: bool, quantity: float, price: float | None, ioc: bool) -> int:
         raw = None if price is None else self._price(price)
-        # A market order does not rest: it takes what is there.
-        return self._port.order(self._id(symbol), buy, self._quantity(quantity), raw, ioc or price is None)
+        instrument = self._id(symbol)
+        # A market order does not rest: it takes what is there. In a dark pool it waits for any midpoint.
+        ioc = ioc or (price is None and instrument not in self._dark)
+        return self._port.order(instrument, buy, self._quantity(quantity), raw, ioc)
 
     def cancel(self, symbol: str | int, order: int) -> None:
         """Wishes to cancel a working order."""
@@ -243,8 +248,9 @@ class Strategy(Parametrised):
         numbers = [symbols.index(symbol) for symbol in self.universe] or list(range(len(symbols)))
         return addresses, list(code.values()), content, self.memory, period, numbers
 
-    def connect(self, port: Port, ids: Mapping[str, int]) -> None:
-        """Called by the run: hands over the line to the engine and the instruments' numbers."""
+    def connect(self, port: Port, ids: Mapping[str, int], dark: Set[int] = frozenset()) -> None:
+        """Called by the run: hands over the line to the engine, the instruments' numbers, and which are dark."""
+        self._dark: Set[int] = dark
         self._port: Port = port
         self._ids: Mapping[str, int] = ids
 

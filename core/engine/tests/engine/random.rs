@@ -144,6 +144,7 @@ fn state(limits: Limits) -> State {
         |symbol: &str| Instrument { symbol: symbol.to_owned(), tick: Price(10_000_000), lot: Quantity::whole(1) };
     let config = Config {
         instruments: vec![instrument("KO"), instrument("PEP")],
+        holds: Vec::new(),
         nodes,
         series: Vec::new(),
         limits,

@@ -163,6 +163,7 @@ impl Table {
         let instrument = |symbol: &String| Instrument { symbol: symbol.clone(), tick: self.tick, lot: self.lot };
         let config = Config {
             instruments: self.symbols.iter().map(instrument).collect(),
+            holds: Vec::new(),
             nodes: self.nodes.clone(),
             series: Vec::new(),
             limits: self.limits,
