@@ -129,15 +129,18 @@ def test_every_key_arrives(folder: Path) -> None:
         "order_latency": ("constant", [50_000], []),
         "report_latency": ("constant", [0], []),
         "impacts": [],
-        "maker_per_share": 0,
-        "taker_per_share": 3_000,
-        "maker_ppm": -10,
-        "taker_ppm": 0,
-        "minimum_per_order": 0,
+        "fees": {
+            "maker_per_share": 0,
+            "taker_per_share": 3_000,
+            "maker_ppm": -10,
+            "taker_ppm": 0,
+            "minimum_per_order": 0,
+        },
         "half_spread_fixed": 0,
         "half_spread_ppm": 150,
         "day_begins_ns": 5 * 3600 * 10**9,
         "queue": ("pessimistic", 0),
+        "fast": False,
     }
     results = run.run()
     assert results.meta["name"] == "two drinks"
