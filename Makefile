@@ -32,6 +32,7 @@ bench: $(VENV)/.complete $(VENV)/.built
 	$(BIN)/python benches/compiled.py
 	$(BIN)/python benches/pairs_scan.py
 	$(BIN)/python benches/sweep.py
+	$(BIN)/python benches/catalog.py
 
 # Longer than CI runs it: make fuzz CASES=1000000
 CASES ?= 200000
@@ -53,8 +54,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 # What tests, lints and benches need beyond that: the extras, the tools, and other libraries as oracles.
 $(VENV)/.complete: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	    exchange_calendars numba pandas pyarrow statsmodels \
-	    empyrical-reloaded hypothesis import-linter ipykernel mypy nbclient nbformat pytest quantstats ruff scipy
+	    databento-dbn exchange_calendars numba obstore pandas pyarrow statsmodels \
+	    duckdb empyrical-reloaded hypothesis import-linter ipykernel 'moto[server]' mypy nbclient nbformat pytest quantstats ruff scipy
 	touch $@
 
 $(VENV)/.built: $(VENV)/.installed $(RUST)

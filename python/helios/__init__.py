@@ -22,14 +22,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from helios.config import run_file
-    from helios.data import Universe, at, bars, depth, external, lobster, quotes, trades
+    from helios.data import Universe, actions, at, bars, depth, external, lobster, quotes, rename, trades
     from helios.data.itch import itch
     from helios.errors import ArgumentError, ConfigError, DataError, HeliosError, ReplayMismatch, RunError
     from helios.execution import (
         Arrivals,
+        Borrow,
         DarkPool,
         Execution,
         Fees,
+        FeeTier,
+        Financing,
         Gamma,
         HalfSpread,
         Impact,
@@ -110,14 +113,17 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "helios.config": ("run_file",),
-    "helios.data": ("Universe", "at", "bars", "depth", "external", "lobster", "quotes", "trades"),
+    "helios.data": ("Universe", "actions", "at", "bars", "depth", "external", "lobster", "quotes", "rename", "trades"),
     "helios.data.itch": ("itch",),
     "helios.errors": ("ArgumentError", "ConfigError", "DataError", "HeliosError", "ReplayMismatch", "RunError"),
     "helios.execution": (
         "Arrivals",
+        "Borrow",
         "DarkPool",
         "Execution",
+        "FeeTier",
         "Fees",
+        "Financing",
         "Gamma",
         "HalfSpread",
         "Impact",
@@ -203,6 +209,7 @@ __all__ = [
     "Arrivals",
     "Backtest",
     "Bands",
+    "Borrow",
     "CappedKelly",
     "Comparison",
     "ConfigError",
@@ -210,7 +217,9 @@ __all__ = [
     "DataError",
     "Execution",
     "Expr",
+    "FeeTier",
     "Fees",
+    "Financing",
     "FixedNotional",
     "FixedQuantity",
     "Gamma",
@@ -239,6 +248,7 @@ __all__ = [
     "Universe",
     "Venue",
     "VolatilityTarget",
+    "actions",
     "ask",
     "ask_depth",
     "ask_size",
@@ -283,6 +293,7 @@ __all__ = [
     "quotes",
     "realised_volatility",
     "record",
+    "rename",
     "resample",
     "rsi",
     "run_file",

@@ -4,7 +4,7 @@
     cash = 1_000_000
 
     [[data]]
-    kind = "itch"                    # itch, bars, quotes, trades, depth or lobster
+    kind = "itch"                    # itch, bars, quotes, trades, depth, lobster or catalog
     path = "day.itch"                # relative to this file
     date = 2026-01-05
 
@@ -60,9 +60,12 @@ import msgspec
 from helios.errors import ArgumentError, ConfigError
 from helios.execution import (
     Arrivals,
+    Borrow,
     DarkPool,
     Execution,
     Fees,
+    FeeTier,
+    Financing,
     Gamma,
     HalfSpread,
     Impact,
@@ -91,7 +94,7 @@ class _Table(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class DataTable(_Table):
     """[[data]]"""
 
-    kind: Literal["itch", "bars", "quotes", "trades", "depth", "lobster"]
+    kind: Literal["itch", "bars", "quotes", "trades", "depth", "lobster", "catalog", "actions"]
     path: str
     date: Date | None = None
     tz: str | None = None
@@ -107,6 +110,13 @@ class DataTable(_Table):
     #: LOBSTER: read the order book file too.
     seed: bool | None = None
     on_error: Literal["raise", "skip"] = "raise"
+    #: Catalog: what is read of it; `start` and `end` are trading dates, both included, or moments.
+    schema: str | None = None
+    symbols: list[str] | None = None
+    start: Any = None
+    end: Any = None
+    adjust: str | None = None
+    memory: str | None = None
 
 
 class StrategyTable(_Table):
@@ -196,9 +206,27 @@ class VenueTable(_Table):
     maker_bp: float = 0.0
     taker_bp: float = 0.0
     minimum_per_order: float = 0.0
+    tiers: list[FeeTier] = []
+    fee_volume: Literal["shares", "notional"] = "shares"
+    fee_window: str = "30d"
+    sell_bp: float = 0.0
+    sell_per_share: float = 0.0
+    sell_cap: float | None = None
+    borrow: float | dict[str, float] = 0.0
+    #: Of single symbols.
+    borrow_rates: dict[str, float | dict[str, float]] = {}
+    not_shortable: list[str] = []
+    #: Interest a year on negative and on positive money.
+    debit: float | dict[str, float] = 0.0
+    credit: float | dict[str, float] = 0.0
     half_spread_bp: float = 1.0
     half_spread_fixed: float = 0.0
     day_begins: str | None = None
+    #: An exchange's calendar, like "XNYS".
+    session: str | None = None
+    self_trade: Literal["cancel_newest", "cancel_oldest", "cancel_both", "decrement"] = "cancel_newest"
+    auction_share: float = 0.1
+    price_band: float | None = None
     mode: Literal["exact", "fast"] = "exact"
     #: "pessimistic", "optimistic", "proportional", "log", or the exponent of a power.
     queue: Literal["pessimistic", "optimistic", "proportional", "log"] | float = "pessimistic"
@@ -409,6 +437,8 @@ def _venue(v: VenueTable, file: Path) -> Venue: ...
 @overload
 def _venue(v: DarkTable, file: Path) -> DarkPool: ...
 def _venue(v: VenueTable | DarkTable, file: Path) -> Venue | DarkPool:
+    from helios.signals import session
+
     fees = Fees(
         maker_per_share=v.maker_per_share,
         taker_per_share=v.taker_per_share,
@@ -432,9 +462,23 @@ def _venue(v: VenueTable | DarkTable, file: Path) -> Venue | DarkPool:
     return Venue(
         latency=Latency(feed=_delay(v.feed_latency, "feed_latency", file), order=order, report=report),
         impact=None if v.impact is None else Impact(**msgspec.structs.asdict(v.impact)),
-        fees=fees,
+        fees=dataclasses.replace(
+            fees,
+            tiers=v.tiers,
+            volume=v.fee_volume,
+            window=v.fee_window,
+            sell_bp=v.sell_bp,
+            sell_per_share=v.sell_per_share,
+            sell_cap=v.sell_cap,
+        ),
         half_spread=HalfSpread(bp=v.half_spread_bp, fixed=v.half_spread_fixed),
+        borrow=Borrow(rate=v.borrow, rates=v.borrow_rates, not_shortable=v.not_shortable),
+        financing=Financing(debit=v.debit, credit=v.credit),
         day_begins=v.day_begins,
+        session=None if v.session is None else session(v.session),
+        self_trade=v.self_trade,
+        auction_share=v.auction_share,
+        price_band=v.price_band,
         queue=v.queue,
         mode=v.mode,
     )
@@ -468,12 +512,16 @@ def _source(table: DataTable, file: Path) -> Source:
 def _source_of(table: DataTable, file: Path) -> Source:
     from helios import data
 
+    if table.kind == "catalog":
+        return _catalog_source(table, file)
     path = file.parent / table.path
     day = None if table.date is None else table.date.isoformat()
     if table.kind == "itch":
         return data.itch(path, date=day, tz=table.tz or "America/New_York")
     if table.kind == "lobster":
         return data.lobster(path, symbol=table.symbol, date=day, tz=table.tz or "America/New_York", seed=table.seed)
+    if table.kind == "actions":
+        return data.actions(path, symbol_is=table.symbol, tz=table.tz)
     options: dict[str, Any] = {
         "tz": table.tz,
         "ts_unit": table.ts_unit,
@@ -488,6 +536,18 @@ def _source_of(table: DataTable, file: Path) -> Source:
     if table.kind == "depth":
         return data.depth(path, **options)
     return (data.quotes if table.kind == "quotes" else data.trades)(path, **options)
+
+
+def _catalog_source(table: DataTable, file: Path) -> Source:
+    from helios.data import Catalog
+
+    if table.schema is None:
+        raise ConfigError("say which schema of the catalog to read, like schema = 'quotes'", file=str(file), key="data")
+    place = table.path if "://" in table.path else file.parent / table.path
+    memory = {} if table.memory is None else {"memory": table.memory}
+    return Catalog.open(place).source(
+        table.schema, table.symbols, table.start, table.end, adjust=table.adjust, **memory
+    )
 
 
 def _strategies(table: RunTable, file: Path) -> list[Any]:

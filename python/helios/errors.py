@@ -6,7 +6,7 @@ attributes too, so that a program can act on them without reading the text.
 
 from __future__ import annotations
 
-__all__ = ["ArgumentError", "ConfigError", "DataError", "HeliosError", "ReplayMismatch", "RunError"]
+__all__ = ["ArgumentError", "CatalogError", "ConfigError", "DataError", "HeliosError", "ReplayMismatch", "RunError"]
 
 
 class HeliosError(Exception):
@@ -51,6 +51,10 @@ class DataError(HeliosError):
         place += [f"column '{self.column}'"] if self.column else []
         good = [f"{self.good_rows} rows before it were good"] if self.good_rows is not None else []
         return _sentence(place, self.message, good, self.hint)
+
+
+class CatalogError(DataError):
+    """A catalog cannot be opened, read or written as asked: `source` is its location or a file in it."""
 
 
 class ConfigError(HeliosError):

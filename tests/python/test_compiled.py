@@ -195,6 +195,23 @@ def test_orders_cancels_and_replaces() -> None:
     assert run.fills.select("side", "price", "quantity").rows() == [("sell", 11.0, 25.0)]
 
 
+def test_post_only_orders_are_rejected_rather_than_taking() -> None:
+    def on_book(event, books, p, memory, out):  # type: ignore[no-untyped-def]
+        if memory[0] == 0:
+            wishes.buy(out, 0, 5.0, 10.02, False, True)
+            wishes.sell(out, 0, 5.0, 10.02, False, True)
+            wishes.sell(out, 0, 5.0, 10.00, False, True)
+        memory[0] += 1
+
+    run = hx.Backtest(data=KO, strategy=twin("Quiet", on_book=on_book, memory=1)).run()
+    assert run.orders.select("side", "post_only", "state").rows() == [
+        ("buy", True, "rejected"),
+        ("sell", True, "filled"),
+        ("sell", True, "rejected"),
+    ]
+    assert run.fills.select("price", "liquidity").rows() == [(10.02, "maker")]
+
+
 def test_only_the_universe_is_heard_in_its_order_and_only_from_start() -> None:
     both = quotes((0, "KO", 10, 1, 11, 1), (1, "PEP", 20, 1, 21, 1), (2, "XOM", 30, 1, 31, 2), (3, "KO", 10, 1, 12, 1))
 

@@ -45,6 +45,9 @@ taker_per_share = 0.003
 maker_bp = -0.1
 half_spread_bp = 1.5
 day_begins = "5h"
+self_trade = "cancel_both"
+auction_share = 0.2
+price_band = 0.05
 
 [execution]
 style = "touch"
@@ -139,8 +142,24 @@ def test_every_key_arrives(folder: Path) -> None:
         "half_spread_fixed": 0,
         "half_spread_ppm": 150,
         "day_begins_ns": 5 * 3600 * 10**9,
+        "hours": [],
+        "self_trade": "cancel_both",
+        "auction_share_ppm": 200_000,
+        "price_band_ppm": 50_000,
         "queue": ("pessimistic", 0),
         "fast": False,
+        "account": {
+            "tiers": [],
+            "volume_is_notional": False,
+            "window_days": 30,
+            "sale": (0, 0, 0),
+            "borrow": [],
+            "borrow_of": [],
+            "debit": [],
+            "credit": [],
+            "not_shortable": [],
+            "days_per_year": 360,
+        },
     }
     results = run.run()
     assert results.meta["name"] == "two drinks"

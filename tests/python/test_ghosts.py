@@ -324,5 +324,5 @@ def test_a_trade_that_names_nobody_takes_the_queue_in_turn() -> None:
     # 30 of the 50 before ours; then the other 20, and 40 of ours in one fill. History has no more than 20 to give the
     # second trade: ours gives the rest.
     assert run.fills.select("price", "quantity", "liquidity").rows() == [(100.0, 40.0, "maker")]
-    with pytest.raises(RunError, match="kind 11 is not one of 0 to 10"):
-        hx.Backtest(data=Unnamed(11), strategy=Joiner()).run()
+    with pytest.raises(RunError, match="kind 15 is not one of 0 to 14"):
+        hx.Backtest(data=Unnamed(15), strategy=Joiner()).run()

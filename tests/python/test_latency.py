@@ -212,6 +212,23 @@ def test_a_run_with_every_kind_of_latency_repeats_and_replays(tmp_path: Path) ->
     assert len(digests) == 1
 
 
+def test_what_comes_after_a_moment_changes_nothing_before_it() -> None:
+    """Cut the data anywhere: the orders sent until then are those of the whole run."""
+    latency = hx.Latency(feed=hx.LogNormal(median="15ms", p99="200ms", seed=2), order="3ms", report="3ms")
+    impact = hx.Impact(volume=5, decays=[(30.0, "200ms")], permanent=1.0)
+
+    def sent(stop: int | None) -> pl.DataFrame:
+        venue = hx.Venue(latency=latency, impact=impact)
+        run = hx.Backtest(data=walk(400, 6), strategy=Busy(), venue=venue, stop=stop)
+        return run.run().orders.select("ts", "side", "quantity", "price")
+
+    whole = sent(None)
+    assert whole.height > 100
+    for cut in (START + 500 * MS, START + 1_234 * MS, START + 3 * NS):
+        until = pl.col("ts").dt.timestamp("ns") <= cut
+        assert sent(cut).filter(until).equals(whole.filter(until))
+
+
 def test_the_venue_acts_on_what_the_engine_has_not_seen_yet() -> None:
     """The price that the order was sent for is gone before the engine hears of it."""
 

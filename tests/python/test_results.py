@@ -313,7 +313,7 @@ def test_every_code_has_a_name_and_every_rule_a_unit() -> None:
     assert set(r.RULE_UNIT) == set(r.CODES["rule"])
     assert [len(r.CODES[k]) for k in ("side", "time_in_force", "state", "liquidity", "rule", "quality")] == [
         2,
-        2,
+        5,
         8,
         3,
         9,

@@ -422,11 +422,14 @@ def written(folder: Path, text: str) -> Path:
 def test_a_run_file_has_a_table_for_each_venue(tmp_path: Path) -> None:
     backtest = load_run(written(tmp_path, RUN))
     assert isinstance(backtest.venue, dict)
-    assert backtest.venue == {
-        "": hx.Venue(latency=hx.Latency(order="1ms"), fees=hx.Fees(taker_per_share=0.003)),
-        "BATS": hx.Venue(latency=hx.Latency(order="20ms"), impact=hx.Impact(volume=1000, permanent=0.1, exponent=0.5)),
-        "DARK": hx.DarkPool(reference="BATS", minimum=5, arrivals=hx.Arrivals(every="200ms", median=50)),
-    }
+    default, bats, pool = (backtest.venue[name] for name in ("", "BATS", "DARK"))
+    assert isinstance(default, hx.Venue)
+    assert isinstance(bats, hx.Venue)
+    fees = hx.Fees(taker_per_share=0.003)
+    assert default.spec() == hx.Venue(latency=hx.Latency(order="1ms"), fees=fees).spec()
+    impact = hx.Impact(volume=1000, permanent=0.1, exponent=0.5)
+    assert bats.spec() == hx.Venue(latency=hx.Latency(order="20ms"), impact=impact).spec()
+    assert pool == hx.DarkPool(reference="BATS", minimum=5, arrivals=hx.Arrivals(every="200ms", median=50))
     run = backtest.run()
     assert sorted(run.fills["venue"]) == ["", "BATS", "DARK"]
     assert run.positions["quantity"].to_list() == [30.0]
@@ -468,6 +471,7 @@ BARS = pl.DataFrame(
     {"ts": [when(60)], "symbol": "KO", "open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0, "volume": 1.0}
 )
 ONE = hx.Venue()
+SPLIT = hx.actions(pl.DataFrame({"date": [when(2)], "symbol": ["KO"], "ratio": [2.0]}))
 
 
 @pytest.mark.parametrize(
@@ -503,6 +507,9 @@ ONE = hx.Venue()
             ).run(),
             "shows nothing",
         ),
+        (attempt({"": hx.Venue(borrow=hx.Borrow(rate=0.03)), "BATS": ONE}, data=BOTH), "borrow and financing"),
+        (attempt({"": ONE, "BATS": ONE}, data=[*BOTH, SPLIT]), "corporate actions"),
+        (lambda: hx.DarkPool(prints=0.1, fees=hx.Fees(sell_bp=1)), "not modelled in a dark pool"),
         (hx.DarkPool, "nobody would come"),
         (lambda: hx.DarkPool(prints=1.5).spec([]), "prints is 1.5"),
         (lambda: hx.DarkPool(prints=0.1, minimum=-1).spec([]), "minimum is -1"),

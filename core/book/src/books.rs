@@ -343,7 +343,9 @@ impl Books {
             | Update::Quote { .. }
             | Update::Bar { .. }
             | Update::Status(_)
-            | Update::Value(_) => Ok(None),
+            | Update::Value(_)
+            | Update::Split { .. }
+            | Update::Dividend { .. } => Ok(None),
         }
     }
 

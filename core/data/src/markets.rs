@@ -2,8 +2,8 @@
 
 use helios_book::{Books, Capacity, Level, Top};
 use helios_types::{
-    Digest, Hasher, InstrumentId, Market, Nanos, Price, Quality, QualityKind, Quantity, Side, TradeKind, TradingStatus,
-    Update,
+    Digest, Hasher, InstrumentId, Market, Nanos, Price, Quality, QualityKind, Quantity, Side, Split, TradeKind,
+    TradingStatus, Update,
 };
 
 /// What a market event changed, as a set of flags.
@@ -183,6 +183,23 @@ impl Markets {
                 Touched::STATUS
             }
             Update::TradeBreak { .. } | Update::Value(_) => Touched::NOTHING,
+            Update::Split { numerator, denominator } => {
+                let Some(split) = Split::new(numerator, denominator) else {
+                    return self.count(fault(QualityKind::BadValue, 0));
+                };
+                self.split(id, split);
+                Touched::NOTHING
+            }
+            Update::Dividend { cash } => {
+                if cash.0 <= 0 || !cash.is_defined() {
+                    return self.count(fault(QualityKind::BadValue, 0));
+                }
+                let last = &mut self.views[id.index()].last;
+                if last.is_defined() && *last > cash {
+                    *last = Price(last.0 - cash.0);
+                }
+                Touched::NOTHING
+            }
             // A print without a price would become the last price; the book must not change without it.
             Update::ExecuteAt { order, price, printable: true, .. } if price.0 <= 0 || !price.is_defined() => {
                 return self.count(fault(QualityKind::BadValue, order));
@@ -222,6 +239,24 @@ impl Markets {
         };
         self.views[id.index()].ts_event = market.ts_event;
         Ok(touched)
+    }
+
+    /// Prices of old shares become those of new ones; what was displayed in old shares is void. Strategies see none of
+    /// it: the next price is in new shares.
+    fn split(&mut self, id: InstrumentId, split: Split) {
+        // Clearing a book that is there cannot fail.
+        let _ = self.books.apply(id, &Update::Clear);
+        let view = &mut self.views[id.index()];
+        view.top = Top::EMPTY;
+        view.last = split.price(view.last);
+        view.last_quantity = split.shown(view.last_quantity);
+        view.bar = view.bar.map(|bar| Bar {
+            open: split.price(bar.open),
+            high: split.price(bar.high),
+            low: split.price(bar.low),
+            close: split.price(bar.close),
+            volume: split.shown(bar.volume),
+        });
     }
 
     fn printed(&mut self, id: InstrumentId, price: Price, quantity: Quantity, aggressor: Option<Side>) -> Touched {

@@ -3,6 +3,7 @@
 //! [`step`] is the whole of it. Backtest, paper, live and replay call this same function; they differ only in where
 //! inputs come from and where outputs go. The engine does not know its mode and does not know the venue.
 
+mod account;
 mod state;
 mod step;
 

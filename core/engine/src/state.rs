@@ -7,7 +7,7 @@ use helios_data::{Markets, Touched};
 use helios_execution::{Orders, Style};
 use helios_risk::{Feeds, Limits, Risk, Unfed, prove};
 use helios_signals::{Graph, GraphError, Node};
-use helios_types::{Cash, Digest, Hasher, Instrument, InstrumentId, Intent, Nanos, Rule, SignalChange};
+use helios_types::{Cash, Digest, Hasher, Instrument, InstrumentId, Intent, Nanos, Rule, Rules, SignalChange};
 
 /// What a run is made of.
 #[derive(Clone, Debug)]
@@ -124,6 +124,12 @@ impl State {
             changes: Vec::new(),
             proven,
         })
+    }
+
+    /// The same with the instruments' rules, one for each: price steps by price, smallest orders.
+    #[must_use]
+    pub fn with_rules(self, rules: Vec<Rules>) -> Self {
+        Self { orders: self.orders.with_rules(rules.clone()), risk: self.risk.with_rules(rules), ..self }
     }
 
     /// What the market looks like.

@@ -4,6 +4,7 @@ use helios_data::{Touched, View};
 use helios_execution::Touch;
 use helios_types::{Control, Event, Input, InstrumentId, Market, Output, Quality, QualityKind, TradingStatus, Update};
 
+use crate::account;
 use crate::state::State;
 
 /// One input, one step. Appends what it has to say to `out`; the caller empties it.
@@ -22,6 +23,7 @@ pub fn step(state: &mut State, input: &Input, out: &mut Vec<Output>) {
         Event::Intent(intent) => state.orders.wish(input.ts, intent, &mut state.risk, out),
         Event::Timer(_) => {}
         Event::Control(control) => on_control(state, *control, out),
+        Event::Charge(charge) => account::charge(state, charge, out),
     }
     if let Some(breach) = state.risk.supervise() {
         out.push(Output::Breach(breach));
@@ -44,6 +46,10 @@ fn on_market(state: &mut State, market: &Market, out: &mut Vec<Output>) {
         Err(quality) => return out.push(Output::Quality(quality)),
     };
     state.touched = touched;
+    if let Update::Split { .. } | Update::Dividend { .. } = market.update {
+        account::act(state, market, out);
+        return work(state, id, out);
+    }
     if let Some(quality) = state.markets.judge(market) {
         out.push(Output::Quality(quality));
     }

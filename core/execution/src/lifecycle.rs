@@ -18,7 +18,7 @@ pub enum Happening {
     Cancel,
     /// We ask for another quantity and price.
     AskReplace,
-    /// They are in force.
+    /// They are in force; or a smaller quantity is, by the venue's own rule.
     Replace,
     /// The venue never worked it.
     Reject,
@@ -46,8 +46,8 @@ use Next::{No, To, Working};
 const TABLE: [[Next; HAPPENINGS]; STATES] = [
 //                  Accept       Fill               FillLast    AskCancel          Cancel         AskReplace          Replace  Reject        RefuseChange
 /* New */           [To(Accepted), To(PartlyFilled),   To(Filled), To(CancelPending), To(Cancelled), To(ReplacePending), No,      To(Rejected), No],
-/* Accepted */      [No,           To(PartlyFilled),   To(Filled), To(CancelPending), To(Cancelled), To(ReplacePending), No,      No,           No],
-/* PartlyFilled */  [No,           To(PartlyFilled),   To(Filled), To(CancelPending), To(Cancelled), To(ReplacePending), No,      No,           No],
+/* Accepted */      [No,           To(PartlyFilled),   To(Filled), To(CancelPending), To(Cancelled), To(ReplacePending), Working, No,           No],
+/* PartlyFilled */  [No,           To(PartlyFilled),   To(Filled), To(CancelPending), To(Cancelled), To(ReplacePending), Working, No,           No],
 /* Filled */        [No,           No,                 No,         No,                No,            No,                 No,      No,           No],
 /* CancelPending */ [To(CancelPending), To(CancelPending), To(Filled), No,            To(Cancelled), No,       To(CancelPending), To(Rejected), Working],
 /* Cancelled */     [No,           No,                 No,         No,                No,            No,                 No,      No,           No],

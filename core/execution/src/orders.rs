@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 
-use helios_risk::{Risk, Share, Wish};
+use helios_risk::{Moved, Risk, Share, Wish};
 use helios_types::{
     Breach, Cash, Control, Digest, Fill, Hasher, InstrumentId, Intent, IntentKind, Liquidity, NANOS_PER_SECOND, Nanos,
     Order, OrderId, OrderState, Output, Overflow, Price, Quality, QualityKind, Quantity, Refusal, RejectReason, Report,
-    ReportKind, Rule, Side, StateChange, StrategyId, Terms, TimeInForce, round_down_to_tick,
+    ReportKind, Rule, Rules, Side, Split, StateChange, StrategyId, Terms, TickTable, TimeInForce, notional,
+    round_down_to_tick,
 };
 
 use crate::lifecycle::{Happening, next};
@@ -171,6 +172,8 @@ pub struct Orders {
     shares: Vec<Share>,
     pub(crate) next_id: u64,
     style: Style,
+    /// By instrument; empty when none has any.
+    rules: Vec<Rules>,
     counts: Counts,
 }
 
@@ -205,7 +208,28 @@ impl Orders {
             shares: Vec::new(),
             next_id: 1,
             style,
+            rules: Vec::new(),
             counts: Counts::default(),
+        }
+    }
+
+    /// The instruments' rules, one for each.
+    #[must_use]
+    pub fn with_rules(mut self, rules: Vec<Rules>) -> Self {
+        assert!(rules.len() == self.desks.len(), "rules are given for every instrument, or for none");
+        self.rules = rules;
+        self
+    }
+
+    /// Wishes follow a split: what a strategy has is what it has now, and what it lacks is as much in new shares.
+    pub fn split(&mut self, instrument: InstrumentId, split: Split, moved: &[Moved], lot: Quantity) {
+        let desk = &mut self.desks[instrument.index()];
+        for claim in &mut desk.claims {
+            let lacks = split.shares(Quantity(claim.want.0.saturating_sub(claim.held.0)), lot);
+            if let Some(one) = moved.iter().find(|one| one.account == Some(claim.account)) {
+                claim.held = one.after.quantity;
+            }
+            claim.want = lacks.and_then(|lacks| claim.held.add(lacks)).unwrap_or(claim.held);
         }
     }
 
@@ -299,7 +323,17 @@ impl Orders {
             return;
         };
         let side = if short > 0 { Side::Buy } else { Side::Sell };
-        let Some((price, time_in_force)) = self.style.price(side, touch, desk.tick) else {
+        let rules = self.rules.get(instrument.index());
+        let least = rules.map_or(Cash::ZERO, |rules| rules.min_notional);
+        if !least.is_zero() && notional(touch.mark, quantity).is_ok_and(|value| value < least) {
+            // The venue takes no order that small: wait until more is lacking, or the price is another.
+            return;
+        }
+        let priced = match rules.and_then(|rules| rules.ticks.as_ref()) {
+            Some(table) => self.style.price_by_table(side, touch, table),
+            None => self.style.price(side, touch, desk.tick),
+        };
+        let Some((price, time_in_force)) = priced else {
             // No far side to meet: wait for the next event.
             return;
         };
@@ -363,7 +397,9 @@ impl Orders {
     pub fn cancel_resting(&mut self, out: &mut Vec<Output>) {
         for id in self.working.sorted() {
             let working = self.working.get_mut(id).expect("it was listed a moment ago");
-            if !matches!(working.order.time_in_force, TimeInForce::Ioc | TimeInForce::Fok) {
+            // A stop may sleep for long, whatever it is when it wakes.
+            let at_once = matches!(working.order.time_in_force, TimeInForce::Ioc | TimeInForce::Fok);
+            if !at_once || working.order.terms.stop.is_defined() {
                 ask_cancel(working, out);
             }
         }
@@ -625,6 +661,7 @@ impl Orders {
 fn answer(working: &Working, kind: &ReportKind) -> Option<OrderState> {
     let happening = match *kind {
         ReportKind::Accepted { .. } => Happening::Accept,
+        ReportKind::Replaced { .. } if decrements(working, kind) => Happening::Replace,
         ReportKind::Replaced { .. } if working.asked.is_none() => return None,
         // A total of what is filled leaves nothing to work.
         ReportKind::Replaced { quantity, .. } if quantity <= working.filled => Happening::Cancel,
@@ -640,6 +677,15 @@ fn answer(working: &Working, kind: &ReportKind) -> Option<OrderState> {
         ReportKind::Filled { .. } => unreachable!("executions are booked before"),
     };
     next(working.state, happening, working.filled.0 > 0)
+}
+
+/// True for a smaller total at the same price that nobody asked for: self-trade prevention at the venue took the rest.
+fn decrements(working: &Working, kind: &ReportKind) -> bool {
+    let Working { order, filled, asked, state, .. } = working;
+    let ReportKind::Replaced { quantity, price } = *kind else { return false };
+    let smaller = *filled < quantity && quantity < order.quantity && price == order.price;
+    // With a replace on its way this is taken for its answer.
+    smaller && asked.is_none() && *state != OrderState::New
 }
 
 /// Changes the order as the answer says; returns the venue's reason when it refused something.
@@ -678,6 +724,18 @@ impl Style {
                 price.is_defined().then_some((price, TimeInForce::Ioc))
             }
         }
+    }
+
+    /// [`Style::price`] where the step depends on the price.
+    fn price_by_table(self, side: Side, touch: Touch, table: &TickTable) -> Option<(Price, TimeInForce)> {
+        let Self::Touch { ticks } = self else { return self.price(side, touch, Price(1)) };
+        let far = if side == Side::Buy { touch.ask } else { touch.bid };
+        if !far.is_defined() {
+            return None;
+        }
+        let at = if side == Side::Buy { table.up(far) } else { table.down(far).max(table.at(Price::ZERO)) };
+        let price = table.steps(at, side.sign() * i64::from(ticks));
+        price.is_defined().then_some((price, TimeInForce::Ioc))
     }
 }
 

@@ -5,10 +5,10 @@
 //! a new meaning takes a new byte. The high half of a kind byte is its family.
 
 use helios_types::{
-    Breach, CancelReason, Cash, Control, Event, Fill, Input, InstrumentId, Intent, IntentKind, Liquidity, Market,
-    Nanos, Order, OrderId, OrderState, Output, Price, Quality, QualityKind, Quantity, Refusal, RejectReason, Report,
-    ReportKind, Rule, Side, SignalChange, StateChange, StrategyId, Terms, TimeInForce, Timer, TradeKind, TradingStatus,
-    Update,
+    Booking, BookingKind, Breach, CancelReason, Cash, Charge, Control, Event, Fill, Input, InstrumentId, Intent,
+    IntentKind, Liquidity, Market, Nanos, Order, OrderId, OrderState, Output, Price, Quality, QualityKind, Quantity,
+    Refusal, RejectReason, Report, ReportKind, Rule, Side, SignalChange, StateChange, StrategyId, Terms, TimeInForce,
+    Timer, TradeKind, TradingStatus, Update,
 };
 
 use crate::{DamageKind, End, MAX_PAYLOAD_LEN};
@@ -277,7 +277,7 @@ codes! {
     CancelReason { 0 Requested, 1 Unfilled, 2 Expired, 3 SelfTrade, }
     RejectReason {
         0 UnknownInstrument, 1 NotTrading, 2 BadQuantity, 3 BadPrice, 4 UnknownOrder, 5 DuplicateOrder, 6 NoMarket,
-        7 Full, 8 WouldTake, 9 PriceBand, 10 Unsupported,
+        7 Full, 8 WouldTake, 9 PriceBand, 10 Unsupported, 11 NotShortable, 12 BelowMinimum,
     }
     OrderState {
         0 New, 1 Accepted, 2 PartlyFilled, 3 Filled, 4 CancelPending, 5 Cancelled, 6 ReplacePending, 7 Rejected,
@@ -286,6 +286,7 @@ codes! {
         0 OrderQuantity, 1 OrderNotional, 2 PriceCollar, 3 Position, 4 GrossExposure, 5 OrderRate, 6 DailyLoss,
         7 Stopped, 8 Invalid,
     }
+    BookingKind { 0 Split, 1 Dividend, 2 Borrow, 3 Financing, }
     QualityKind {
         0 UnknownOrder, 1 DuplicateOrder, 2 ExceedsQuantity, 3 WrongInstrument, 4 BadValue, 5 Crossed,
         6 TimeBackwards, 7 Full,
@@ -303,6 +304,7 @@ fields! {
     SignalChange { signal, value, input }
     Quality { instrument, kind, detail }
     Breach { rule, limit, value }
+    Booking { strategy, instrument, kind, cash, position, realised, numerator, denominator }
 }
 
 kinds! {
@@ -322,6 +324,8 @@ kinds! {
         0x1B Clear,
         0x1C Value(value),
         0x1D Depth { side, price, quantity },
+        0x1E Split { numerator, denominator },
+        0x1F Dividend { cash },
     }
     // kind u8, seq u64, ts u64, order u64, instrument u32, ts_event u64, then:
     ReportKind 0x2 {
@@ -346,6 +350,11 @@ kinds! {
         0x51 Resume,
         0x52 Kill,
     }
+    // kind u8, seq u64, ts u64, then:
+    Charge 0x6 {
+        0x60 Borrow { instrument, amount },
+        0x61 Financing { amount },
+    }
     // kind u8, seq u64 of the input, then:
     Output 0x8 {
         0x80 Submit(order),
@@ -357,6 +366,7 @@ kinds! {
         0x86 Signal(change),
         0x87 Quality(quality),
         0x88 Breach(breach),
+        0x8C Booked(booking),
     }
 }
 
@@ -475,6 +485,7 @@ pub(crate) fn put_input(payload: &mut Payload, &Input { seq, ts, event }: &Input
             put.finish()
         }
         Event::Control(control) => control.put(payload, (seq, ts)),
+        Event::Charge(charge) => charge.put(payload, (seq, ts)),
     }
 }
 
@@ -501,6 +512,7 @@ pub(crate) fn get_input(kind: u8, get: &mut Get<'_>) -> Result<Input, DamageKind
             Event::Timer(timer)
         }
         0x5 => Event::Control(Tagged::get(kind, get)?),
+        0x6 => Event::Charge(Tagged::get(kind, get)?),
         _ => return Err(DamageKind::UnknownKind(kind)),
     };
     Ok(Input { seq, ts, event })
@@ -541,7 +553,7 @@ pub(crate) fn is_output(kind: u8) -> bool {
 /// Every kind byte of this version and its name, for tools and for the test that keeps old bytes readable.
 pub fn record_kinds() -> impl Iterator<Item = (u8, &'static str)> {
     let rest: &[(u8, &str)] = &[(CONFIG, "Config"), (END, "End"), (TIMER, "Timer")];
-    [rest, Update::KINDS, ReportKind::KINDS, IntentKind::KINDS, Control::KINDS, Output::KINDS]
+    [rest, Update::KINDS, ReportKind::KINDS, IntentKind::KINDS, Control::KINDS, Charge::KINDS, Output::KINDS]
         .into_iter()
         .flatten()
         .copied()

@@ -144,7 +144,7 @@ fn payloads_that_no_writer_writes_are_refused_though_their_chain_is_right() {
     let value = |what, found| DamageKind::BadValue { what, found };
     check_payload(0, |p| p[0] = 0x18, DamageKind::ConfigMissing);
     check_payload(1, |p| p[0] = 0x01, DamageKind::ConfigAgain);
-    check_payload(1, |p| p[0] = 0x1F, DamageKind::UnknownKind(0x1F));
+    check_payload(1, |p| p[0] = 0x70, DamageKind::UnknownKind(0x70));
     check_payload(1, |p| p[0] = 0x41, DamageKind::UnknownKind(0x41));
     check_payload(1, |p| p[0] = 0x90, DamageKind::UnknownKind(0x90));
     check_payload(2, |p| p[0] = 0x89, DamageKind::UnknownKind(0x89));

@@ -1,10 +1,10 @@
 //! The gate, and the running numbers it looks at.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use helios_types::{
     Breach, Cash, Control, Digest, Hasher, Instrument, InstrumentId, NANOS_PER_DAY, NANOS_PER_SECOND, Nanos, Order,
-    OrderId, Overflow, Price, Quantity, Refusal, Rule, Side, StrategyId, Terms, TimeInForce, notional,
+    OrderId, Overflow, Price, Quantity, Refusal, Rule, Rules, Side, StrategyId, Terms, TimeInForce, notional,
 };
 
 use crate::limits::{Limits, ROWS};
@@ -57,8 +57,8 @@ pub const MAX_ACCOUNTS: usize = 1 << 20;
 
 /// One instrument: net position, what is on its way, and its price.
 #[derive(Clone, Copy, Debug)]
-struct Exposure {
-    mark: Price,
+pub(crate) struct Exposure {
+    pub(crate) mark: Price,
     open_buy: i64,
     open_sell: i64,
     tick: Price,
@@ -69,7 +69,7 @@ struct Exposure {
     value: Cash,
     /// Largest absolute value that position and working orders can reach, at the mark.
     worst: Cash,
-    net: Position,
+    pub(crate) net: Position,
 }
 
 impl Exposure {
@@ -171,12 +171,17 @@ pub struct Risk {
     limits: Limits,
     /// The limits by row of the table.
     ceilings: [i64; ROWS.len()],
-    exposures: Vec<Exposure>,
-    accounts: Vec<Account>,
+    pub(crate) exposures: Vec<Exposure>,
+    pub(crate) accounts: Vec<Account>,
     /// Account numbers of one instrument, by instrument.
-    accounts_of: Vec<Vec<u32>>,
+    pub(crate) accounts_of: Vec<Vec<u32>>,
+    /// By instrument; empty when none has any.
+    rules: Vec<Rules>,
     /// Money in hand: start, less what was bought, plus what was sold, less fees.
-    cash: Cash,
+    pub(crate) cash: Cash,
+    /// Interest paid so far, by strategy.
+    pub(crate) financing: BTreeMap<StrategyId, Cash>,
+    pub(crate) financing_paid: Cash,
     /// Sum of the values of net positions.
     value: Cash,
     /// Sum of `worst`.
@@ -242,7 +247,10 @@ impl Risk {
             exposures,
             accounts: Vec::new(),
             accounts_of: vec![Vec::new(); instruments.len()],
+            rules: Vec::new(),
             cash,
+            financing: BTreeMap::new(),
+            financing_paid: Cash::ZERO,
             value: Cash::ZERO,
             gross: Cash::ZERO,
             recent: VecDeque::with_capacity(stamps),
@@ -274,6 +282,49 @@ impl Risk {
     #[inline]
     fn held(&self, instrument: InstrumentId) -> &Exposure {
         &self.exposures[self.exposures[instrument.index()].holds.index()]
+    }
+
+    /// The instruments' rules, one for each.
+    #[must_use]
+    pub fn with_rules(mut self, rules: Vec<Rules>) -> Self {
+        assert!(rules.len() == self.exposures.len(), "rules are given for every instrument, or for none");
+        self.rules = rules;
+        self
+    }
+
+    /// Smallest step of a position.
+    pub(crate) fn unit_of(&self, instrument: InstrumentId) -> Quantity {
+        let unit = self.rules.get(instrument.index()).map_or(Quantity::ZERO, |rules| rules.unit);
+        if unit.is_zero() { self.lot_of(instrument) } else { unit }
+    }
+
+    /// False for a limit between the steps of its price's band.
+    #[inline]
+    fn on_grid(&self, wish: &Wish) -> bool {
+        match self.rules.get(wish.instrument.index()) {
+            Some(Rules { ticks: Some(ticks), .. }) => ticks.allows(wish.price),
+            _ => true,
+        }
+    }
+
+    /// Dividends received so far, less those paid.
+    pub fn dividends(&self) -> Cash {
+        total(self.exposures.iter().map(|exposure| i128::from(exposure.net.dividends.0)))
+    }
+
+    /// Paid for borrowed shares so far.
+    pub fn borrowed(&self) -> Cash {
+        total(self.exposures.iter().map(|exposure| i128::from(exposure.net.borrow.0)))
+    }
+
+    /// Interest paid so far, less interest received.
+    pub fn financing(&self) -> Cash {
+        self.financing_paid
+    }
+
+    /// The same of one strategy.
+    pub fn financing_of(&self, strategy: StrategyId) -> Cash {
+        self.financing.get(&strategy).copied().unwrap_or_default()
     }
 
     /// Money in hand plus the value of positions, exactly; the lowest number when that does not fit.
@@ -366,7 +417,7 @@ impl Risk {
     }
 
     /// Puts a changed exposure in its place, with its value and the sums. On [`Overflow`] nothing has changed.
-    fn put(&mut self, instrument: InstrumentId, mut changed: Exposure) -> Result<(), Overflow> {
+    pub(crate) fn put(&mut self, instrument: InstrumentId, mut changed: Exposure) -> Result<(), Overflow> {
         let (value, gross) = self.sums_with(instrument, &mut changed)?;
         self.exposures[instrument.index()] = changed;
         (self.value, self.gross) = (value, gross);
@@ -453,8 +504,12 @@ impl Risk {
         if asked.left() <= 0 || wish.quantity.0 % listing.lot.0 != 0 {
             return refuse(wish, Rule::Invalid, listing.lot.0, wish.quantity.0);
         }
-        if wish.price.is_defined() && (wish.price.0 <= 0 || wish.price.0 % listing.tick.0 != 0) {
-            return refuse(wish, Rule::Invalid, listing.tick.0, wish.price.0);
+        let tick = listing.tick.0;
+        if wish.price.is_defined() && (wish.price.0 <= 0 || wish.price.0 % tick != 0 || !self.on_grid(wish)) {
+            return refuse(wish, Rule::Invalid, tick, wish.price.0);
+        }
+        if !wish.terms.is_plain() {
+            make_sense(wish, asked.room == 0, listing.lot, listing.tick)?;
         }
         let exposure = &self.exposures[listing.holds.index()];
         if self.mode() != Mode::Normal {
@@ -655,9 +710,35 @@ fn reduces(exposure: &Exposure, asked: &Asked<'_>) -> bool {
     held > 0 && asked.left().saturating_add(others) <= held
 }
 
-/// The price at which an order counts: its limit, but a sale is at the mark or better, whatever its limit.
+/// Terms that no venue could work are refused, with what is wrong as the value: a stop off the tick, a displayed part
+/// that is no part of the order, or terms that exclude one another (value and limit zero).
+///
+/// Post-only and display are for orders that rest: with a limit, or pegged, and neither immediate nor for an auction. A
+/// pegged order is unseen and does not sleep; what sleeps is not for an auction.
+#[cold]
+fn make_sense(wish: &Wish, new: bool, lot: Quantity, tick: Price) -> Result<(), Refusal> {
+    let Terms { post_only, midpoint, display, stop } = wish.terms;
+    let (shows_part, stops) = (display != Terms::ALL, stop.is_defined());
+    if stops && (stop.0 <= 0 || stop.0 % tick.0 != 0) {
+        return refuse(wish, Rule::Invalid, tick.0, stop.0);
+    }
+    // A working order may become smaller than what it displays at once.
+    if shows_part && (display.0 < 0 || new && display > wish.quantity || display.0 % lot.0 != 0) {
+        return refuse(wish, Rule::Invalid, wish.quantity.0, display.0);
+    }
+    let auction = matches!(wish.time_in_force, TimeInForce::Open | TimeInForce::Close);
+    let rests = wish.time_in_force == TimeInForce::Day && (wish.price.is_defined() || midpoint);
+    let excluded = (post_only || midpoint || shows_part) && !rests
+        || midpoint && (stops || shows_part && !display.is_zero())
+        || stops && auction;
+    if excluded { refuse(wish, Rule::Invalid, 0, 0) } else { Ok(()) }
+}
+
+/// The price at which an order counts: its limit, but a sale is at the mark or better, whatever its limit. Without one it
+/// is the mark, or the stop where that is dearer.
 fn dearest(wish: &Wish, mark: Price) -> Option<Price> {
-    let limit = if wish.price.is_defined() { wish.price } else { mark };
+    let stop = if wish.terms.stop.is_defined() && mark.is_defined() { wish.terms.stop } else { mark };
+    let limit = if wish.price.is_defined() { wish.price } else { mark.max(stop) };
     let dearest = if wish.side == Side::Sell { limit.max(mark) } else { limit };
     dearest.is_defined().then_some(dearest)
 }
@@ -703,6 +784,10 @@ impl Digest for Risk {
         hasher.u64(self.recent.len() as u64);
         for ts in &self.recent {
             hasher.u64(ts.0);
+        }
+        for (strategy, paid) in &self.financing {
+            hasher.u64(u64::from(strategy.0));
+            hasher.i64(paid.0);
         }
         hasher.u64(self.day);
         hasher.u64(self.allowed as u64 * 2 + u64::from(self.breached));

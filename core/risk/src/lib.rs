@@ -15,10 +15,12 @@
 //!
 //! Absent on purpose: orders' life cycle (execution), prices' origin (data), and forecasts of risk.
 
+mod corporate;
 mod gate;
 mod limits;
 mod positions;
 
+pub use corporate::Moved;
 pub use gate::{Account, Approved, MAX_ACCOUNTS, Mode, Risk, Share, Wish};
 pub use limits::{Feeds, Limits, Unfed, prove};
 pub use positions::Position;

@@ -1,6 +1,6 @@
 //! One position and its money.
 
-use helios_types::{Cash, Digest, Hasher, Overflow, Price, Quantity, Side, notional};
+use helios_types::{Cash, Digest, Hasher, Overflow, Price, Quantity, Side, Split, notional};
 
 /// A signed position with average-cost accounting. The cost is kept as a sum, so nothing is lost to rounding: what
 /// is not realised yet is still in `cost`.
@@ -18,6 +18,10 @@ pub struct Position {
     pub turnover: Cash,
     /// Number of trades.
     pub fills: u64,
+    /// Dividends received, less those paid while short.
+    pub dividends: Cash,
+    /// Paid for borrowed shares.
+    pub borrow: Cash,
 }
 
 impl Position {
@@ -60,7 +64,31 @@ impl Position {
             fees: before.fees.add(fee)?,
             turnover: before.turnover.add(value.abs())?,
             fills: before.fills + 1,
+            ..before
         };
+        debug_assert!(self.quantity.0 != 0 || self.cost.is_zero(), "a flat position has no cost");
+        Ok(realised)
+    }
+
+    /// A split after which the position is `after` and `paid` was received for what is missing to it (paid for what is
+    /// more). The cost stays, but for the part of the fraction, which is closed; returns the profit that this realised.
+    pub(crate) fn split(&mut self, split: Split, after: Quantity, paid: Cash) -> Result<Cash, Overflow> {
+        let before = *self;
+        let fraction = split.fraction(before.quantity, after);
+        let closes = fraction.signum() == i128::from(before.quantity.0.signum());
+        let (cost, realised) = if fraction == 0 {
+            // Rounding of others' parts may be this account's to bear.
+            (before.cost, paid)
+        } else if closes {
+            // Of all parts, so many are closed; exact when all are.
+            let all = split.fraction(before.quantity, Quantity::ZERO);
+            let closed = i128::from(before.cost.0).checked_mul(fraction).ok_or(Overflow)? / all;
+            let closed = Cash(i64::try_from(closed).map_err(|_| Overflow)?);
+            (before.cost.sub(closed)?, paid.sub(closed)?)
+        } else {
+            (before.cost.sub(paid)?, Cash::ZERO)
+        };
+        *self = Self { quantity: after, cost, realised: before.realised.add(realised)?, ..before };
         debug_assert!(self.quantity.0 != 0 || self.cost.is_zero(), "a flat position has no cost");
         Ok(realised)
     }
@@ -91,6 +119,11 @@ impl Digest for Position {
             hasher.i64(x);
         }
         hasher.u64(self.fills);
+        // What most runs never see leaves the digests of those that do not as they were.
+        if !self.dividends.is_zero() || !self.borrow.is_zero() {
+            hasher.i64(self.dividends.0);
+            hasher.i64(self.borrow.0);
+        }
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Event {
     Timer(Timer),
     /// An operator's command.
     Control(Control),
+    /// The broker took money, or gave it.
+    Charge(Charge),
 }
 
 /// An order's number on a market-data feed: the venue's, day-unique, of strangers and of ours.
@@ -77,6 +79,10 @@ pub enum Update {
     /// A new value of a series from outside the market: a sentiment score, a model's output. What stands in `instrument`
     /// is the number of the series; NaN is null.
     Value(f64),
+    /// So many new shares for so many old ones, from this moment on; the first event of the ex-date.
+    Split { numerator: u32, denominator: u32 },
+    /// Money for each share held at this moment, the beginning of the ex-date; who is short pays it.
+    Dividend { cash: Price },
 }
 
 impl Update {
@@ -126,6 +132,11 @@ pub enum TradingStatus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct StrategyId(pub u32);
+
+impl StrategyId {
+    /// Nobody's: what belongs to the money that the run began with.
+    pub const HOUSE: Self = Self(u32::MAX);
+}
 
 /// A wish; it becomes an order only through the risk gate.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -190,6 +201,15 @@ pub enum ReportKind {
 pub struct Timer {
     /// Chosen by whoever set it.
     pub id: u64,
+}
+
+/// Money that the broker took (positive) or gave (negative).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charge {
+    /// For shares of an instrument that we are short of.
+    Borrow { instrument: InstrumentId, amount: Cash },
+    /// Interest on the account's money.
+    Financing { amount: Cash },
 }
 
 /// An operator's command.

@@ -11,19 +11,23 @@ mod number;
 mod order;
 mod output;
 mod rng;
+mod split;
 mod time;
 
 pub use digest::{Digest, Hasher};
 pub use event::{
-    BookRef, Control, Event, Input, Intent, IntentKind, Market, Report, ReportKind, StrategyId, Timer, TradeKind,
-    TradingStatus, Update,
+    BookRef, Charge, Control, Event, Input, Intent, IntentKind, Market, Report, ReportKind, StrategyId, Timer,
+    TradeKind, TradingStatus, Update,
 };
-pub use instrument::{Instrument, InstrumentId};
+pub use instrument::{Instrument, InstrumentId, MAX_TICK_BANDS, Rules, TickTable};
 pub use number::{
     CASH_SCALE, Cash, Overflow, PRICE_SCALE, Price, QUANTITY_SCALE, Quantity, notional, round_down_to_lot,
     round_down_to_tick, round_up_to_tick,
 };
 pub use order::{CancelReason, Liquidity, Order, OrderId, OrderState, RejectReason, Side, Terms, TimeInForce};
-pub use output::{Breach, Fill, Output, Quality, QualityKind, Refusal, Rule, SignalChange, StateChange};
+pub use output::{
+    Booking, BookingKind, Breach, Fill, Output, Quality, QualityKind, Refusal, Rule, SignalChange, StateChange,
+};
 pub use rng::Rng;
+pub use split::Split;
 pub use time::{NANOS_PER_DAY, NANOS_PER_SECOND, Nanos};

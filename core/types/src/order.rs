@@ -187,4 +187,8 @@ pub enum RejectReason {
     PriceBand = 9,
     /// The venue, or its model for this data, has no such order.
     Unsupported = 10,
+    /// A short sale of shares that nobody lends.
+    NotShortable = 11,
+    /// Worth less than the venue's smallest order.
+    BelowMinimum = 12,
 }

@@ -25,6 +25,8 @@ pub enum Output {
     Quality(Quality),
     /// A supervised limit was reached; from here on only reducing orders pass.
     Breach(Breach),
+    /// Money or shares that came or went without a trade.
+    Booked(Booking),
 }
 
 /// A limit's name. The order is the order in which the gate checks.
@@ -158,6 +160,41 @@ pub enum QualityKind {
     TimeBackwards = 6,
     /// A table of the book is full: raise its maximum.
     Full = 7,
+}
+
+/// What moved money or shares without a trade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum BookingKind {
+    /// A split: shares changed, fractions were paid out.
+    Split = 0,
+    /// A dividend: received when long, paid when short.
+    Dividend = 1,
+    /// Paid for borrowed shares.
+    Borrow = 2,
+    /// Interest paid or received.
+    Financing = 3,
+}
+
+/// One account's part of a corporate action or of a charge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Booking {
+    /// Whose; [`StrategyId::HOUSE`] for interest on the money that the run began with.
+    pub strategy: StrategyId,
+    /// Of what; [`InstrumentId::NONE`] for interest.
+    pub instrument: InstrumentId,
+    /// Why.
+    pub kind: BookingKind,
+    /// Received when positive, paid when negative.
+    pub cash: Cash,
+    /// The strategy's signed position in the instrument afterwards.
+    pub position: Quantity,
+    /// Profit that it realised: of the fractions of a split that were paid out.
+    pub realised: Cash,
+    /// Of a split: new shares; else zero.
+    pub numerator: u32,
+    /// Of a split: for so many old ones; else zero.
+    pub denominator: u32,
 }
 
 /// A supervised limit that was reached.

@@ -18,8 +18,10 @@
 
 use crate::desk::{Desk, Moment, Working, within};
 use crate::impact::{Offer, moved};
+use crate::sessions::Sessions;
 use helios_types::{
-    BookRef, CancelReason, Liquidity, Nanos, Price, Side, TimeInForce, Update, round_down_to_tick, round_up_to_tick,
+    BookRef, CancelReason, Liquidity, Nanos, Order, Price, Side, TimeInForce, Update, round_down_to_tick,
+    round_up_to_tick,
 };
 
 /// Half of the spread that a bar does not show.
@@ -64,12 +66,19 @@ struct Bar {
     open: Price,
     high: Price,
     low: Price,
+    close: Price,
+    /// The first of its trading day.
+    opens: bool,
 }
 
 /// What comes of an order at a bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Fills(Price, Liquidity),
+    /// At the bar's end.
+    FillsAtClose(Price),
+    /// A stop was reached within the bar: from the next one on it is a limit order.
+    Wakes,
     Waits,
     Ends(CancelReason),
 }
@@ -88,6 +97,16 @@ pub(crate) struct Bars {
     /// End and span of the last bar delivered.
     delivered: Nanos,
     span: u64,
+    /// The trading day in which the last bar began.
+    last_day: Option<u64>,
+}
+
+/// The shortest bar that is a session of its own when no sessions are given.
+const DAILY_NS: u64 = 6 * 3_600 * 1_000_000_000;
+
+/// Does a bar end with a closing auction?
+pub(crate) fn closes(sessions: &Sessions, start: Nanos, end: Nanos, span: u64) -> bool {
+    if sessions.are_given() { sessions.close_within(start, end).is_some() } else { span >= DAILY_NS }
 }
 
 impl Bars {
@@ -100,6 +119,11 @@ impl Bars {
         self.waiting.retain(|waiting| waiting.number != number);
     }
 
+    /// Are the bars so long that each is a session?
+    pub(crate) fn show_closes(&self) -> bool {
+        self.span >= DAILY_NS
+    }
+
     /// Until when a change sent at `sent` to this order waits for a bar that may have begun before; `None`: it acts
     /// at once, because every such bar was delivered, or because the order itself is not older.
     pub(crate) fn waits_until(&self, working: &Working, sent: Nanos) -> Option<Nanos> {
@@ -108,23 +132,37 @@ impl Bars {
 
     /// A bar is delivered at `at`; `day` numbers the trading day of a moment.
     pub(crate) fn history(&mut self, desk: &mut Desk, at: Nanos, update: &Update, terms: &Terms<'_>) {
-        let Update::Bar { open, high, low, span, .. } = *update else { return };
+        let Update::Bar { open, high, low, close, span, .. } = *update else { return };
+        let start = Nanos(at.0.saturating_sub(span));
+        let day = (terms.day)(start);
+        let opens = self.last_day.replace(day) != Some(day);
         (self.delivered, self.span) = (at, span);
         if !terms.trading {
             return;
         }
-        let bar = Bar { start: Nanos(at.0.saturating_sub(span)), open, high, low };
-        let day = (terms.day)(bar.start);
+        let bar = Bar { start, open, high, low, close, opens };
         self.waiting.retain_mut(|waiting| {
             let working = *desk.get(waiting.number).expect("a waiting order is open");
-            if working.sent > bar.start {
+            // The close of a bar under way still lies ahead, its open does not.
+            let closing = working.order.time_in_force == TimeInForce::Close;
+            if working.sent > bar.start && !(closing && working.sent < at) {
                 return true;
             }
             let moment = Moment { event: bar.start.max(working.arrived), not_before: at };
             let expired = waiting.day.is_some_and(|first| first != day);
-            waiting.day = Some(day);
-            match if expired { Outcome::Ends(CancelReason::Expired) } else { terms.outcome(&working, &bar) } {
+            let outcome = match expired {
+                true => Outcome::Ends(CancelReason::Expired),
+                false => terms.outcome(&working, &bar, waiting.day.is_none()),
+            };
+            if !working.is_for_auction() {
+                waiting.day = Some(day);
+            }
+            match outcome {
                 Outcome::Waits => true,
+                Outcome::Wakes => {
+                    desk.wake(waiting.number);
+                    true
+                }
                 Outcome::Ends(reason) => {
                     desk.cancel(moment, waiting.number, reason);
                     false
@@ -133,7 +171,16 @@ impl Bars {
                     desk.fill(moment, waiting.number, price, working.left(), Liquidity::Maker);
                     false
                 }
+                Outcome::FillsAtClose(price) => {
+                    desk.fill(at.into(), waiting.number, price, working.left(), Liquidity::Taker);
+                    false
+                }
                 Outcome::Fills(price, Liquidity::Taker) => {
+                    if working.is_for_auction() {
+                        // One price for all: our impact is not in it.
+                        desk.fill(moment, waiting.number, price, working.left(), Liquidity::Taker);
+                        return false;
+                    }
                     // Without impact all of it, at this price.
                     let offer = Offer { shown: price, mid: bar.open, quantity: working.left() };
                     let left = match desk.offer(moment.event, waiting.number, offer) {
@@ -161,11 +208,45 @@ pub(crate) struct Terms<'a> {
     pub(crate) shift: i64,
     /// The number of the trading day of a moment.
     pub(crate) day: &'a dyn Fn(Nanos) -> u64,
+    /// The bar ends with a closing auction.
+    pub(crate) closes: bool,
 }
 
 impl Terms<'_> {
-    fn outcome(&self, working: &Working, bar: &Bar) -> Outcome {
+    /// What comes of an order at a bar; `first`: it meets its first one.
+    fn outcome(&self, working: &Working, bar: &Bar, first: bool) -> Outcome {
         let order = &working.order;
+        match order.time_in_force {
+            TimeInForce::Open if bar.opens => auction(order, bar.open, Outcome::Fills(bar.open, Liquidity::Taker)),
+            TimeInForce::Close if self.closes => auction(order, bar.close, Outcome::FillsAtClose(bar.close)),
+            TimeInForce::Open | TimeInForce::Close => Outcome::Waits,
+            _ if working.asleep => self.asleep(working, bar, first),
+            _ => self.awake(order, bar, first),
+        }
+    }
+
+    fn asleep(&self, working: &Working, bar: &Bar, first: bool) -> Outcome {
+        let (order, stop) = (&working.order, working.order.terms.stop);
+        let (at_open, within_bar) = match order.side {
+            Side::Buy => (bar.open >= stop, bar.high >= stop),
+            Side::Sell => (bar.open <= stop, bar.low <= stop),
+        };
+        if at_open {
+            // Awake from the open on, and if it does not trade here it stays awake.
+            match self.awake(order, bar, first) {
+                Outcome::Waits => Outcome::Wakes,
+                outcome => outcome,
+            }
+        } else if !within_bar {
+            Outcome::Waits
+        } else if order.price.is_defined() {
+            Outcome::Wakes
+        } else {
+            Outcome::Fills(self.half_spread.price(order.side, stop, self.tick), Liquidity::Taker)
+        }
+    }
+
+    fn awake(&self, order: &Order, bar: &Bar, first: bool) -> Outcome {
         let at_open = self.half_spread.price(order.side, bar.open, self.tick);
         let here = |price| moved(price, self.shift, self.tick);
         let reached = order.price.is_defined()
@@ -173,16 +254,24 @@ impl Terms<'_> {
                 Side::Buy => here(bar.low) <= order.price,
                 Side::Sell => here(bar.high) >= order.price,
             };
-        if within(order.side, order.price, here(at_open)) {
-            Outcome::Fills(at_open, Liquidity::Taker)
-        } else if order.time_in_force == TimeInForce::Ioc {
+        let (takes, post_only) = (within(order.side, order.price, here(at_open)), order.terms.post_only);
+        if takes && post_only && first {
             Outcome::Ends(CancelReason::Unfilled)
-        } else if reached {
+        } else if takes && !post_only {
+            Outcome::Fills(at_open, Liquidity::Taker)
+        } else if matches!(order.time_in_force, TimeInForce::Ioc | TimeInForce::Fok) {
+            Outcome::Ends(CancelReason::Unfilled)
+        } else if reached || takes {
             Outcome::Fills(order.price, Liquidity::Maker)
         } else {
             Outcome::Waits
         }
     }
+}
+
+/// An order in the auction that a bar opens or closes with: at its price, without a spread, or not at all.
+fn auction(order: &Order, price: Price, fills: Outcome) -> Outcome {
+    if within(order.side, order.price, price) { fills } else { Outcome::Ends(CancelReason::Expired) }
 }
 
 /// False for a bar that cannot be: it is counted and not used.

@@ -116,9 +116,9 @@ impl Depth {
         Self { model, books: Books::new(instruments, capacity), places, taken: BTreeMap::new() }
     }
 
-    /// History's levels less what we took; our own orders are not among them.
-    pub(crate) fn books(&self) -> &Books {
-        &self.books
+    /// Best bid and ask of history.
+    pub(crate) fn top(&self, instrument: InstrumentId) -> helios_book::Top {
+        self.books.top(instrument)
     }
 
     /// True when an order with this limit would trade at once.

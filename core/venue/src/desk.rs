@@ -4,10 +4,11 @@
 //! its report is written here once. Assumes that an order of ours is known by one number on the feed for its whole
 //! life, also after a replace.
 
-use crate::fees::Charged;
+use crate::Request;
+use crate::account::Account;
+use crate::fees::{Charged, Tariff, Traded};
 use crate::impact::{Impacts, Offer};
 use crate::latency::Line;
-use crate::{Fees, Request};
 use helios_types::{
     BookRef, CancelReason, InstrumentId, Liquidity, Nanos, Order, OrderId, Price, Quantity, RejectReason, Report,
     ReportKind, Side, TimeInForce,
@@ -29,6 +30,11 @@ pub(crate) fn within(side: Side, limit: Price, price: Price) -> bool {
             Side::Buy => price <= limit,
             Side::Sell => price >= limit || !limit.is_defined(),
         }
+}
+
+/// True for an order that takes part in an auction only.
+pub(crate) fn is_for_auction(order: &Order) -> bool {
+    matches!(order.time_in_force, TimeInForce::Open | TimeInForce::Close)
 }
 
 /// When the venue acts, and from when on the engine may know.
@@ -57,6 +63,8 @@ pub(crate) struct Working {
     pub(crate) arrived: Nanos,
     /// Filled so far, less than the total.
     pub(crate) filled: Quantity,
+    /// A stop that was not reached.
+    pub(crate) asleep: bool,
     charged: Charged,
 }
 
@@ -66,16 +74,24 @@ impl Working {
         Quantity(self.order.quantity.0 - self.filled.0)
     }
 
-    /// True for an order that never rests: immediate-or-cancel, or without a limit.
+    /// True for an order that never rests once it is awake: immediate-or-cancel, fill-or-kill, or without a price.
     pub(crate) fn is_immediate(&self) -> bool {
-        self.order.time_in_force == TimeInForce::Ioc || !self.order.price.is_defined()
+        matches!(self.order.time_in_force, TimeInForce::Ioc | TimeInForce::Fok)
+            || !(self.order.price.is_defined() || self.order.terms.midpoint)
+    }
+
+    /// True for an order that takes part in an auction only.
+    pub(crate) fn is_for_auction(&self) -> bool {
+        is_for_auction(&self.order)
     }
 }
 
 /// All our open orders and the reports under way to the engine.
 #[derive(Clone)]
 pub(crate) struct Desk {
-    fees: Fees,
+    pub(crate) tariff: Tariff,
+    /// Our account at the broker.
+    pub(crate) account: Account,
     /// By feed number, which is the order of acceptance.
     open: BTreeMap<BookRef, Working>,
     numbers: BTreeMap<OrderId, BookRef>,
@@ -89,9 +105,10 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    pub(crate) fn new(fees: Fees, reports: Line<Report>, impacts: Impacts) -> Self {
+    pub(crate) fn new(tariff: Tariff, account: Account, reports: Line<Report>, impacts: Impacts) -> Self {
         Self {
-            fees,
+            tariff,
+            account,
             open: BTreeMap::new(),
             numbers: BTreeMap::new(),
             used: Used::default(),
@@ -134,7 +151,8 @@ impl Desk {
     pub(crate) fn accept(&mut self, at: Nanos, sent: Nanos, order: Order) -> BookRef {
         let number = self.next_number;
         self.next_number += 1;
-        let working = Working { order, sent, arrived: at, filled: Quantity::ZERO, charged: Charged::default() };
+        let (filled, asleep, charged) = (Quantity::ZERO, order.terms.stop.is_defined(), Charged::default());
+        let working = Working { order, sent, arrived: at, filled, asleep, charged };
         self.open.insert(number, working);
         self.numbers.insert(order.id, number);
         self.report(at.into(), order.id, order.instrument, ReportKind::Accepted { book_ref: number });
@@ -151,6 +169,20 @@ impl Desk {
         self.report(at.into(), id, instrument, ReportKind::Replaced { quantity, price });
     }
 
+    /// A stop was reached. Nothing is reported: venues do not.
+    pub(crate) fn wake(&mut self, number: BookRef) {
+        self.open.get_mut(&number).expect("only open orders wake").asleep = false;
+    }
+
+    /// Self-trade prevention takes this much off an order, less than what is left of it: a smaller total is in force.
+    pub(crate) fn decrement(&mut self, at: Moment, number: BookRef, by: Quantity) {
+        let working = self.open.get_mut(&number).expect("only open orders are made smaller");
+        assert!(by.0 > 0 && by < working.left(), "to take all that is left is a cancel");
+        working.order.quantity.0 -= by.0;
+        let Order { id, instrument, quantity, price, .. } = working.order;
+        self.report(at, id, instrument, ReportKind::Replaced { quantity, price });
+    }
+
     /// Books a fill, charges and reports it; returns what is left. At zero the order is closed.
     pub(crate) fn fill(
         &mut self,
@@ -164,8 +196,10 @@ impl Desk {
         assert!(quantity.0 > 0 && quantity <= working.left(), "a fill is positive and at most what is left");
         assert!(within(working.order.side, working.order.price, price), "a fill is never worse than the limit");
         working.filled.0 += quantity.0;
-        let fee = self.fees.charge(&mut working.charged, price, quantity, liquidity);
+        let traded = Traded { at: at.event, side: working.order.side, price, quantity, liquidity };
+        let fee = self.tariff.charge(&mut working.charged, &traded);
         let (order, left) = (working.order, working.left());
+        self.account.fill(order.instrument, order.side, price, quantity, fee);
         let taker = liquidity == Liquidity::Taker;
         self.impacts.traded(at.event, number, order.instrument, order.side, quantity, taker);
         self.executions += 1;

@@ -11,7 +11,7 @@
 //! trade. A trade that takes liquidity pays what it meets, moved by `x` as it was before; and where its own impact,
 //! averaged over its quantity, is more than the distance of what it meets from the mid, it pays that instead. A
 //! displayed share is thus had at its displayed price, as long as the spread is wider than our impact; and a round trip
-//! of one size cannot gain, whatever the spread (`costs` in the tests).
+//! of one size cannot gain, whatever the spread.
 //!
 //! Where it is applied: for quotes, trades alone and bars every price of history is moved by `x`, in whole ticks to the
 //! nearest, for the venue and for the engine. Strangers' single orders cannot be moved without contradicting one
@@ -358,8 +358,8 @@ mod tests {
         x.traded(Nanos(5 * SECOND), 1, X, Side::Sell, shares(250), true);
         // Looked at again and again or only once: the same.
         for t in [0.0f64, 0.1, 1.0, 2.0, 7.5, 60.0, 3_600.0] {
-            let size = 2.5f64.powf(0.6);
-            let kernel = 0.0008 * (-t / 2.0).exp() + 0.0004 * (-t / 30.0).exp() + 0.0002 * (-t / 600.0).exp();
+            let size = libm::pow(2.5, 0.6);
+            let kernel = 0.0008 * libm::exp(-t / 2.0) + 0.0004 * libm::exp(-t / 30.0) + 0.0002 * libm::exp(-t / 600.0);
             let wanted = -(size * kernel + 0.0001 * 2.5);
             close(x.fraction(Nanos(5 * SECOND + (t * 1e9) as u64), X), wanted);
         }
@@ -377,7 +377,7 @@ mod tests {
             .iter()
             .map(|(t, side, quantity)| {
                 let (passed, volumes) = (9.0 - t, *quantity as f64 / 100.0);
-                let kernel = 0.001 * f64::exp(-passed / 3.0) + 0.0003 * f64::exp(-passed / 40.0);
+                let kernel = 0.001 * libm::exp(-passed / 3.0) + 0.0003 * libm::exp(-passed / 40.0);
                 side.sign() as f64 * (volumes.sqrt() * kernel + 0.0002 * volumes)
             })
             .sum();
@@ -425,9 +425,9 @@ mod tests {
             let bought = take(&mut x, 0, 1, Side::Buy, 400, HUNDRED);
             let sold = take(&mut x, 5 * SECOND, 2, Side::Sell, 400, HUNDRED);
             // Without a spread: twice the own average, less what is left of the first trade's impact at the second.
-            let (size, volumes) = (4f64.powf(exponent), 4.0);
+            let (size, volumes) = (libm::pow(4.0, exponent), 4.0);
             let own = 0.001 * size / (1.0 + exponent) + permanent * volumes / 2.0;
-            let left = 0.001 * size * f64::exp(-0.5) + permanent * volumes;
+            let left = 0.001 * size * libm::exp(-0.5) + permanent * volumes;
             let wanted = 100.0 * (2.0 * own - left);
             assert!((bought - sold - wanted).abs() < 1e-8, "{exponent}: {} and {wanted}", bought - sold);
             assert!(wanted > 0.0, "a round trip never gains");

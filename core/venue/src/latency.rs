@@ -154,6 +154,8 @@ impl TimeOfDay {
 struct Sampler {
     delay: Delay,
     draw: Draw,
+    /// Of a log-normal.
+    sigma: f64,
 }
 
 impl Sampler {
@@ -166,16 +168,21 @@ impl Sampler {
             Delay::LogNormal { seed, .. } | Delay::Gamma { seed, .. } | Delay::Sample { seed, .. } => seed,
             Delay::Constant(_) | Delay::TimeOfDay(_) => 0,
         };
-        Self { delay, draw: Draw::new(seed, stream) }
+        let sigma = match delay {
+            Delay::LogNormal { minimum_ns, median_ns, p99_ns, .. } => {
+                libm::log((p99_ns - minimum_ns) as f64 / (median_ns - minimum_ns) as f64) / Z_99
+            }
+            _ => 0.0,
+        };
+        Self { delay, draw: Draw::new(seed, stream), sigma }
     }
 
     fn next(&mut self, sent: Nanos) -> u64 {
         match &self.delay {
             Delay::Constant(ns) => *ns,
-            Delay::LogNormal { minimum_ns, median_ns, p99_ns, .. } => {
-                let (median, p99) = ((median_ns - minimum_ns) as f64, (p99_ns - minimum_ns) as f64);
-                let sigma = libm::log(p99 / median) / Z_99;
-                beyond(*minimum_ns, median * libm::exp(sigma * self.draw.normal()))
+            Delay::LogNormal { minimum_ns, median_ns, .. } => {
+                let median = (median_ns - minimum_ns) as f64;
+                beyond(*minimum_ns, median * libm::exp(self.sigma * self.draw.normal()))
             }
             Delay::Gamma { minimum_ns, mean_ns, shape, .. } => {
                 let scale = (mean_ns - minimum_ns) as f64 / shape;
@@ -260,6 +267,22 @@ impl<T> Line<T> {
         self.items.pop_front_if(|(at, _)| *at <= to)
     }
 
+    /// All that is under way arrives by `to`: nothing crosses that moment.
+    pub(crate) fn hurry(&mut self, to: Nanos) {
+        self.last = self.last.min(to);
+        for (at, _) in &mut self.items {
+            *at = (*at).min(to);
+        }
+    }
+
+    /// Takes out what is under way and fits.
+    pub(crate) fn take_if(&mut self, fits: impl Fn(&T) -> bool) -> Vec<T> {
+        let (taken, left) = self.items.drain(..).partition(|(_, item)| fits(item));
+        self.items = left;
+        let taken: VecDeque<(Nanos, T)> = taken;
+        taken.into_iter().map(|(_, item)| item).collect()
+    }
+
     /// Items under way.
     pub fn len(&self) -> usize {
         self.items.len()
@@ -311,10 +334,10 @@ mod tests {
         let (minimum_ns, median_ns, p99_ns) = (20 * US, 40 * US, 300 * US);
         let draws = draws(&Delay::LogNormal { minimum_ns, median_ns, p99_ns, seed: 7 }, 1, 200_000);
         assert!(draws.iter().all(|x| *x >= minimum_ns));
-        let sigma = (280.0f64 / 20.0).ln() / Z_99;
+        let sigma = libm::log(280.0 / 20.0) / Z_99;
         // Standard normal quantiles (tables).
         for (probability, z) in [(0.1, -1.281_552), (0.5, 0.0), (0.9, 1.281_552), (0.99, Z_99), (0.999, 3.090_232)] {
-            let quantile = (20.0 + 20.0 * (sigma * z).exp()) * US as f64;
+            let quantile = (20.0 + 20.0 * libm::exp(sigma * z)) * US as f64;
             assert!(off(&draws, quantile, probability).abs() < 4.0, "quantile {probability} at {quantile}");
         }
         // The test has teeth: a twentieth off at the median is seen.
@@ -336,7 +359,7 @@ mod tests {
                     term *= x / f64::from(k);
                     sum += term;
                 }
-                let probability = 1.0 - (-x).exp() * sum;
+                let probability = 1.0 - libm::exp(-x) * sum;
                 assert!(off(&draws, (10.0 + at) * US as f64, probability).abs() < 4.0, "shape {shape} at {at}");
             }
         }
@@ -347,7 +370,8 @@ mod tests {
         let delay = Delay::Gamma { minimum_ns: 0, mean_ns: 100 * US, shape: 0.5, seed: 9 };
         let draws = draws(&delay, 1, 400_000);
         let mean = draws.iter().map(|x| *x as f64 / US as f64).sum::<f64>() / draws.len() as f64;
-        let variance = draws.iter().map(|x| (*x as f64 / US as f64 - mean).powi(2)).sum::<f64>() / draws.len() as f64;
+        let variance =
+            draws.iter().map(|x| libm::pow(*x as f64 / US as f64 - mean, 2.0)).sum::<f64>() / draws.len() as f64;
         // Mean 100 and variance 100^2 / 0.5; standard errors 0.22 and 122.
         assert!((mean - 100.0).abs() < 0.9, "mean {mean}");
         assert!((variance - 20_000.0).abs() < 500.0, "variance {variance}");

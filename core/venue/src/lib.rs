@@ -21,6 +21,7 @@
 pub mod agents;
 pub mod matching;
 
+mod account;
 mod bars;
 mod dark;
 mod depth;
@@ -28,33 +29,55 @@ mod desk;
 mod fees;
 mod impact;
 mod latency;
+mod parked;
+mod pool;
 #[cfg(test)]
 mod properties;
 mod quotes;
 mod replay;
+mod sessions;
 mod venues;
 
+pub use account::{AccountTerms, Rates};
 pub use bars::HalfSpread;
-pub use dark::{Arrivals, DarkConfig, DarkListing, DarkPool};
 pub use depth::QueueModel;
 pub use desk::is_ours;
-pub use fees::Fees;
+pub use fees::{Fees, Measure, SaleFees, Tariff, Tier, Window};
 pub use helios_book::{BookError, Books, Capacity};
 pub use impact::{Decay, Impact, MAX_DECAYS};
 pub use latency::{Delay, Line, MAX_DELAY_NS, TimeOfDay};
+pub use pool::{Arrivals, DarkConfig, DarkListing, DarkPool};
 pub use venues::{Exchange, Venues};
 
+use account::Account;
 use bars::Bars;
 use depth::Depth;
-use desk::Desk;
+use desk::{Desk, is_for_auction};
 use helios_types::{
-    BookRef, CancelReason, Instrument, InstrumentId, Market, NANOS_PER_DAY, Nanos, Order, OrderId, Output, Price,
-    Quantity, RejectReason, Report, Terms, TimeInForce, TradeKind, TradingStatus, Update,
+    BookRef, CancelReason, Charge, Instrument, InstrumentId, Market, NANOS_PER_DAY, Nanos, Order, OrderId, Output,
+    Price, Quantity, RejectReason, Report, Rules, Side, Split, Terms, TimeInForce, TradeKind, TradingStatus, Update,
+    notional,
 };
 use impact::{Impacts, moved};
+use parked::{Cross, Parked};
 use quotes::Quotes;
 use replay::Replay;
-use std::collections::BTreeMap;
+use sessions::Sessions;
+use std::collections::{BTreeMap, VecDeque};
+
+/// What becomes of an order of ours that meets another of ours; they never trade.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SelfTrade {
+    /// The incoming order is cancelled, with what is left of it.
+    #[default]
+    CancelNewest,
+    /// The resting order is cancelled, and the incoming one goes on.
+    CancelOldest,
+    /// Both are cancelled.
+    CancelBoth,
+    /// The smaller one is cancelled, and the larger one is made smaller by as much.
+    Decrement,
+}
 
 /// How the venue behaves.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +98,12 @@ pub struct Config {
     pub queue: QueueModel,
     /// A trading day begins this long after 00:00 UTC; open orders expire there. Less than a day.
     pub day_begins_ns: u64,
+    /// What becomes of orders of ours that meet.
+    pub self_trade: SelfTrade,
+    /// Largest part of an auction's quantity that our orders in it get, in millionths.
+    pub auction_share_ppm: u32,
+    /// Farthest that a limit may be from the last trade, in millionths of it; beyond it the order is rejected.
+    pub price_band_ppm: Option<u32>,
     /// Most open orders of ours; one more is rejected as `Full`.
     pub max_open_orders: usize,
     /// Most order messages under way; one more is rejected as `Full`. Reports are never dropped.
@@ -94,6 +123,9 @@ impl Default for Config {
             half_spread: HalfSpread::default(),
             queue: QueueModel::default(),
             day_begins_ns: 0,
+            self_trade: SelfTrade::default(),
+            auction_share_ppm: 100_000,
+            price_band_ppm: None,
             max_open_orders: 1 << 16,
             max_pending_messages: 1 << 16,
             capacity: Capacity::default(),
@@ -128,7 +160,7 @@ impl Counts {
 pub struct Standing {
     /// Its price level.
     pub price: Price,
-    /// Displayed quantity before it in its queue.
+    /// What an aggressor meets before it at that price: displayed orders, and ours that are unseen and earlier.
     pub ahead: Quantity,
     /// What is left of it.
     pub left: Quantity,
@@ -144,26 +176,17 @@ enum Model {
     Orders,
 }
 
-impl Model {
-    /// Whether this data can tell what would become of such an order.
-    fn can_do(self, order: &Order) -> bool {
-        let plain = Terms { post_only: false, ..order.terms }.is_plain();
-        match self {
-            Self::Depth => plain && !matches!(order.time_in_force, TimeInForce::Open | TimeInForce::Close),
-            _ => order.terms.is_plain() && matches!(order.time_in_force, TimeInForce::Day | TimeInForce::Ioc),
-        }
-    }
-}
-
 /// One listed instrument.
 #[derive(Clone, Debug)]
 struct Listing {
     tick: Price,
     lot: Quantity,
+    rules: Rules,
     status: TradingStatus,
     model: Model,
     quotes: Quotes,
     bars: Bars,
+    parked: Parked,
     /// By how much our impact moved the prices of the last event: at its beginning and at its end.
     shift: [i64; 2],
 }
@@ -233,8 +256,11 @@ pub struct Venue {
     /// Changes that wait for a bar under way, by the end of their wait and their order; with the moment sent.
     held: BTreeMap<(Nanos, u64), (Nanos, Change)>,
     held_so_far: u64,
-    /// When the current trading day ends; unset before the first event.
-    day_ends: Nanos,
+    /// Stops that were reached, and when they act; in time order.
+    awake: VecDeque<(Nanos, BookRef)>,
+    sessions: Sessions,
+    /// When the current trading day or session ends, whichever is first; unset before the first event.
+    next_end: Nanos,
     counts: Counts,
 }
 
@@ -246,8 +272,8 @@ impl Venue {
             let Instrument { symbol, tick, lot } = instrument;
             assert!(tick.0 > 0 && lot.0 > 0, "{symbol}: tick and lot must be positive");
             let (status, model) = (TradingStatus::Trading, Model::Unknown);
-            let (quotes, bars) = (Quotes::new(), Bars::default());
-            Listing { tick: *tick, lot: *lot, status, model, quotes, bars, shift: [0; 2] }
+            let (rules, quotes, bars, parked) = (Rules::default(), Quotes::new(), Bars::default(), Parked::default());
+            Listing { tick: *tick, lot: *lot, rules, status, model, quotes, bars, parked, shift: [0; 2] }
         };
         let impacts = config.impacts.iter().map(|(id, impact)| {
             let Instrument { tick, lot, .. } =
@@ -256,10 +282,11 @@ impl Venue {
         });
         Self {
             listings: instruments.iter().map(listing).collect(),
-            replay: Replay::new(instruments.len(), config.capacity),
+            replay: Replay::new(instruments.len(), config.capacity, config.self_trade),
             depth: Depth::new(instruments.len(), config.capacity, config.queue),
             desk: Desk::new(
-                config.fees,
+                config.fees.into(),
+                Account::new(instruments.len(), AccountTerms::default(), false),
                 Line::new(config.report_latency.clone(), stream(REPORTS, config.number)),
                 Impacts::new(impacts),
             ),
@@ -267,9 +294,54 @@ impl Venue {
             config,
             held: BTreeMap::new(),
             held_so_far: 0,
-            day_ends: Nanos(0),
+            awake: VecDeque::new(),
+            sessions: Sessions::default(),
+            next_end: Nanos(0),
             counts: Counts::default(),
         }
+    }
+
+    /// The same with fees by volume and on sales, instead of the configuration's.
+    #[must_use]
+    pub fn with_tariff(mut self, tariff: Tariff) -> Self {
+        self.desk.tariff = tariff;
+        self
+    }
+
+    /// The same with a broker that charges for what is held over night.
+    #[must_use]
+    pub fn with_account(mut self, terms: AccountTerms) -> Self {
+        let looks = self.listings.iter().any(|listing| !listing.rules.min_notional.is_zero());
+        self.desk.account = Account::new(self.listings.len(), terms, looks);
+        self
+    }
+
+    /// The same with rules of its instruments, one for each. Before [`Venue::with_account`].
+    #[must_use]
+    pub fn with_rules(mut self, rules: Vec<Rules>) -> Self {
+        assert!(rules.len() == self.listings.len(), "rules are given for every instrument, or for none");
+        for (listing, rules) in self.listings.iter_mut().zip(rules) {
+            listing.rules = rules;
+        }
+        self.with_account(AccountTerms::default())
+    }
+
+    /// The next charge of the broker that was made by `to`. Charges are not delayed; they wait here to be taken.
+    pub fn charge(&mut self, to: Nanos) -> Option<(Nanos, Charge)> {
+        self.desk.account.take_charge(to)
+    }
+
+    /// Our money and our position in an instrument, as the broker counts them, in cash and quantity units. Fractions of a
+    /// split are at its mark, which it follows only where something is charged.
+    pub fn account(&self, instrument: InstrumentId) -> (i128, Quantity) {
+        (self.desk.account.money(), self.desk.account.position(instrument))
+    }
+
+    /// Sets the hours of trading, from open up to close, in order. Outside them nothing of ours trades, orders other than
+    /// for auctions are rejected, and what rests expires at a close. Without any, trading is always open.
+    pub fn set_sessions(&mut self, hours: Vec<(Nanos, Nanos)>) {
+        assert!(self.next_end == Nanos(0), "sessions are set before the first event");
+        self.sessions = Sessions::new(hours);
     }
 
     /// Takes the engine's orders, cancels and replaces on their way to the venue; other outputs are not for it.
@@ -284,10 +356,14 @@ impl Venue {
     /// The next moment at which something happens without a market event: a request arrives here, or a report there.
     #[inline]
     pub fn next_due(&self) -> Option<Nanos> {
-        if self.requests.is_empty() && self.desk.reports.is_empty() && self.held.is_empty() {
+        let charge = self.desk.account.next_charge();
+        let nothing = self.requests.is_empty() && self.held.is_empty() && self.awake.is_empty();
+        if nothing && self.desk.reports.is_empty() && charge.is_none() {
             return None;
         }
-        [self.requests.next(), self.next_held(), self.desk.reports.next()].into_iter().flatten().min()
+        let awake = self.awake.front().map(|(at, _)| *at);
+        let reports = self.desk.reports.next();
+        [self.requests.next(), self.next_held(), awake, reports, charge].into_iter().flatten().min()
     }
 
     /// Lets time pass: requests due at or before `to` act, then reports due at or before `to` come out, each with
@@ -319,22 +395,90 @@ impl Venue {
         if let Update::Value(_) = update {
             return;
         }
-        if self.listings.get(instrument.index()).is_none() || !quotes::is_sane(update) || !bars::is_sane(update) {
+        if self.listings.get(instrument.index()).is_none()
+            || !quotes::is_sane(update)
+            || !bars::is_sane(update)
+            || !is_action_sane(update)
+        {
             self.counts.bad += 1;
             return;
         }
         self.upgrade(at, instrument, model_of(update));
+        let printed = self.printed(instrument, update);
         match *update {
             Update::Clear => self.clear(at, instrument),
             Update::Status(status) => {
                 self.listings[instrument.index()].status = status;
-                self.replay.status(&mut self.desk, at, instrument, status);
-                if status == TradingStatus::Trading {
+                if status == TradingStatus::Trading && self.sessions.is_open(at) {
+                    self.replay.status(&mut self.desk, at, instrument, status);
                     self.depth.resume(&mut self.desk, at, instrument);
                 }
             }
+            Update::Split { numerator, denominator } => self.split(at, instrument, numerator, denominator),
+            Update::Dividend { cash } => self.desk.account.dividend(instrument, cash),
             _ => self.history(at, instrument, update),
         }
+        if let Update::Trade { kind: TradeKind::Cross, price, quantity, .. } = *update {
+            self.cross(at, instrument, price, quantity);
+        }
+        self.look_at_stops(at, instrument, update, printed);
+        if self.desk.account.watches() {
+            self.observe(instrument, update);
+        }
+    }
+
+    #[inline(never)]
+    fn observe(&mut self, instrument: InstrumentId, update: &Update) {
+        let top = match self.listings[instrument.index()].model {
+            Model::Orders => Some(self.replay.books().top(instrument)),
+            Model::Depth => Some(self.depth.top(instrument)),
+            Model::Unknown | Model::Bars | Model::Quotes => None,
+        };
+        self.desk.account.observe(instrument, update, top.map(|top| (top.bid.price, top.ask.price)));
+    }
+
+    /// New shares for old ones: what works in old shares expires, what is on its way to us arrives before, and what is on
+    /// its way to the venue expires on its arrival. The book of old shares is void.
+    fn split(&mut self, at: Nanos, instrument: InstrumentId, numerator: u32, denominator: u32) {
+        let Some(split) = Split::new(numerator, denominator) else { return };
+        let about = |(_, request): &(Nanos, Request)| match request {
+            Request::Submit(order) => order.instrument == instrument,
+            Request::Change(change) => change.instrument == instrument,
+        };
+        for (sent, request) in self.requests.take_if(about) {
+            match request {
+                Request::Submit(order) if self.desk.claim(order.id) => {
+                    let number = self.desk.accept(at, sent, order);
+                    self.desk.cancel(at.into(), number, CancelReason::Expired);
+                }
+                Request::Submit(order) => {
+                    self.desk.reject(at, order.id, order.instrument, RejectReason::DuplicateOrder);
+                }
+                // The order itself expires: the change finds nothing.
+                Request::Change(_) => {}
+            }
+        }
+        self.held.retain(|_, (_, change)| change.instrument != instrument);
+        let desk = &self.desk;
+        let here = |number: BookRef| desk.get(number).is_some_and(|working| working.order.instrument == instrument);
+        self.awake.retain(|(_, number)| !here(*number));
+        let working: Vec<(BookRef, Order)> = self
+            .desk
+            .open()
+            .map(|(number, working)| (number, working.order))
+            .filter(|(_, order)| order.instrument == instrument)
+            .collect();
+        for (number, order) in working {
+            self.withdraw(number, &order);
+            self.desk.cancel(at.into(), number, CancelReason::Expired);
+        }
+        self.clear(at, instrument);
+        let listing = &mut self.listings[instrument.index()];
+        listing.shift = [0; 2];
+        // The last trade was in old shares: no band and no stop looks at it.
+        listing.parked = Parked::default();
+        self.desk.account.split(instrument, split, listing.unit());
+        self.desk.reports.hurry(at);
     }
 
     /// True when trades of ours move prices: what the engine is to see of an event then comes from [`Venue::show`].
@@ -370,23 +514,23 @@ impl Venue {
     /// Where a resting order stands in its queue; `None` unless it rests in an order-level book.
     pub fn standing(&self, order: OrderId, instrument: InstrumentId) -> Option<Standing> {
         let number = self.desk.number(order, instrument)?;
-        self.replay.standing(number).or_else(|| self.depth.standing(&self.desk, number))
+        self.replay.standing(&self.desk, number).or_else(|| self.depth.standing(&self.desk, number))
     }
 
     /// Best bid and ask with our own orders and without what we took; `None` while the instrument does not trade, or
     /// when its data has no bid and ask.
-    pub(crate) fn best(&self, instrument: InstrumentId) -> Option<Best> {
+    pub(crate) fn best(&self, at: Nanos, instrument: InstrumentId) -> Option<Best> {
         let listing = self.listings.get(instrument.index())?;
-        if listing.status != TradingStatus::Trading {
+        if listing.status != TradingStatus::Trading || !self.sessions.is_open_at(at) {
             return None;
         }
-        let of = |books: &Books| {
-            let top = books.top(instrument);
-            Best { price: [top.bid.price, top.ask.price], quantity: [top.bid.quantity, top.ask.quantity], shift: 0 }
+        let of = |top: helios_book::Top| {
+            let (bid, ask) = (top.bid, top.ask);
+            Best { price: [bid.price, ask.price], quantity: [bid.quantity, ask.quantity], shift: 0 }
         };
         match listing.model {
-            Model::Orders => Some(of(self.replay.books())),
-            Model::Depth => Some(of(self.depth.books())),
+            Model::Orders => Some(of(self.replay.books().top(instrument))),
+            Model::Depth => Some(of(self.depth.top(instrument))),
             Model::Quotes => listing.quotes.best(),
             Model::Bars | Model::Unknown => None,
         }
@@ -399,7 +543,8 @@ impl Venue {
 
     fn history(&mut self, at: Nanos, instrument: InstrumentId, update: &Update) {
         let listing = &mut self.listings[instrument.index()];
-        let trading = listing.status == TradingStatus::Trading;
+        let trading =
+            listing.status == TradingStatus::Trading && (listing.model == Model::Bars || self.sessions.is_open(at));
         match listing.model {
             Model::Orders => {
                 self.replay.history(&mut self.desk, &mut self.counts, at, instrument, update, trading);
@@ -417,14 +562,76 @@ impl Venue {
         }
     }
 
+    /// The price at which an event of history says that shares changed hands.
+    #[inline]
+    fn printed(&self, instrument: InstrumentId, update: &Update) -> Option<Price> {
+        match *update {
+            Update::Execute { order, .. } => self.replay.price_of(instrument, order),
+            Update::ExecuteAt { price, printable: true, .. } | Update::Trade { price, .. } => Some(price),
+            Update::Bar { close, .. } => Some(close),
+            _ => None,
+        }
+        .filter(|price| price.is_defined() && price.0 > 0)
+    }
+
+    /// Stops see what history printed or quoted; those that are reached act a nanosecond later.
+    #[inline]
+    fn look_at_stops(&mut self, at: Nanos, instrument: InstrumentId, update: &Update, printed: Option<Price>) {
+        let listing = &mut self.listings[instrument.index()];
+        match (printed, update) {
+            (Some(price), _) => listing.parked.trade(price),
+            (None, Update::Quote { bid, ask, .. }) => listing.parked.quote(*bid, *ask),
+            _ => {}
+        }
+        if listing.parked.has_stops() && listing.status == TradingStatus::Trading && self.sessions.is_open(at) {
+            let awake = listing.parked.wake(&self.desk);
+            self.awake.extend(awake.into_iter().map(|number| (at.plus(1), number)));
+        }
+    }
+
+    /// A stop that was reached becomes what it is without its stop, unless it was cancelled or trading has stopped.
+    fn wake(&mut self, at: Nanos, number: BookRef) {
+        let Some(working) = self.desk.get(number).filter(|working| working.asleep) else { return };
+        let listing = &mut self.listings[working.order.instrument.index()];
+        listing.parked.withdraw(number);
+        if listing.model == Model::Bars || listing.status != TradingStatus::Trading || !self.sessions.is_open(at) {
+            return listing.parked.sleep(number);
+        }
+        self.desk.wake(number);
+        self.place(at, number);
+    }
+
+    /// History held an auction. Which one: at or after a session's close, its closing one; else the first of a trading
+    /// day is the opening one. Others, after a halt, are not for our orders.
+    fn cross(&mut self, at: Nanos, instrument: InstrumentId, price: Price, quantity: Quantity) {
+        let listing = &mut self.listings[instrument.index()];
+        if listing.model != Model::Orders || !price.is_defined() || price.0 <= 0 || quantity.0 <= 0 {
+            return;
+        }
+        let day = day_of(at, self.config.day_begins_ns);
+        let begun = Nanos(end_of_day(at, self.config.day_begins_ns).0.saturating_sub(NANOS_PER_DAY));
+        let which = match self.sessions.close_within(begun, at) {
+            Some(_) => TimeInForce::Close,
+            None => TimeInForce::Open,
+        };
+        if !listing.parked.is_over(which, day) {
+            let share = i128::from(quantity.0) * i128::from(self.config.auction_share_ppm.min(1_000_000)) / 1_000_000;
+            let share = i64::try_from(share).expect("at most the quantity of the cross");
+            let room = Quantity(share / listing.lot.0 * listing.lot.0);
+            listing.parked.cross(&mut self.desk, which, day, Cross { at, price, room });
+        }
+    }
+
     fn bar(&mut self, at: Nanos, instrument: InstrumentId, update: &Update, trading: bool) {
         let Update::Bar { open, close, span, .. } = *update else { return };
         let start = Nanos(at.0.saturating_sub(span));
         self.release(at, instrument, start);
         let day = |moment| day_of(moment, self.config.day_begins_ns);
         let listing = &mut self.listings[instrument.index()];
+        let closes = bars::closes(&self.sessions, start, at, span);
         let shift = self.desk.impacts.shift(start, instrument, open);
-        let terms = bars::Terms { half_spread: self.config.half_spread, tick: listing.tick, trading, shift, day: &day };
+        let (half_spread, tick, day) = (self.config.half_spread, listing.tick_at(open), &day);
+        let terms = bars::Terms { half_spread, tick, trading, shift, day, closes };
         listing.bars.history(&mut self.desk, at, update, &terms);
         // What trades at a bar's open moves its close.
         listing.shift = [shift, self.desk.impacts.shift(at, instrument, close)];
@@ -473,6 +680,7 @@ impl Venue {
             .collect();
         (listing.model, listing.quotes, listing.bars) = (model, Quotes::new(), Bars::default());
         for number in moving {
+            self.listings[instrument.index()].parked.withdraw(number);
             self.place(at, number);
         }
     }
@@ -480,7 +688,7 @@ impl Venue {
     /// Requests and the ends of waits up to `to`, in time order; at one moment a wait ends first.
     #[inline]
     fn let_requests_arrive(&mut self, to: Nanos) {
-        if !(self.requests.is_empty() && self.held.is_empty()) {
+        if !(self.requests.is_empty() && self.held.is_empty() && self.awake.is_empty()) {
             self.let_each_arrive(to);
         }
         self.begin_day(to);
@@ -489,10 +697,14 @@ impl Venue {
     fn let_each_arrive(&mut self, to: Nanos) {
         loop {
             let wait = self.next_held().filter(|until| *until <= to);
-            if wait.is_some_and(|until| self.requests.next().is_none_or(|arrival| until <= arrival)) {
+            let others = [self.requests.next(), self.awake.front().map(|(at, _)| *at)].into_iter().flatten().min();
+            if wait.is_some_and(|until| others.is_none_or(|other| until <= other)) {
                 let ((until, _), (sent, change)) = self.held.pop_first().expect("a wait was just seen");
                 self.begin_day(until);
                 self.change(until, sent, change);
+            } else if let Some((at, number)) = self.next_awake(to) {
+                self.begin_day(at);
+                self.wake(at, number);
             } else if let Some((at, (sent, request))) = self.requests.receive(to) {
                 self.begin_day(at);
                 self.request(at, sent, request);
@@ -522,22 +734,58 @@ impl Venue {
         if listing.model == Model::Bars { listing.bars.waits_until(working, sent) } else { None }
     }
 
-    /// Orders that rest from an earlier trading day expire where it ended; bars keep their own days.
+    /// The next stop that acts by `to`, unless a request arrives before it.
+    fn next_awake(&mut self, to: Nanos) -> Option<(Nanos, BookRef)> {
+        let arrival = self.requests.next();
+        self.awake.pop_front_if(|(at, _)| *at <= to && arrival.is_none_or(|arrival| *at <= arrival))
+    }
+
+    /// Orders that rest expire where their trading day or session ended, those for an auction with the day; bars keep
+    /// their own days.
     #[inline]
     fn begin_day(&mut self, now: Nanos) {
-        if now >= self.day_ends {
-            self.end_day(now);
+        if now >= self.next_end {
+            self.pass_ends(now);
         }
     }
 
-    #[cold]
-    fn end_day(&mut self, now: Nanos) {
-        let ended = std::mem::replace(&mut self.day_ends, end_of_day(now, self.config.day_begins_ns));
+    fn pass_ends(&mut self, now: Nanos) {
+        if self.next_end == Nanos(0) {
+            self.next_end = self.end_after(now);
+        }
+        // The first day that ended, and how many did: nights are charged together.
+        let mut nights: Option<(Nanos, u64)> = None;
+        while now >= self.next_end && self.next_end < Nanos(u64::MAX) {
+            let ended = self.next_end;
+            self.next_end = self.end_after(ended);
+            self.expire(ended);
+            if self.ends_day(ended) {
+                nights = nights.map_or(Some((ended, 1)), |(first, count)| Some((first, count + 1)));
+            }
+        }
+        if let Some((first, count)) = nights {
+            self.desk.account.end_day(first, count);
+        }
+    }
+
+    fn end_after(&self, now: Nanos) -> Nanos {
+        let day = end_of_day(now, self.config.day_begins_ns);
+        self.sessions.close_after(now).map_or(day, |close| close.min(day))
+    }
+
+    /// True for the end of a trading day, false for that of a session within it.
+    fn ends_day(&self, ended: Nanos) -> bool {
+        end_of_day(Nanos(ended.0.saturating_sub(1)), self.config.day_begins_ns) == ended
+    }
+
+    fn expire(&mut self, ended: Nanos) {
+        let day_is_over = self.ends_day(ended);
         let expired: Vec<(BookRef, Order)> = self
             .desk
             .open()
             .map(|(number, working)| (number, working.order))
             .filter(|(_, order)| self.listings[order.instrument.index()].model != Model::Bars)
+            .filter(|(_, order)| day_is_over || !is_for_auction(order))
             .collect();
         for (number, order) in expired {
             self.withdraw(number, &order);
@@ -546,7 +794,7 @@ impl Venue {
     }
 
     fn open(&mut self, at: Nanos, sent: Nanos, order: Order) {
-        match self.refusal(&order) {
+        match self.refusal(at, &order) {
             Some(reason) => self.desk.reject(at, order.id, order.instrument, reason),
             None => {
                 let number = self.desk.accept(at, sent, order);
@@ -556,27 +804,110 @@ impl Venue {
     }
 
     /// Why a new order cannot be accepted, if so. Its number counts as used either way.
-    fn refusal(&mut self, order: &Order) -> Option<RejectReason> {
+    fn refusal(&mut self, at: Nanos, order: &Order) -> Option<RejectReason> {
         if !self.desk.claim(order.id) {
             return Some(RejectReason::DuplicateOrder);
         }
         let Some(listing) = self.listings.get(order.instrument.index()) else {
             return Some(RejectReason::UnknownInstrument);
         };
-        if let Some(reason) = listing.refusal(order.quantity, order.price, !order.price.is_defined()) {
+        if let Some(reason) = listing.refusal(order, order.quantity, order.price) {
             return Some(reason);
         }
         if listing.model == Model::Unknown {
-            return Some(RejectReason::NoMarket);
+            // Reading the terms needs no data: what no model can do is not a matter of waiting.
+            return Some(if is_for_any_model(order) { RejectReason::NoMarket } else { RejectReason::Unsupported });
         }
-        if !listing.model.can_do(order) {
+        if let Some(reason) = self.account_refusal(order, order.quantity, order.price, None) {
+            return Some(reason);
+        }
+        if !self.supports(listing, order) {
             return Some(RejectReason::Unsupported);
         }
-        let Order { instrument, side, price, .. } = *order;
-        if order.terms.post_only && listing.model == Model::Depth && self.depth.would_take(instrument, side, price) {
+        if let Some(reason) = self.untimely(at, order) {
+            return Some(reason);
+        }
+        if !order.terms.stop.is_defined() && self.would_take_against_its_terms(order) {
             return Some(RejectReason::WouldTake);
         }
         (self.desk.open_count() >= self.config.max_open_orders).then_some(RejectReason::Full)
+    }
+
+    /// Why the account cannot have an order of this total and limit, if so; `known` is the order that it replaces.
+    fn account_refusal(
+        &self,
+        order: &Order,
+        quantity: Quantity,
+        price: Price,
+        known: Option<(BookRef, Quantity)>,
+    ) -> Option<RejectReason> {
+        let (instrument, account) = (order.instrument, &self.desk.account);
+        let least = self.listings[instrument.index()].rules.min_notional;
+        let price = if price.is_defined() { price } else { account.mark(instrument) };
+        if !least.is_zero() && price.is_defined() && notional(price, quantity).is_ok_and(|value| value < least) {
+            return Some(RejectReason::BelowMinimum);
+        }
+        if order.side == Side::Buy || !account.is_restricted(instrument) {
+            return None;
+        }
+        let (known, filled) = known.map_or((None, Quantity::ZERO), |(number, filled)| (Some(number), filled));
+        let others = self.desk.open().filter(|(number, working)| {
+            Some(*number) != known && working.order.side == Side::Sell && working.order.instrument == instrument
+        });
+        let selling = others.map(|(_, working)| working.left().0).fold(0i64, i64::saturating_add);
+        let left = Quantity(quantity.0.saturating_sub(filled.0));
+        account.lacks_locate(instrument, left, selling).then_some(RejectReason::NotShortable)
+    }
+
+    /// Does the model of the instrument's data have such an order? The table stands in `docs/models/orders.md`.
+    fn supports(&self, listing: &Listing, order: &Order) -> bool {
+        let terms = &order.terms;
+        let unseen = terms.midpoint || terms.display != Terms::ALL;
+        is_for_any_model(order)
+            && match listing.model {
+                Model::Unknown => false,
+                Model::Orders => order.time_in_force != TimeInForce::Close || self.sessions.are_given(),
+                Model::Depth | Model::Quotes => !unseen && !is_for_auction(order),
+                Model::Bars => {
+                    !unseen
+                        && (order.time_in_force != TimeInForce::Close
+                            || self.sessions.are_given()
+                            || listing.bars.show_closes())
+                }
+            }
+    }
+
+    /// Why an order, or a change to it, comes at a wrong time or price, if so.
+    fn untimely(&mut self, at: Nanos, order: &Order) -> Option<RejectReason> {
+        let listing = &self.listings[order.instrument.index()];
+        let (model, day) = (listing.model, day_of(at, self.config.day_begins_ns));
+        let too_late = match is_for_auction(order) {
+            // An auction takes orders before the session begins; and bars know days, not hours.
+            true => model == Model::Orders && listing.parked.is_over(order.time_in_force, day),
+            false => model != Model::Bars && !self.sessions.is_open(at),
+        };
+        let listing = &self.listings[order.instrument.index()];
+        if too_late {
+            return Some(RejectReason::NotTrading);
+        }
+        let beyond = |last: Price, band: u32| {
+            let distance = (i128::from(order.price.0) - i128::from(last.0)).abs();
+            distance * 1_000_000 > i128::from(last.0) * i128::from(band)
+        };
+        let banded = listing.parked.last().zip(self.config.price_band_ppm).filter(|_| order.price.is_defined());
+        banded.is_some_and(|(last, band)| beyond(last, band)).then_some(RejectReason::PriceBand)
+    }
+
+    /// True for a post-only order that would trade at once. On bars nobody knows before the bar.
+    fn would_take_against_its_terms(&self, order: &Order) -> bool {
+        let listing = &self.listings[order.instrument.index()];
+        order.terms.post_only
+            && match listing.model {
+                Model::Orders => self.replay.would_take(order),
+                Model::Depth => self.depth.would_take(order.instrument, order.side, order.price),
+                Model::Quotes => listing.quotes.would_take(order),
+                Model::Bars | Model::Unknown => false,
+            }
     }
 
     fn change(&mut self, at: Nanos, sent: Nanos, change: Change) {
@@ -590,14 +921,20 @@ impl Venue {
             return self.desk.cancel(at.into(), number, CancelReason::Requested);
         };
         let listing = &self.listings[instrument.index()];
-        if let Some(reason) = listing.refusal(quantity, price, !working.order.price.is_defined()) {
+        let limit_or_not = price.is_defined() == working.order.price.is_defined();
+        let wrong = listing.refusal(&working.order, quantity, price);
+        let wrong = wrong.or((!limit_or_not).then_some(RejectReason::BadPrice));
+        let changed = Order { quantity, price, ..working.order };
+        let (awake, moved) = (!working.asleep, price != working.order.price);
+        let reason = wrong.or_else(|| self.untimely(at, &changed)).or_else(|| {
+            (awake && moved && self.would_take_against_its_terms(&changed)).then_some(RejectReason::WouldTake)
+        });
+        if let Some(reason) = reason {
             return self.desk.reject_change(at, order, instrument, reason);
         }
-        let Order { side, terms, price: limit, .. } = working.order;
-        let rests = price == limit && quantity <= working.order.quantity;
-        if terms.post_only && !rests && listing.model == Model::Depth && self.depth.would_take(instrument, side, price)
-        {
-            return self.desk.reject_change(at, order, instrument, RejectReason::WouldTake);
+        let known = Some((number, working.filled));
+        if let Some(reason) = self.account_refusal(&working.order, quantity, price, known) {
+            return self.desk.reject_change(at, order, instrument, reason);
         }
         if quantity <= working.filled {
             // All that is asked for has traded already: nothing is left to work.
@@ -619,26 +956,51 @@ impl Venue {
         let by = Quantity(order.quantity.0 - quantity.0);
         // Only books keep quantities of their own.
         if self.listings[order.instrument.index()].model == Model::Orders && by.0 > 0 {
-            self.replay.shrink(order.instrument, number, by);
+            self.replay.shrink(&self.desk, number, by);
         }
     }
 
-    /// An accepted or replaced order goes to its instrument's model.
+    /// An accepted, awoken or replaced order goes to its instrument's model, or waits for what it waits for.
     fn place(&mut self, at: Nanos, number: BookRef) {
-        let instrument = self.desk.get(number).expect("only open orders are placed").order.instrument;
-        let listing = &mut self.listings[instrument.index()];
+        let working = *self.desk.get(number).expect("only open orders are placed");
+        let order = &working.order;
+        // Better data than when it was accepted may be data that cannot do what it asks for.
+        if !self.supports(&self.listings[order.instrument.index()], order) {
+            return self.desk.cancel(at.into(), number, CancelReason::Unfilled);
+        }
+        let listing = &mut self.listings[order.instrument.index()];
+        if listing.model == Model::Bars {
+            return listing.bars.arrive(number);
+        }
+        if working.is_for_auction() {
+            return listing.parked.wait_for_auction(number);
+        }
+        if working.asleep {
+            if !listing.parked.wakes(order.side, order.terms.stop) {
+                return listing.parked.sleep(number);
+            }
+            self.desk.wake(number);
+        }
+        // It was not when it was accepted: it slept, or other data was looked at.
+        if self.would_take_against_its_terms(order) {
+            return self.desk.cancel(at.into(), number, CancelReason::Unfilled);
+        }
+        let listing = &mut self.listings[order.instrument.index()];
         match listing.model {
             Model::Orders => self.replay.arrive(&mut self.desk, at, number),
             Model::Depth => self.depth.arrive(&mut self.desk, at, number),
             Model::Quotes => listing.quotes.arrive(&mut self.desk, at, number),
-            Model::Bars => listing.bars.arrive(number),
-            Model::Unknown => unreachable!("orders of an instrument without data are rejected"),
+            Model::Bars | Model::Unknown => unreachable!("orders of an instrument without data are rejected"),
         }
     }
 
     /// An open order leaves its model; the desk still holds it.
     fn withdraw(&mut self, number: BookRef, order: &Order) {
+        let working = self.desk.get(number).expect("only open orders are withdrawn");
         let listing = &mut self.listings[order.instrument.index()];
+        if listing.model != Model::Bars && (working.asleep || working.is_for_auction()) {
+            return listing.parked.withdraw(number);
+        }
         match listing.model {
             Model::Orders => self.replay.withdraw(&self.desk, number),
             Model::Depth => self.depth.withdraw(order.instrument, order.side, number),
@@ -650,18 +1012,56 @@ impl Venue {
 }
 
 impl Listing {
-    /// Why these terms of an order cannot be accepted, if so.
-    fn refusal(&self, quantity: Quantity, price: Price, market: bool) -> Option<RejectReason> {
-        if self.status != TradingStatus::Trading {
+    /// The price step at a price.
+    fn tick_at(&self, price: Price) -> Price {
+        self.rules.ticks.as_ref().map_or(self.tick, |ticks| ticks.at(price))
+    }
+
+    /// Smallest step of a position.
+    fn unit(&self) -> Quantity {
+        if self.rules.unit.is_zero() { self.lot } else { self.rules.unit }
+    }
+
+    /// Why this quantity and limit of an order cannot be accepted, if so.
+    fn refusal(&self, order: &Order, quantity: Quantity, price: Price) -> Option<RejectReason> {
+        let on_tick = |price: Price| !price.is_defined() || price.0 > 0 && price.0 % self.tick_at(price).0 == 0;
+        let shown = order.terms.display;
+        let no_part = shown != Terms::ALL && (shown.0 < 0 || shown > order.quantity || shown.0 % self.lot.0 != 0);
+        let halted = match is_for_auction(order) {
+            // An auction ends a pause.
+            true => self.status == TradingStatus::Halted,
+            false => self.status != TradingStatus::Trading,
+        };
+        if halted {
             Some(RejectReason::NotTrading)
-        } else if quantity.0 <= 0 || quantity.0 % self.lot.0 != 0 {
+        } else if quantity.0 <= 0 || quantity.0 % self.lot.0 != 0 || no_part {
             Some(RejectReason::BadQuantity)
-        } else if market == price.is_defined() || !market && (price.0 <= 0 || price.0 % self.tick.0 != 0) {
+        } else if !on_tick(price) || !on_tick(order.terms.stop) {
             Some(RejectReason::BadPrice)
         } else {
             None
         }
     }
+}
+
+/// False for a corporate action that cannot be.
+fn is_action_sane(update: &Update) -> bool {
+    match *update {
+        Update::Split { numerator, denominator } => Split::new(numerator, denominator).is_some(),
+        Update::Dividend { cash } => cash.0 > 0 && cash.is_defined(),
+        _ => true,
+    }
+}
+
+/// False for terms that exclude one another, or that no model of history has.
+fn is_for_any_model(order: &Order) -> bool {
+    let (terms, stops) = (&order.terms, order.terms.stop.is_defined());
+    let at_once = matches!(order.time_in_force, TimeInForce::Ioc | TimeInForce::Fok);
+    let rests = !at_once && !is_for_auction(order) && (order.price.is_defined() || terms.midpoint);
+    let for_resting = terms.post_only || terms.midpoint || terms.display != Terms::ALL;
+    // A pegged order is unseen by nature; what waits for an auction or for the midpoint has no stop.
+    let iceberg = terms.display != Terms::ALL && !terms.display.is_zero();
+    (rests || !for_resting) && !(terms.midpoint && (iceberg || stops)) && !(stops && is_for_auction(order))
 }
 
 /// The model that an event calls for.
@@ -676,9 +1076,13 @@ fn model_of(update: &Update) -> Model {
         Update::Quote { .. } | Update::Trade { kind: TradeKind::Regular, .. } => Model::Quotes,
         Update::Bar { .. } => Model::Bars,
         Update::Depth { .. } => Model::Depth,
-        Update::Trade { .. } | Update::TradeBreak { .. } | Update::Status(_) | Update::Clear | Update::Value(_) => {
-            Model::Unknown
-        }
+        Update::Trade { .. }
+        | Update::TradeBreak { .. }
+        | Update::Status(_)
+        | Update::Clear
+        | Update::Split { .. }
+        | Update::Dividend { .. }
+        | Update::Value(_) => Model::Unknown,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What must hold whatever history and our orders do: random valid flow against the order-level and quote models.
 
-use crate::{Books, Capacity, Config, Delay, Venue};
+use crate::{Books, Capacity, Config, Decay, Delay, Impact, SelfTrade, Venue};
 use helios_book::Resting;
 use helios_types::{
     BookRef, Instrument, InstrumentId, Market, Nanos, Order, OrderId, Output, Price, Quantity, Report, ReportKind,
@@ -12,10 +12,55 @@ use std::collections::BTreeMap;
 const X: InstrumentId = InstrumentId(0);
 const TICK: i64 = 10_000_000;
 
-fn venue(order_latency_ns: u64, report_latency_ns: u64) -> Venue {
-    let (order_latency, report_latency) = (Delay::Constant(order_latency_ns), Delay::Constant(report_latency_ns));
+/// What else the venue does, by its bits: latencies that are drawn; trades of ours that move prices.
+type Extras = u8;
+
+fn settings(order_latency_ns: u64, report_latency_ns: u64, extras: Extras) -> Config {
+    let delay = |ns: u64| match extras & 1 {
+        0 => Delay::Constant(ns),
+        _ => Delay::LogNormal { minimum_ns: ns, median_ns: ns + 2, p99_ns: ns + 20, seed: ns },
+    };
+    let decays = vec![Decay { amplitude: 0.003, lifetime_ns: 20 }, Decay { amplitude: 0.001, lifetime_ns: 500 }];
+    let (volume, exponent, permanent, maker) = (Quantity::whole(5), 0.5, 0.0002, 0.25);
+    let impact = Impact { decays, permanent, exponent, volume, maker };
+    Config {
+        order_latency: delay(order_latency_ns),
+        report_latency: delay(report_latency_ns),
+        impacts: if extras & 2 == 0 { BTreeMap::new() } else { BTreeMap::from([(X, impact)]) },
+        ..Config::default()
+    }
+}
+
+fn venue(order_latency_ns: u64, report_latency_ns: u64, extras: Extras) -> Venue {
+    venue_with(settings(order_latency_ns, report_latency_ns, extras))
+}
+
+fn venue_with(config: Config) -> Venue {
     let listed = Instrument { symbol: "X".to_owned(), tick: Price(TICK), lot: Quantity::whole(1) };
-    Venue::new(&[listed], Config { order_latency, report_latency, ..Config::default() })
+    Venue::new(&[listed], config)
+}
+
+const MODES: [SelfTrade; 4] =
+    [SelfTrade::CancelNewest, SelfTrade::CancelOldest, SelfTrade::CancelBoth, SelfTrade::Decrement];
+
+/// Terms and life time for an order of this quantity, near a price in ticks; some of them exclude one another.
+fn dress(order: &mut Order, (kind, amount): (u8, u8), near: i64) {
+    let stop = ticks(near + i64::from(amount % 7) - 3);
+    let peak = Quantity::whole(1 + i64::from(amount) % (order.quantity.0 / Quantity::whole(1).0));
+    let terms = &mut order.terms;
+    match kind % 16 {
+        0 => terms.post_only = true,
+        1 | 2 => terms.display = Quantity::ZERO,
+        3 | 4 => terms.display = peak,
+        5 | 6 => terms.midpoint = true,
+        7 => (terms.midpoint, order.price) = (true, Price::UNDEFINED),
+        8 => terms.stop = stop,
+        9 => (terms.stop, terms.display) = (stop, peak),
+        10 => order.time_in_force = TimeInForce::Fok,
+        11 => order.time_in_force = TimeInForce::Open,
+        12 => (terms.post_only, terms.display) = (true, peak),
+        _ => {}
+    }
 }
 
 fn ticks(n: i64) -> Price {
@@ -158,6 +203,8 @@ struct Ours {
     bought: i64,
     sold: i64,
     last: Nanos,
+    /// Orders have terms.
+    terms: bool,
 }
 
 impl Ours {
@@ -169,7 +216,7 @@ impl Ours {
             0 => Output::Cancel { order: id, instrument: X },
             1 | 2 => Output::Replace { order: id, instrument: X, quantity, price },
             kind => {
-                let order = Order {
+                let mut order = Order {
                     id: OrderId(self.sent.len() as u64 + 1),
                     strategy: StrategyId(0),
                     instrument: X,
@@ -179,6 +226,9 @@ impl Ours {
                     time_in_force: if kind == 4 { TimeInForce::Ioc } else { TimeInForce::Day },
                     terms: Terms::PLAIN,
                 };
+                if self.terms {
+                    dress(&mut order, (c, a), mid);
+                }
                 self.sent.insert(order.id, order);
                 Output::Submit(order)
             }
@@ -224,10 +274,11 @@ impl Ours {
 /// Most that an event of history can give to orders of ours that rest.
 fn offered(update: &Update) -> i64 {
     match *update {
-        Update::Add { quantity, .. }
-        | Update::Execute { quantity, .. }
-        | Update::Replace { quantity, .. }
-        | Update::Trade { quantity, .. } => quantity.0,
+        Update::Add { quantity, .. } | Update::Execute { quantity, .. } | Update::Replace { quantity, .. } => {
+            quantity.0
+        }
+        Update::Trade { quantity, kind: TradeKind::Cross, .. } => quantity.0 / 10,
+        Update::Trade { quantity, .. } => quantity.0,
         _ => 0,
     }
 }
@@ -254,8 +305,15 @@ fn check_accounts(venue: &Venue, history: &History) {
         assert!(quantity <= offered, "the owner of order {root} gave {quantity}, but offered {offered}");
     }
     for (number, working) in venue.desk.open() {
-        let resting = venue.books().order(number).expect("an open order rests in the book");
-        assert_eq!(resting.quantity, working.left(), "book and desk agree");
+        let terms = working.order.terms;
+        let unseen = terms.midpoint || terms.display.is_zero() || working.asleep || working.is_for_auction();
+        let Some(resting) = venue.books().order(number) else {
+            assert!(unseen, "an open order rests in the book: {working:?}");
+            continue;
+        };
+        assert!(!unseen, "what nobody sees is not in the book: {working:?}");
+        assert!(resting.quantity <= working.left() && resting.quantity <= terms.display, "book and desk agree");
+        assert!(terms.display != Terms::ALL || resting.quantity == working.left(), "all of it is displayed");
         assert_eq!(resting.price, working.order.price);
     }
 }
@@ -267,9 +325,10 @@ fn strangers(books: &Books, side: Side) -> Vec<Resting> {
 }
 
 /// Runs the dice; the reports are the outcome.
-fn play(dice: &[(Dice, u8)], order_latency: u64, report_latency: u64, unnamed: bool) -> Vec<(Nanos, Report)> {
-    let mut venue = venue(order_latency, report_latency);
-    let (mut history, mut ours, mut now) = (History { unnamed, ..History::default() }, Ours::default(), Nanos(1));
+fn play(dice: &[(Dice, u8)], config: &Config, terms: bool, unnamed: bool) -> Vec<(Nanos, Report)> {
+    let mut venue = venue_with(config.clone());
+    let mut history = History { unnamed, ..History::default() };
+    let (mut ours, mut now) = (Ours { terms, ..Ours::default() }, Nanos(1));
     let (mut all, mut fills, mut trading) = (Vec::new(), 0, true);
     for ((die, wait), index) in dice.iter().zip(0..) {
         now = now.plus(u64::from(wait % 3));
@@ -285,12 +344,18 @@ fn play(dice: &[(Dice, u8)], order_latency: u64, report_latency: u64, unnamed: b
             venue.advance(now, &mut reports);
         } else {
             venue.advance(now, &mut reports);
-            for update in history.step(*die) {
+            let mut updates = history.step(*die);
+            if wait.is_multiple_of(32) {
+                let (price, quantity) = (ticks(history.best(Side::Sell)), Quantity::whole(i64::from(die.3)));
+                updates.push(Update::Trade { price, quantity, aggressor: None, kind: TradeKind::Cross, trade: 0 });
+            }
+            for update in updates {
                 let before = venue.desk.filled_so_far();
                 venue.market(&Market { instrument: X, ts_event: now, update });
                 let got = venue.desk.filled_so_far() - before;
                 assert!(got <= offered(&update), "step {index}: {got} from {update:?}");
-                assert!(trading || got == 0, "step {index}: a fill in a halt");
+                let auction = matches!(update, Update::Trade { kind: TradeKind::Cross, .. });
+                assert!(trading || got == 0 || auction, "step {index}: a fill in a halt");
             }
             venue.advance(now, &mut reports);
         }
@@ -316,16 +381,40 @@ fn play(dice: &[(Dice, u8)], order_latency: u64, report_latency: u64, unnamed: b
 /// Numbers of ours in the textbook queue begin here.
 const OURS: BookRef = 1 << 32;
 
+/// One order of the textbook queue, in ticks and units.
+#[derive(Clone, Debug)]
+struct Row {
+    number: BookRef,
+    side: Side,
+    price: i64,
+    /// Displayed; of a hidden order, what is left.
+    shown: i64,
+    /// An iceberg's rest, and its peak.
+    reserve: i64,
+    peak: i64,
+    hidden: bool,
+}
+
+impl Row {
+    fn stranger(number: BookRef, side: Side, price: i64, shown: i64) -> Self {
+        Self { number, side, price, shown, reserve: 0, peak: 0, hidden: false }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.number > OURS
+    }
+}
+
 /// The textbook queue: one list in order of arrival, in which ours stand among the others. Nobody takes.
 #[derive(Default)]
-struct Textbook(Vec<(BookRef, Side, i64, i64)>);
+struct Textbook(Vec<Row>);
 
 impl Textbook {
     /// Our orders that a newcomer of `side` at this price would cross.
     fn crossed(&self, side: Side, price: Price) -> Vec<BookRef> {
         let reaches = |limit: i64| side.sign() * (price.0 / TICK - limit) >= 0;
-        let ours = self.0.iter().filter(|order| order.0 > OURS && order.1 != side && reaches(order.2));
-        ours.map(|order| order.0).collect()
+        let ours = self.0.iter().filter(|row| row.is_ours() && row.side != side && reaches(row.price));
+        ours.map(|row| row.number).collect()
     }
 
     /// History moves on; returns what our orders fill, best priority first.
@@ -334,68 +423,104 @@ impl Textbook {
         let mut fills = Vec::new();
         match *update {
             Update::Add { order, side, price, quantity } => {
-                self.0.push((order, side, price.0 / TICK, units(quantity)));
+                self.0.push(Row::stranger(order, side, price.0 / TICK, units(quantity)));
             }
             Update::Execute { order, quantity, .. } => fills = self.execute(order, units(quantity)),
             Update::Trade { aggressor: Some(side), price, quantity, kind: TradeKind::Displayed, .. } => {
                 fills = self.sweep(side.opposite(), price.0 / TICK, units(quantity));
             }
-            Update::Reduce { order, quantity } => self.find(order).3 -= units(quantity),
-            Update::Delete { order } => self.find(order).3 = 0,
+            Update::Reduce { order, quantity } => self.find(order).shown -= units(quantity),
+            Update::Delete { order } => self.find(order).shown = 0,
             Update::Replace { order, new_order, price, quantity } => {
                 let old = self.find(order);
-                let side = old.1;
-                old.3 = 0;
-                self.0.push((new_order, side, price.0 / TICK, units(quantity)));
+                let side = old.side;
+                old.shown = 0;
+                self.0.push(Row::stranger(new_order, side, price.0 / TICK, units(quantity)));
             }
             _ => {}
         }
-        self.0.retain(|order| order.3 > 0);
+        self.0.retain(|row| row.shown > 0);
         fills
     }
 
-    fn find(&mut self, order: BookRef) -> &mut (BookRef, Side, i64, i64) {
-        self.0.iter_mut().find(|other| other.0 == order).expect("history speaks of what it displayed")
+    fn find(&mut self, order: BookRef) -> &mut Row {
+        self.0.iter_mut().find(|row| row.number == order).expect("it stands in the list")
     }
 
     /// One aggressor meets the whole queue; strangers also give what it met of them in history.
     fn sweep(&mut self, side: Side, limit: i64, quantity: i64) -> Vec<(BookRef, i64)> {
-        let within = |order: &&mut (BookRef, Side, i64, i64)| order.1 == side && side.sign() * (order.2 - limit) >= 0;
-        let mut queue: Vec<_> = self.0.iter_mut().filter(within).collect();
-        queue.sort_by_key(|order| -side.sign() * order.2);
-        let (mut left, mut told, mut fills) = (quantity, quantity, Vec::new());
-        for order in queue {
-            let (met, gone) = (left.min(order.3), told.min(order.3));
+        let within = |row: &Row| row.side == side && side.sign() * (row.price - limit) >= 0;
+        // What strangers gave here; what they gave by history's account follows.
+        let (mut left, mut given, mut fills) = (quantity, BTreeMap::<BookRef, i64>::new(), Vec::new());
+        while left > 0 {
+            let has = |row: &Row| row.shown - given.get(&row.number).copied().unwrap_or(0);
+            let rank = |(index, row): &(usize, &Row)| (-side.sign() * row.price, row.hidden, *index);
+            let reached = self.0.iter().enumerate().filter(|(_, row)| within(row) && has(row) > 0);
+            let Some((index, row)) = reached.min_by_key(rank) else { break };
+            let met = left.min(has(row));
             left -= met;
-            if order.0 <= OURS {
-                told -= gone;
-                order.3 -= gone;
-            } else if met > 0 {
-                order.3 -= met;
-                fills.push((order.0 - OURS, met));
+            if row.is_ours() {
+                fills.push((row.number - OURS, met));
+                self.fill(index, met);
+            } else {
+                *given.entry(row.number).or_default() += met;
             }
+        }
+        let mut queue: Vec<_> = self.0.iter_mut().filter(|row| within(row) && !row.is_ours()).collect();
+        queue.sort_by_key(|row| -side.sign() * row.price);
+        let mut told = quantity;
+        for row in queue {
+            let gone = told.min(row.shown);
+            (told, row.shown) = (told - gone, row.shown - gone);
         }
         assert_eq!(told, 0, "history shows what it trades");
         fills
     }
 
-    fn execute(&mut self, met: BookRef, quantity: i64) -> Vec<(BookRef, i64)> {
-        let (_, side, ..) = *self.find(met);
-        let mut queue: Vec<_> = self.0.iter_mut().filter(|order| order.1 == side).collect();
-        queue.sort_by_key(|order| -side.sign() * order.2);
-        let (mut left, mut fills) = (quantity, Vec::new());
-        for order in queue {
-            if order.0 == met {
-                order.3 -= quantity;
-                break;
-            }
-            let filled = left.min(order.3);
-            if order.0 > OURS && filled > 0 {
-                (order.3, left) = (order.3 - filled, left - filled);
-                fills.push((order.0 - OURS, filled));
+    /// An order of ours trades; an iceberg's next peak goes to the back.
+    fn fill(&mut self, index: usize, quantity: i64) {
+        self.0[index].shown -= quantity;
+        if self.0[index].shown == 0 {
+            let mut row = self.0.remove(index);
+            row.shown = row.reserve.min(row.peak);
+            row.reserve -= row.shown;
+            if row.shown > 0 {
+                self.0.push(row);
             }
         }
+    }
+
+    /// Ours with priority over `met` trade first, peak after peak; then `met` itself.
+    fn execute(&mut self, met: BookRef, quantity: i64) -> Vec<(BookRef, i64)> {
+        let (mut fills, mut left) = (Vec::new(), quantity);
+        while left > 0 {
+            let at = self.0.iter().position(|row| row.number == met).expect("history speaks of what it displayed");
+            let (side, price) = (self.0[at].side, self.0[at].price);
+            let before = |(index, row): &(usize, &Row)| {
+                let better = side.sign() * (row.price - price);
+                row.is_ours() && row.side == side && (better > 0 || better == 0 && !row.hidden && *index < at)
+            };
+            let rank = |(index, row): &(usize, &Row)| (-side.sign() * row.price, row.hidden, *index);
+            let Some((index, _)) = self.0.iter().enumerate().filter(before).min_by_key(rank) else { break };
+            let filled = left.min(self.0[index].shown);
+            left -= filled;
+            fills.push((self.0[index].number - OURS, filled));
+            self.fill(index, filled);
+        }
+        self.find(met).shown -= quantity;
         fills
+    }
+
+    /// What an aggressor at that price meets before the order.
+    fn ahead(&self, order: BookRef) -> i64 {
+        let at = self.0.iter().position(|row| row.number == order).expect("it stands in the list");
+        let own = &self.0[at];
+        let queue = self.0.iter().enumerate().filter(|(_, row)| row.side == own.side && row.price == own.price);
+        let before = queue.filter(|(index, row)| match own.hidden {
+            true => !row.hidden || *index < at,
+            false => !row.hidden && *index < at,
+        });
+        before.map(|(_, row)| row.shown).sum()
     }
 }
 
@@ -407,20 +532,35 @@ proptest! {
         dice in prop::collection::vec((any::<Dice>(), any::<u8>()), 1..250),
         order_latency in 0u64..4,
         report_latency in 0u64..4,
+        extras in 0u8..4,
         unnamed: bool,
     ) {
-        let once = play(&dice, order_latency, report_latency, unnamed);
-        let again = play(&dice, order_latency, report_latency, unnamed);
-        prop_assert_eq!(once, again, "the same flow gives the same reports");
+        let config = settings(order_latency, report_latency, extras);
+        let once = play(&dice, &config, false, unnamed);
+        prop_assert_eq!(once, play(&dice, &config, false, unnamed), "the same flow gives the same reports");
     }
 
     #[test]
-    fn passive_orders_fill_as_in_a_textbook_queue(
+    fn nothing_is_used_twice_whatever_the_terms(
+        dice in prop::collection::vec((any::<Dice>(), any::<u8>()), 1..250),
+        order_latency_ns in 0u64..4,
+        report_latency_ns in 0u64..4,
+        self_trade in prop::sample::select(MODES.as_slice()),
+        unnamed: bool,
+    ) {
+        let (order_latency, report_latency) = (Delay::Constant(order_latency_ns), Delay::Constant(report_latency_ns));
+        let config = Config { order_latency, report_latency, self_trade, ..Config::default() };
+        let once = play(&dice, &config, true, unnamed);
+        prop_assert_eq!(once, play(&dice, &config, true, unnamed), "the same flow gives the same reports");
+    }
+
+    #[test]
+    fn passive_orders_fill_and_stand_as_in_a_textbook_queue(
         dice in prop::collection::vec((any::<Dice>(), any::<u8>()), 1..250),
         unnamed: bool,
     ) {
         let mut history = History { unnamed, ..History::default() };
-        let (mut venue, mut textbook) = (venue(0, 0), Textbook::default());
+        let (mut venue, mut textbook) = (venue(0, 0, 0), Textbook::default());
         let (mut next, mut reports) = (0u64, Vec::new());
         for (((what, a, b, c), wait), now) in dice.into_iter().zip(1..) {
             let now = Nanos(now);
@@ -429,11 +569,20 @@ proptest! {
                 // Ours: at the touch or behind it, so that nothing crosses.
                 let (price, quantity) = (history.best(side) - side.sign() * i64::from(b % 3), 1 + i64::from(c % 12));
                 next += 1;
+                let peak = match what % 3 {
+                    0 => 0,
+                    1 => 1 + i64::from(what) % quantity,
+                    _ => quantity,
+                };
+                let display = if peak == quantity { Terms::ALL } else { Quantity::whole(peak) };
                 venue.submit(now, &Output::Submit(Order {
                     id: OrderId(next), strategy: StrategyId(0), instrument: X, side,
-                    quantity: Quantity::whole(quantity), price: ticks(price), time_in_force: TimeInForce::Day, terms: Terms::PLAIN,
+                    quantity: Quantity::whole(quantity), price: ticks(price), time_in_force: TimeInForce::Day,
+                    terms: Terms { display, ..Terms::PLAIN },
                 }));
-                textbook.0.push((OURS + next, side, price, quantity));
+                let (shown, hidden) = if peak == 0 { (quantity, true) } else { (peak, false) };
+                let (number, reserve) = (OURS + next, quantity - shown);
+                textbook.0.push(Row { number, side, price, shown, reserve, peak, hidden });
                 continue;
             }
             // No hidden prints: the textbook has only displayed orders.
@@ -441,13 +590,13 @@ proptest! {
                 let crossed = match update {
                     Update::Add { side, price, .. } => textbook.crossed(side, price),
                     Update::Replace { order, price, .. } => {
-                        let side = textbook.find(order).1;
+                        let side = textbook.find(order).side;
                         textbook.crossed(side, price)
                     }
                     _ => vec![],
                 };
                 for order in crossed {
-                    textbook.0.retain(|other| other.0 != order);
+                    textbook.0.retain(|row| row.number != order);
                     venue.submit(now, &Output::Cancel { order: OrderId(order - OURS), instrument: X });
                 }
                 venue.advance(now, &mut reports);
@@ -459,6 +608,12 @@ proptest! {
                     _ => None,
                 }).collect();
                 prop_assert_eq!(fills, textbook.follow(&update), "{:?}", update);
+                for row in textbook.0.iter().filter(|row| row.is_ours()) {
+                    let standing = venue.standing(OrderId(row.number - OURS), X).expect("it rests");
+                    prop_assert_eq!(standing.ahead, Quantity::whole(textbook.ahead(row.number)), "{:?} {:?}", row, update);
+                    prop_assert_eq!(standing.left, Quantity::whole(row.shown + row.reserve));
+                    prop_assert_eq!(standing.price, ticks(row.price));
+                }
                 prop_assert_eq!(venue.counts(), crate::Counts::default(), "{:?} is not refused", update);
             }
         }
@@ -471,7 +626,7 @@ proptest! {
         unnamed: bool,
     ) {
         let mut history = History { unnamed, ..History::default() };
-        let (mut venue, mut plain) = (venue(0, 0), Books::new(1, Capacity::default()));
+        let (mut venue, mut plain) = (venue(0, 0, 0), Books::new(1, Capacity::default()));
         let (mut open, mut next) = (Vec::new(), 0u64);
         for ((die, wait), now) in dice.into_iter().zip(1..) {
             let (now, side) = (Nanos(now), side_of(die.1));
@@ -512,9 +667,11 @@ proptest! {
         dice in prop::collection::vec((any::<Dice>(), any::<u8>()), 1..200),
         order_latency in 0u64..4,
         report_latency in 0u64..4,
+        terms in any::<bool>(),
+        extras in 0u8..4,
     ) {
-        let mut venue = venue(order_latency, report_latency);
-        let (mut ours, mut now, mut joined) = (Ours::default(), Nanos(1), 0);
+        let mut venue = venue(order_latency, report_latency, extras);
+        let (mut ours, mut now, mut joined) = (Ours { terms, ..Ours::default() }, Nanos(1), 0);
         let mut shown = [(0, 0); 2];
         for ((a, b, c, d), wait) in &dice {
             now = now.plus(u64::from(wait % 3));

@@ -16,7 +16,9 @@
 use crate::Best;
 use crate::desk::{Desk, Queue, within};
 use crate::impact::{Offer, middle};
-use helios_types::{BookRef, CancelReason, Liquidity, Nanos, Price, Quantity, Side, TradeKind, Update};
+use helios_types::{
+    BookRef, CancelReason, Liquidity, Nanos, Order, Price, Quantity, Side, TimeInForce, TradeKind, Update,
+};
 
 /// One side of the quote.
 #[derive(Clone, Copy, Debug)]
@@ -65,8 +67,10 @@ impl Quotes {
         let order = working.order;
         let touch = self.touch[order.side.opposite() as usize];
         let quantity = touch.left.min(working.left());
+        let killed = order.time_in_force == TimeInForce::Fok && quantity < working.left();
         let offer = Offer { shown: touch.price, mid: self.mid(), quantity };
-        if quantity.0 > 0
+        if !killed
+            && quantity.0 > 0
             && let Some((price, quantity)) = desk.offer(at, number, offer)
         {
             self.use_up(order.side.opposite(), quantity);
@@ -74,11 +78,16 @@ impl Quotes {
                 return;
             }
         }
-        if working.is_immediate() {
+        if killed || working.is_immediate() {
             desk.cancel(at.into(), number, CancelReason::Unfilled);
         } else {
             self.own[order.side as usize].join(order.price, number);
         }
+    }
+
+    /// Is its limit at the other side's touch or through it?
+    pub(crate) fn would_take(&self, order: &Order) -> bool {
+        within(order.side, order.price, self.touch[order.side.opposite() as usize].price)
     }
 
     /// A resting order of ours leaves without a report.

@@ -8,9 +8,9 @@
 //! That the listings of one security are one position is the engine's business, not the venues'. See
 //! `docs/models/venues.md`. Absent: routing, trade-through rules between venues, fees that depend on all of them.
 
-use crate::dark::DarkPool;
+use crate::pool::DarkPool;
 use crate::{Standing, Venue};
-use helios_types::{InstrumentId, Market, Nanos, OrderId, Output, Report, Update};
+use helios_types::{Charge, InstrumentId, Market, Nanos, OrderId, Output, Report, Update};
 
 /// Which venue an instrument is listed at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +147,11 @@ impl Venues {
         for pool in pools {
             self.dark[*pool as usize].after(ts_event, instrument, (&self.lit, &self.lit_of));
         }
+    }
+
+    /// The next charge of the broker that was made by `to`; where there are several venues none has a broker.
+    pub fn charge(&mut self, to: Nanos) -> Option<(Nanos, Charge)> {
+        if self.alone { self.lit[0].charge(to) } else { None }
     }
 
     /// True when trades of ours move prices: what the engine is to see of an event then comes from [`Venues::show`].

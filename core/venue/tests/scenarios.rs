@@ -10,24 +10,31 @@
 //! #   max_open 2 | max_pending 2 | day_begins 1h | queue pessimistic (optimistic, proportional, log, power 2)
 //! #   instruments A A@B A@D are of one security at three venues: `venue B latency …` is a setting of one of them, and
 //! #   dark D [reference B] [latency 1us 1us] [prints 50%] [minimum 100] [max_age 10s] [self_match] [maker 0.001] a pool
+//! #   cash 1000 | rates borrow 30000ppm debit 72000ppm credit 0ppm | not_shortable B | sale 27800ppb 0.000166 8.3
+//! #   tier 1000 0.002 (taker per share) | window 30 (days; month) | ticks 0 0.0001 1 0.01 | min_notional 50 | unit 1
+//! #   session 09:30:00 16:00:00 (each day) | band 50000ppm | auction_share 100000ppm
+//! #   self_trade newest, oldest, both or decrement
 //! 09:30:00.000 add 1 B 100 @ 10.00            history; `2/09:30:00` is the second day, `B: add …` another instrument
 //! 09:30:00.000 level B 300 @ 10.00            a level's new total, of a feed without single orders; 0: it is gone
-//! 09:30:00.001 us buy 50 @ 10.00 id=1 [ioc|fok] [post]   ours; `@ market` has no limit; also us cancel 1, us replace 1 30 @ 10.00
+//! 09:30:00.001 us buy 50 @ 10.00 id=1 [ioc]   ours; `@ market` has no limit; also us cancel 1, us replace 1 30 @ 10.00;
+//! #   behind the number: ioc fok open close, post, hidden, show=20 (an iceberg), mid (a peg), stop=10.05
 //! -> accepted 1                               the reports delivered up to and at this line, all of them, in order
 //! -> filled 1 50 @ 10.00 maker fee 0.15 stamped 09:30:00.001 at 09:30:00.002      from `fee` on: only if written
 //! = ahead 1 100                               displayed quantity before our order; also = counts unknown bad full
+//! = charged borrow X 3.00                     the broker's next charge; also = charged interest 2; = money 1000; = held X 5
 //! = shown quote 100 @ 10.01 / 100 @ 10.02     what the engine sees of the last event of history
 //! ```
 
 mod ledger;
 
 use helios_types::{
-    Cash, Instrument, InstrumentId, Market, NANOS_PER_DAY, NANOS_PER_SECOND, Nanos, Order, OrderId, Output, Price,
-    Quantity, Report, ReportKind, Side, StrategyId, Terms, TimeInForce, TradeKind, TradingStatus, Update,
+    Cash, Charge, Instrument, InstrumentId, Market, NANOS_PER_DAY, NANOS_PER_SECOND, Nanos, Order, OrderId, Output,
+    Price, Quantity, Report, ReportKind, Rules, Side, StrategyId, Terms, TickTable, TimeInForce, TradeKind,
+    TradingStatus, Update,
 };
 use helios_venue::{
-    Config, DarkConfig, DarkListing, DarkPool, Decay, Delay, Exchange, Fees, HalfSpread, Impact, QueueModel, TimeOfDay,
-    Venue, Venues,
+    AccountTerms, Config, DarkConfig, DarkListing, DarkPool, Decay, Delay, Exchange, Fees, HalfSpread, Impact, Measure,
+    QueueModel, Rates, SaleFees, SelfTrade, Tariff, Tier, TimeOfDay, Venue, Venues, Window,
 };
 
 macro_rules! scenarios {
@@ -49,9 +56,14 @@ scenarios! {
     trades_only better_data depth_trades depth_cancels depth_proportional depth_taken depth_crossing depth_terms
     unnamed_trades
     latency_by_time_of_day impact_decays impact_keeps_what_is_taken impact_on_bars
-    impact_on_orders impact_of_resting
     venues_each_their_own venues_reports_in_time_order dark_prints dark_no_reference dark_limits_and_minimum
-    dark_own_orders dark_rejects dark_days
+    dark_own_orders dark_rejects dark_days dark_sessions
+    split split_of_bars borrow_and_interest not_shortable fee_tiers sale_fees
+    tick_table least_notional
+    impact_on_orders impact_on_levels impact_of_resting post_only fill_or_kill hidden iceberg midpoint stops
+    stops_on_quotes stops_on_bars auctions auctions_on_bars self_trade_newest self_trade_oldest self_trade_both
+    self_trade_decrement sessions bands terms_refused terms_on_quotes terms_on_bars iceberg_queue
+    better_data_for_terms terms_on_depth
 }
 
 #[test]
@@ -87,10 +99,17 @@ struct Table {
     tick: Price,
     lot: Quantity,
     config: Config,
+    session: Option<(Nanos, Nanos)>,
     impact: Option<Impact>,
     /// Further venues by name, and pools with the venue that is their reference.
     exchanges: Vec<(String, Config)>,
     pools: Vec<(String, String, DarkConfig)>,
+    account: AccountTerms,
+    shorts_refused: Vec<String>,
+    rules: Rules,
+    tiers: Vec<Tier>,
+    window: Window,
+    sale: SaleFees,
     venue: Option<Venues>,
     ledger: ledger::Ledger,
     seen: Option<Update>,
@@ -106,9 +125,16 @@ impl Default for Table {
             tick: Price(10_000_000),
             lot: Quantity::whole(1),
             config: Config { half_spread: HalfSpread::Fixed(Price::ZERO), ..Config::default() },
+            session: None,
             impact: None,
             exchanges: Vec::new(),
             pools: Vec::new(),
+            account: AccountTerms::default(),
+            shorts_refused: Vec::new(),
+            rules: Rules::default(),
+            tiers: Vec::new(),
+            window: Window::default(),
+            sale: SaleFees::default(),
             venue: None,
             ledger: ledger::Ledger::default(),
             seen: None,
@@ -155,6 +181,41 @@ impl Table {
                     }
                 }
             }
+            ["cash", x] => self.account.cash = cash(x),
+            ["rates", pairs @ ..] => {
+                for pair in pairs.chunks(2) {
+                    let [kind, rate] = *pair else { panic!("{}: a kind and a rate", self.place) };
+                    let ppm = rate.strip_suffix("ppm").and_then(|ppm| ppm.parse().ok()).expect("parts per million");
+                    let rates = Rates::new(vec![(Nanos(0), ppm)]).expect("a rate");
+                    match kind {
+                        "borrow" => self.account.borrow = rates,
+                        "debit" => self.account.debit = rates,
+                        "credit" => self.account.credit = rates,
+                        _ => panic!("{}: unknown rate {kind}", self.place),
+                    }
+                }
+            }
+            ["not_shortable", names @ ..] => {
+                self.shorts_refused = names.iter().map(|&name| name.to_owned()).collect();
+            }
+            ["tier", volume, taker] => {
+                let (volume, taker_per_share) = (quantity(volume).0, cash(taker));
+                self.ledger.varies = true;
+                self.tiers.push(Tier { volume, taker_per_share, ..Tier::default() });
+            }
+            ["window", "month"] => self.window = Window::Month,
+            ["window", days] => self.window = Window::Days(number(days) as u32),
+            ["sale", ppb, per_share, cap] => {
+                let ppb = ppb.strip_suffix("ppb").and_then(|ppb| ppb.parse().ok()).expect("parts per billion");
+                self.ledger.varies = true;
+                self.sale = SaleFees { ppb, per_share: cash(per_share), cap: cash(cap) };
+            }
+            ["ticks", bands @ ..] => {
+                let bands = bands.chunks(2).map(|pair| (price(pair[0]), price(pair[1]))).collect();
+                self.rules.ticks = Some(TickTable::new(bands).expect("a tick table"));
+            }
+            ["min_notional", x] => self.rules.min_notional = cash(x),
+            ["unit", x] => self.rules.unit = quantity(x),
             ["impact", words @ ..] => {
                 self.impact = Some(impact(words));
                 self.ledger.moved = true;
@@ -177,6 +238,18 @@ impl Table {
             }
             ["max_open", n] => config.max_open_orders = n.parse().expect("a count"),
             ["max_pending", n] => config.max_pending_messages = n.parse().expect("a count"),
+            ["session", opens, closes] => self.session = Some((moment(opens), moment(closes))),
+            ["band", x] => config.price_band_ppm = Some(ppm(x)),
+            ["auction_share", x] => config.auction_share_ppm = ppm(x),
+            ["self_trade", mode] => {
+                config.self_trade = match *mode {
+                    "newest" => SelfTrade::CancelNewest,
+                    "oldest" => SelfTrade::CancelOldest,
+                    "both" => SelfTrade::CancelBoth,
+                    "decrement" => SelfTrade::Decrement,
+                    _ => panic!("{}: unknown mode {mode}", self.place),
+                }
+            }
             ["day_begins", x] => config.day_begins_ns = duration(x),
             _ => panic!("{}: unknown setting {words:?}", self.place),
         }
@@ -194,7 +267,17 @@ impl Table {
         let instruments: Vec<Instrument> = self.names.iter().map(list).collect();
         let ids = (0..self.names.len() as u32).map(InstrumentId);
         let impacts = ids.clone().filter_map(|id| Some((id, self.impact.clone()?))).collect();
-        let first = Venue::new(&instruments, Config { impacts, ..self.config.clone() });
+        let id = |name: &String| self.names.iter().position(|known| known == name).expect("a listed instrument");
+        let not_shortable = self.shorts_refused.iter().map(|name| InstrumentId(id(name) as u32)).collect();
+        let (fees, tiers) = (self.config.fees, self.tiers.clone());
+        let mut first = Venue::new(&instruments, Config { impacts, ..self.config.clone() })
+            .with_tariff(Tariff::new(fees, tiers, Measure::Shares, self.window, self.sale, 0))
+            .with_rules(vec![self.rules.clone(); self.names.len()])
+            .with_account(AccountTerms { not_shortable, ..self.account.clone() });
+        if let Some((opens, closes)) = self.session {
+            let day = |day: u64| (opens.plus(day * NANOS_PER_DAY), closes.plus(day * NANOS_PER_DAY));
+            first.set_sessions((0..5).map(day).collect());
+        }
         if self.exchanges.is_empty() && self.pools.is_empty() {
             return first.into();
         }
@@ -280,12 +363,8 @@ impl Table {
                 side: if side == "buy" { Side::Buy } else { Side::Sell },
                 quantity: quantity(shares),
                 price: price(limit),
-                time_in_force: match () {
-                    () if rest.contains(&"ioc") => TimeInForce::Ioc,
-                    () if rest.contains(&"fok") => TimeInForce::Fok,
-                    () => TimeInForce::Day,
-                },
-                terms: Terms { post_only: rest.contains(&"post"), ..Terms::PLAIN },
+                time_in_force: rest.iter().find_map(|word| life(word)).unwrap_or(TimeInForce::Day),
+                terms: self.terms(rest),
             }),
             ["cancel", id] => Output::Cancel { order: OrderId(number(id)), instrument },
             ["replace", id, total, "@", limit] => Output::Replace {
@@ -296,6 +375,21 @@ impl Table {
             },
             _ => panic!("{}: unknown order {words:?}", self.place),
         }
+    }
+
+    fn terms(&self, words: &[&str]) -> Terms {
+        let mut terms = Terms::PLAIN;
+        for word in words {
+            match (*word, word.split_once('=')) {
+                ("post", _) => terms.post_only = true,
+                ("hidden", _) => terms.display = Quantity::ZERO,
+                ("mid", _) => terms.midpoint = true,
+                (_, Some(("show", shares))) => terms.display = quantity(shares),
+                (_, Some(("stop", at))) => terms.stop = price(at),
+                _ => assert!(life(word).is_some(), "{}: unknown term {word}", self.place),
+            }
+        }
+        terms
     }
 
     fn update(&self, words: &[&str]) -> Update {
@@ -356,6 +450,10 @@ impl Table {
                 Update::Depth { side: side(who), price: price(at), quantity: quantity(shares) }
             }
             ["clear"] => Update::Clear,
+            ["split", new, "for", old] => {
+                Update::Split { numerator: number(new) as u32, denominator: number(old) as u32 }
+            }
+            ["dividend", x] => Update::Dividend { cash: price(x) },
             _ => panic!("{}: unknown event {words:?}", self.place),
         }
     }
@@ -402,12 +500,34 @@ impl Table {
             ["shown", ref event @ ..] => {
                 assert_eq!(self.seen, Some(self.update(event)), "{place}: what the engine sees")
             }
+            ["charged", ref what @ ..] => {
+                let names = self.names.clone();
+                let (at, charge) = self.venue().charge(Nanos(u64::MAX)).unwrap_or_else(|| panic!("{place}: no charge"));
+                let words = match charge {
+                    Charge::Borrow { instrument, amount } => {
+                        format!("borrow {} {amount} at {}", names[instrument.index()], clock(at))
+                    }
+                    Charge::Financing { amount } => format!("interest {amount} at {}", clock(at)),
+                };
+                assert_eq!(words, canonical(&what.join(" ")).join(" "), "{place}");
+            }
+            ["money", x] => {
+                let money = self.venue().exchanges()[0].account(InstrumentId(0)).0;
+                assert_eq!(money, i128::from(cash(x).0), "{place}: money at the broker");
+            }
+            ["held", name, x] => {
+                let at = self.names.iter().position(|known| known == name).expect("a listed instrument");
+                let held = self.venue().exchanges()[0].account(InstrumentId(at as u32)).1;
+                assert_eq!(held, quantity(x), "{place}: held at the broker");
+            }
             ["open", n] => assert_eq!(self.venue().open_orders() as u64, number(n), "{place}: open orders"),
             _ => panic!("{place}: unknown state {words:?}"),
         }
     }
 
     fn finish(&mut self) {
+        let left = self.venue().charge(Nanos(u64::MAX));
+        assert_eq!(left, None, "{}: a charge that is not in the table", self.place);
         let mut got = std::mem::take(&mut self.got);
         while let Some(due) = self.venue().next_due() {
             self.venue().advance(due, &mut got);
@@ -522,6 +642,21 @@ fn duration(word: &str) -> u64 {
     let hours = [("h", 3_600_000_000_000)];
     let unit = units.iter().chain(&hours).find_map(|(unit, ns)| Some(number_of(word.strip_suffix(unit)?)? * ns));
     unit.unwrap_or_else(|| panic!("{word} is not a duration such as 10us or 1m"))
+}
+
+fn life(word: &str) -> Option<TimeInForce> {
+    Some(match word {
+        "day" => TimeInForce::Day,
+        "ioc" => TimeInForce::Ioc,
+        "fok" => TimeInForce::Fok,
+        "open" => TimeInForce::Open,
+        "close" => TimeInForce::Close,
+        _ => return None,
+    })
+}
+
+fn ppm(word: &str) -> u32 {
+    word.strip_suffix("ppm").and_then(|ppm| ppm.parse().ok()).unwrap_or_else(|| panic!("{word} is not like 100ppm"))
 }
 
 fn number_of(word: &str) -> Option<u64> {

@@ -91,6 +91,8 @@ const SELL: i64 = 4;
 const SELL_IOC: i64 = 5;
 const CANCEL: i64 = 6;
 const REPLACE: i64 = 7;
+const BUY_POST_ONLY: i64 = 8;
+const SELL_POST_ONLY: i64 = 9;
 
 /// What every compiled function is: event, what is known of each instrument and of how many, the parameters, the
 /// strategy's memory and its length, and where the wishes go.
@@ -223,7 +225,7 @@ impl Compiled {
         let started = now >= self.from;
         match &input.event {
             // What is in the place of the instrument is the number of a series, of which there may be more.
-            Event::Market(Market { update: Update::Value(_), .. }) => {}
+            Event::Market(Market { update: Update::Value(_), .. }) | Event::Charge(_) => {}
             Event::Market(market) => {
                 // An event of no instrument of the run was refused, but is heard of.
                 let place = self.places.get(market.instrument.index()).copied().unwrap_or(u32::MAX);
@@ -372,9 +374,9 @@ impl Compiled {
         let (size, at) = (w.quantity[slot], w.price[slot]);
         let kind = match w.kind[slot] {
             TARGET => IntentKind::Target { position: quantity(size)? },
-            kind @ (BUY | BUY_IOC | SELL | SELL_IOC) => IntentKind::Order {
+            kind @ (BUY | BUY_IOC | BUY_POST_ONLY | SELL | SELL_IOC | SELL_POST_ONLY) => IntentKind::Order {
                 id: order,
-                side: if matches!(kind, BUY | BUY_IOC) { Side::Buy } else { Side::Sell },
+                side: if matches!(kind, BUY | BUY_IOC | BUY_POST_ONLY) { Side::Buy } else { Side::Sell },
                 quantity: quantity(size)?,
                 price: if at.is_nan() { Price::UNDEFINED } else { Price(scaled(at, PRICE_SCALE, "price")?) },
                 // A market order does not rest: it takes what is there.
@@ -383,7 +385,7 @@ impl Compiled {
                 } else {
                     TimeInForce::Day
                 },
-                terms: Terms::PLAIN,
+                terms: Terms { post_only: matches!(kind, BUY_POST_ONLY | SELL_POST_ONLY), ..Terms::PLAIN },
             },
             CANCEL => IntentKind::Cancel { order },
             REPLACE => IntentKind::Replace {

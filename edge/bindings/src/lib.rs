@@ -5,6 +5,7 @@
 mod arrow;
 mod compiled;
 mod ghosts;
+mod itch_rows;
 mod matching;
 mod over;
 mod session;
@@ -41,6 +42,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<strategy::RefusalView>()?;
     module.add_class::<strategy::OrderView>()?;
     module.add_class::<arrow::Floats>()?;
+    module.add_class::<itch_rows::ItchRows>()?;
     module.add_class::<matching::MatchingEngine>()?;
     module.add_class::<tools::Book>()?;
     module.add_class::<tools::Market>()?;

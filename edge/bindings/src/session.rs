@@ -300,7 +300,7 @@ fn into_python<'py>(py: Python<'py>, tables: &Tables) -> PyResult<Bound<'py, PyD
             })+
         };
     }
-    add!(orders, fills, refusals, signals, equity, positions, strategies, quality, marks, breaches);
+    add!(orders, fills, refusals, signals, equity, positions, strategies, quality, marks, cashflows, breaches);
     Ok(all)
 }
 

@@ -5,10 +5,11 @@ use helios_execution::Style;
 use helios_io::{FeedLatency, SourceError};
 use helios_risk::{Feeds, Limits};
 use helios_signals::{BarKind, Binary, Field, Keeps, Node, NodeId, Past, PatternSpec, Sizing, Stat, Unary, Window};
-use helios_types::{Cash, Instrument, InstrumentId, Nanos, Price, Quantity, Side, StrategyId};
+use helios_types::{Cash, Instrument, InstrumentId, Nanos, Price, Quantity, Rules, Side, StrategyId, TickTable};
 use helios_venue::{
-    Arrivals, Capacity, DarkConfig, DarkListing, DarkPool, Decay, Delay, Exchange, Fees, HalfSpread, Impact,
-    QueueModel, TimeOfDay, Venue, Venues,
+    AccountTerms, Arrivals, Capacity, DarkConfig, DarkListing, DarkPool, Decay, Delay, Exchange, Fees, HalfSpread,
+    Impact, Measure, QueueModel, Rates, SaleFees, SelfTrade, Tariff, Tier, TimeOfDay, Venue, Venues,
+    Window as FeeWindow,
 };
 use pyo3::FromPyObject;
 use std::collections::BTreeMap;
@@ -36,6 +37,8 @@ pub(crate) struct EngineSpec {
     limit_prices: bool,
     max_orders: u32,
     trade_from: u64,
+    /// For each instrument, or for none: bands of ticks (lowest price, tick), least notional, unit of positions.
+    rules: Vec<(Vec<(i64, i64)>, i64, i64)>,
 }
 
 /// Kind, whole numbers (mostly nanoseconds) and others.
@@ -95,9 +98,35 @@ struct VenueSpec {
     half_spread_fixed: i64,
     half_spread_ppm: u32,
     day_begins_ns: u64,
+    /// Opens and closes of the sessions, by turns; none: always open.
+    hours: Vec<u64>,
+    self_trade: String,
+    auction_share_ppm: u32,
+    price_band_ppm: Option<u32>,
     /// Name, and a power's exponent in thousandths.
     queue: (String, u32),
     fast: bool,
+    account: AccountSpec,
+}
+
+/// What depends on volume, side and time held.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct AccountSpec {
+    /// Volume, maker and taker per share, maker and taker ppm.
+    tiers: Vec<(i64, i64, i64, i64, i64)>,
+    volume_is_notional: bool,
+    /// Zero: the calendar month.
+    window_days: u32,
+    /// Of sales: billionths of the notional, per share, cap of that per fill.
+    sale: (i64, i64, i64),
+    /// Rates a year in ppm, each from its moment on.
+    borrow: Vec<(u64, i64)>,
+    borrow_of: Vec<(u32, Vec<(u64, i64)>)>,
+    debit: Vec<(u64, i64)>,
+    credit: Vec<(u64, i64)>,
+    not_shortable: Vec<u32>,
+    days_per_year: u32,
 }
 
 fn error(message: impl Into<String>) -> SourceError {
@@ -128,6 +157,18 @@ impl EngineSpec {
         self.trade_from
     }
 
+    fn rules(&self) -> Result<Vec<Rules>, SourceError> {
+        let rules = self.rules.iter().zip(&self.instruments).map(|((bands, least, unit), (symbol, _, _))| {
+            let bands: Vec<_> = bands.iter().map(|(from, tick)| (Price(*from), Price(*tick))).collect();
+            let ticks = match bands.is_empty() {
+                true => None,
+                false => Some(TickTable::new(bands).map_err(|e| error(format!("instrument {symbol}: {e}")))?),
+            };
+            Ok(Rules { ticks, min_notional: Cash(*least), unit: Quantity(*unit) })
+        });
+        rules.collect()
+    }
+
     fn capacity(&self) -> Capacity {
         Capacity { orders: self.max_orders, levels: self.max_orders }
     }
@@ -151,7 +192,8 @@ impl EngineSpec {
             },
             capacity: self.capacity(),
         };
-        State::new(config).map_err(|e| error(e.to_string()))
+        let state = State::new(config).map_err(|e| error(e.to_string()))?;
+        Ok(if self.rules.is_empty() { state } else { state.with_rules(self.rules()?) })
     }
 }
 
@@ -260,9 +302,63 @@ impl VenueSpec {
             day_begins_ns: self.day_begins_ns,
             queue: queue(&self.queue)?,
             capacity: engine.capacity(),
+            self_trade: match self.self_trade.as_str() {
+                "cancel_newest" => SelfTrade::CancelNewest,
+                "cancel_oldest" => SelfTrade::CancelOldest,
+                "cancel_both" => SelfTrade::CancelBoth,
+                "decrement" => SelfTrade::Decrement,
+                name => return Err(error(format!("self-trade prevention has no mode {name:?}"))),
+            },
+            auction_share_ppm: self.auction_share_ppm,
+            price_band_ppm: self.price_band_ppm,
             ..helios_venue::Config::default()
         };
-        Ok(Venue::new(&engine.instruments(), config))
+        let hours: Vec<_> = self.hours.chunks_exact(2).map(|pair| (Nanos(pair[0]), Nanos(pair[1]))).collect();
+        let ordered = hours.iter().all(|(open, close)| open < close) && hours.windows(2).all(|w| w[0].1 <= w[1].0);
+        if !ordered || !self.hours.len().is_multiple_of(2) {
+            return Err(error("sessions of the venue must open before they close, in order, without overlap"));
+        }
+        let account = &self.account;
+        let tariff = account.tariff(config.fees, self.day_begins_ns);
+        let venue = Venue::new(&engine.instruments(), config).with_tariff(tariff);
+        let venue = if engine.rules.is_empty() { venue } else { venue.with_rules(engine.rules()?) };
+        let mut venue = venue.with_account(account.terms(Cash(engine.cash))?);
+        venue.set_sessions(hours);
+        Ok(venue)
+    }
+}
+
+impl AccountSpec {
+    fn tariff(&self, fees: Fees, day_begins_ns: u64) -> Tariff {
+        let tier =
+            |&(volume, maker_per_share, taker_per_share, maker_ppm, taker_ppm): &(i64, i64, i64, i64, i64)| Tier {
+                volume,
+                maker_per_share: Cash(maker_per_share),
+                taker_per_share: Cash(taker_per_share),
+                maker_ppm,
+                taker_ppm,
+            };
+        let measure = if self.volume_is_notional { Measure::Notional } else { Measure::Shares };
+        let window = if self.window_days == 0 { FeeWindow::Month } else { FeeWindow::Days(self.window_days) };
+        let (ppb, per_share, cap) = self.sale;
+        let sale = SaleFees { ppb, per_share: Cash(per_share), cap: Cash(cap) };
+        Tariff::new(fees, self.tiers.iter().map(tier).collect(), measure, window, sale, day_begins_ns)
+    }
+
+    fn terms(&self, cash: Cash) -> Result<AccountTerms, SourceError> {
+        let rates = |rows: &[(u64, i64)]| {
+            Rates::new(rows.iter().map(|(from, ppm)| (Nanos(*from), *ppm)).collect()).map_err(error)
+        };
+        let own = |(of, rows): &(u32, Vec<(u64, i64)>)| Ok((InstrumentId(*of), rates(rows)?));
+        Ok(AccountTerms {
+            cash,
+            borrow: rates(&self.borrow)?,
+            borrow_of: self.borrow_of.iter().map(own).collect::<Result<_, SourceError>>()?,
+            debit: rates(&self.debit)?,
+            credit: rates(&self.credit)?,
+            not_shortable: self.not_shortable.iter().copied().map(InstrumentId).collect(),
+            days_per_year: self.days_per_year,
+        })
     }
 }
 

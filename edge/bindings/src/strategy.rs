@@ -1,6 +1,6 @@
 //! Strategies written in Python: what they see, and how their wishes come back.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use helios_engine::State;
@@ -11,6 +11,7 @@ use helios_types::{
     CASH_SCALE, Event, Input, InstrumentId, Intent, IntentKind, Nanos, OrderId, OrderState, Output, Price,
     QUANTITY_SCALE, Quantity, Rule, Side, StrategyId, Terms, TimeInForce, Update,
 };
+use helios_venue::Venues;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
@@ -36,6 +37,24 @@ struct Shared {
     /// Length of `wishes`: looked at after every event, so it is kept outside the lock.
     waiting: AtomicUsize,
     next_id: AtomicU64,
+    /// The run's venue while a method is called, null else: see [`Look`].
+    venue: AtomicPtr<Venues>,
+}
+
+/// Lends the venue to the views of one strategy, as long as it lives.
+struct Look<'a>(&'a Shared);
+
+impl<'a> Look<'a> {
+    fn at(shared: &'a Shared, venue: &'a Venues) -> Self {
+        shared.venue.store(std::ptr::from_ref(venue).cast_mut(), Relaxed);
+        Self(shared)
+    }
+}
+
+impl Drop for Look<'_> {
+    fn drop(&mut self) {
+        self.0.venue.store(std::ptr::null_mut(), Relaxed);
+    }
 }
 
 const NAN: f64 = f64::NAN;
@@ -65,16 +84,39 @@ impl Port {
 
 #[pymethods]
 impl Port {
-    /// Wishes an order; returns its identifier. `price` None is a market order. Units: 1e-8 and 1e-9.
-    fn order(&self, instrument: u32, buy: bool, quantity: i64, price: Option<i64>, ioc: bool) -> PyResult<u64> {
+    /// Wishes an order; returns its identifier. `price` None is a market order; `life` is the number of a time in force,
+    /// `display` None all of it. Units: 1e-8 and 1e-9.
+    #[pyo3(signature = (instrument, buy, quantity, price, life, post_only=false, midpoint=false, display=None, stop=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn order(
+        &self,
+        instrument: u32,
+        buy: bool,
+        quantity: i64,
+        price: Option<i64>,
+        life: u8,
+        post_only: bool,
+        midpoint: bool,
+        display: Option<i64>,
+        stop: Option<i64>,
+    ) -> PyResult<u64> {
+        let time_in_force = match life {
+            0 => TimeInForce::Day,
+            1 => TimeInForce::Ioc,
+            2 => TimeInForce::Fok,
+            3 => TimeInForce::Open,
+            4 => TimeInForce::Close,
+            _ => return Err(refuse("strategy", format!("no time in force has the number {life}"))),
+        };
+        let display = display.map_or(Terms::ALL, Quantity);
         let id = OrderId(self.shared.next_id.fetch_add(1, Relaxed));
         let kind = IntentKind::Order {
             id,
             side: if buy { Side::Buy } else { Side::Sell },
             quantity: Quantity(quantity),
             price: price.map_or(Price::UNDEFINED, Price),
-            time_in_force: if ioc { TimeInForce::Ioc } else { TimeInForce::Day },
-            terms: Terms::PLAIN,
+            time_in_force,
+            terms: Terms { post_only, midpoint, display, stop: stop.map_or(Price::UNDEFINED, Price) },
         };
         self.wish(instrument, kind)?;
         Ok(id.0)
@@ -100,6 +142,20 @@ impl Port {
     fn position(&self, instrument: usize) -> PyResult<i64> {
         let cells = self.shared.cells.get(instrument).ok_or_else(|| refuse("strategy", "no such instrument"))?;
         Ok(cells.position.load(Relaxed))
+    }
+
+    /// Where an order stands at the simulated venue, as that has it now: price (1e-9), quantity before it and left of it
+    /// (1e-8). None unless it rests in an order-level book; also outside the strategy's methods.
+    #[allow(unsafe_code)]
+    fn queue(&self, instrument: u32, order: u64) -> Option<(i64, i64, i64)> {
+        let venue = self.shared.venue.load(Relaxed);
+        // SAFETY: the pointer is null, or was made of a reference that `Look` borrows for the whole of the call of a
+        // strategy's method, during which nobody changes the venue. The interpreter's lock (`abi3`: there always is one)
+        // is held by the thread in that call, and here until this returns, so it cannot end meanwhile, whatever thread
+        // asks. Covered by tests/python/test_order_terms.py.
+        let venue = unsafe { venue.as_ref() }?;
+        let standing = venue.standing(OrderId(order), InstrumentId(instrument))?;
+        Some((standing.price.0, standing.ahead.0, standing.left.0))
     }
 
     /// Engine time, ns.
@@ -459,6 +515,7 @@ impl Handler {
             waiting: AtomicUsize::new(0),
             // Each strategy numbers its orders in a range of its own.
             next_id: AtomicU64::new(first_id),
+            venue: AtomicPtr::new(std::ptr::null_mut()),
         });
         let book = Py::new(py, BookView { at: AtomicU32::new(0), shared: Arc::clone(&shared) })?;
         let trade = Py::new(
@@ -562,7 +619,7 @@ impl Handler {
                     }
                 }
             }
-            Event::Report(_) | Event::Intent(_) | Event::Control(_) => {}
+            Event::Report(_) | Event::Intent(_) | Event::Control(_) | Event::Charge(_) => {}
         }
         outputs.iter().try_for_each(|output| self.hear(py, output, input.ts.0, started))
     }
@@ -690,11 +747,18 @@ impl Callbacks for Attached<'_, '_> {
         input: &Input,
         outputs: &[Output],
         state: &State,
+        venue: &Venues,
         wishes: &mut Vec<Intent>,
     ) -> Result<(), SourceError> {
         for callee in self.callees.iter_mut() {
             let done = match callee {
-                Callee::Python(handler) => handler.after(self.py, input, outputs, state).map(|()| handler.take(wishes)),
+                Callee::Python(handler) => {
+                    let shared = Arc::clone(&handler.shared);
+                    let look = Look::at(&shared, venue);
+                    let done = handler.after(self.py, input, outputs, state);
+                    drop(look);
+                    done.map(|()| handler.take(wishes))
+                }
                 Callee::Compiled(compiled) => compiled.after(input, outputs, state).map(|()| compiled.take(wishes)),
             };
             if let Err(error) = done {

@@ -21,12 +21,14 @@ use crate::source::{BLANK, Merge, Source, SourceError};
 /// A strategy outside the core (Python). It sees the state after an input and answers with wishes, which become
 /// inputs of their own, so that a replay does not need it.
 pub trait Callbacks {
-    /// Called after every input, the wishes' own included; pushes what it wants. An error stops the run.
+    /// Called after every input, the wishes' own included; pushes what it wants. An error stops the run. The venue is
+    /// there to look at, as no live one is.
     fn after(
         &mut self,
         input: &Input,
         outputs: &[Output],
         state: &State,
+        venue: &Venues,
         wishes: &mut Vec<Intent>,
     ) -> Result<(), SourceError>;
     /// When the next timer is due, later than `after`, if it wants any.
@@ -40,7 +42,14 @@ pub struct NoCallbacks;
 
 impl Callbacks for NoCallbacks {
     #[inline(always)]
-    fn after(&mut self, _: &Input, _: &[Output], _: &State, _: &mut Vec<Intent>) -> Result<(), SourceError> {
+    fn after(
+        &mut self,
+        _: &Input,
+        _: &[Output],
+        _: &State,
+        _: &Venues,
+        _: &mut Vec<Intent>,
+    ) -> Result<(), SourceError> {
         Ok(())
     }
 }
@@ -380,6 +389,11 @@ impl Backtest {
                     }
                     let mut reports = std::mem::take(&mut self.reports);
                     self.venue.advance(due, &mut reports);
+                    // A day's charges are for what was held before whatever is reported now.
+                    while let Some((at, charge)) = self.venue.charge(due) {
+                        let event = Event::Charge(charge);
+                        self.input(&mut Input { seq: 0, ts: at.max(self.state.now()), event }, callbacks)?;
+                    }
                     for (at, report) in reports.drain(..) {
                         self.input(
                             &mut Input { seq: 0, ts: at.max(self.state.now()), event: Event::Report(report) },
@@ -410,7 +424,7 @@ impl Backtest {
         if self.next_timer.is_none() {
             self.next_timer = callbacks.next_timer(ts);
         }
-        callbacks.after(input, &self.outputs, &self.state, &mut self.wishes)?;
+        callbacks.after(input, &self.outputs, &self.state, &self.venue, &mut self.wishes)?;
         if self.wishes.is_empty() { Ok(()) } else { self.grant(ts, callbacks) }
     }
 
@@ -423,7 +437,7 @@ impl Backtest {
                 let input = Input { seq: self.state.next_seq(), ts, event: Event::Intent(wish) };
                 let first = self.outputs.len();
                 self.apply(&input)?;
-                callbacks.after(&input, &self.outputs[first..], &self.state, &mut self.wishes)?;
+                callbacks.after(&input, &self.outputs[first..], &self.state, &self.venue, &mut self.wishes)?;
             }
             if self.wishes.is_empty() {
                 self.wishes = wishes;
@@ -457,7 +471,7 @@ impl Backtest {
             if let Some(journal) = &mut self.journal {
                 journal.output(input.seq, output);
             }
-            if let Output::Submit(_) | Output::Cancel { .. } | Output::Replace { .. } = output {
+            if let Output::Submit(_) | Output::Cancel { .. } | Output::Replace { .. } | Output::State(_) = output {
                 if self.latency.is_some()
                     && let Err(error) = self.gateway.encode(output)
                 {

@@ -17,6 +17,8 @@ pub enum Schema {
     Orders,
     /// kind (0 level, 1 clear, 2 trade) side price size
     Depth,
+    /// kind (0 split, 1 dividend) a (new shares; cash per share) b (for so many old ones; 0)
+    Actions,
     /// value (the bits of a float); the number of the series stands in the column instrument
     Series,
 }
@@ -30,6 +32,7 @@ impl Schema {
             Self::Trades => &["price", "size", "aggressor"],
             Self::Series => &["value"],
             Self::Depth => &["kind", "side", "price", "size"],
+            Self::Actions => &["kind", "a", "b"],
             Self::Orders => &["kind", "order", "new_order", "side", "price", "size"],
         }
     }
@@ -42,6 +45,7 @@ impl Schema {
             "trades" => Self::Trades,
             "orders" => Self::Orders,
             "series" => Self::Series,
+            "actions" => Self::Actions,
             "depth" => Self::Depth,
             _ => return None,
         })
@@ -126,6 +130,16 @@ impl Columns {
                 ask_quantity: Quantity(value(3)),
             },
             Schema::Series => Update::Value(f64::from_bits(value(0) as u64)),
+            Schema::Actions => match (value(0), u32::try_from(value(1)), u32::try_from(value(2))) {
+                (0, Ok(numerator), Ok(denominator)) => Update::Split { numerator, denominator },
+                (1, ..) => Update::Dividend { cash: Price(value(1)) },
+                (kind, ..) => {
+                    let row = self.done + row as u64;
+                    return Err(self.error(format!(
+                        "row {row}: kind {kind} is neither 0 (a split of 32-bit numbers) nor 1 (a dividend)"
+                    )));
+                }
+            },
             Schema::Depth => {
                 let [kind, who, price, quantity] = row_of(&self.batch.values, row);
                 let (price, quantity) = (Price(price), Quantity(quantity));
@@ -182,9 +196,12 @@ impl Columns {
                         let aggressor = (value(3) >= 0).then_some(who);
                         Update::Trade { price, quantity, aggressor, kind: TradeKind::Displayed, trade }
                     }
+                    11 | 12 => Update::ExecuteAt { order, quantity, price, printable: kind == 11, trade },
+                    13 => Update::Status(TradingStatus::Paused),
+                    14 => Update::Status(TradingStatus::QuoteOnly),
                     _ => {
                         let row = self.done + row as u64;
-                        return Err(self.error(format!("row {row}: kind {kind} is not one of 0 to 10")));
+                        return Err(self.error(format!("row {row}: kind {kind} is not one of 0 to 14")));
                     }
                 }
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use helios_data::Markets;
 use helios_risk::{Position, Risk};
-use helios_types::{InstrumentId, Nanos, OrderState, Output, Price};
+use helios_types::{InstrumentId, Nanos, OrderState, Output, Price, StrategyId};
 
 macro_rules! tables {
     ($($(#[$doc:meta])* $table:ident { $($column:ident: $kind:ty),+ $(,)? })+) => {
@@ -56,7 +56,7 @@ tables! {
     /// Orders: as they were sent, with their last state and what was filled.
     Orders {
         ts: u64, order: u64, strategy: u32, instrument: u32, side: u8, quantity: i64, price: i64, time_in_force: u8,
-        state: u8, filled: i64,
+        state: u8, filled: i64, post_only: u8, peg: u8, display: i64, stop: i64,
     }
     /// Executions, one row for each strategy's share.
     Fills {
@@ -70,19 +70,29 @@ tables! {
     /// Changes of recorded signals.
     Signals { ts: u64, signal: u32, value: f64, input: f64 }
     /// Money on a grid of time.
-    Equity { ts: u64, equity: i64, cash: i64, realised: i64, unrealised: i64, fees: i64, gross: i64, net: i64 }
+    Equity {
+        ts: u64, equity: i64, cash: i64, realised: i64, unrealised: i64, fees: i64, gross: i64, net: i64, dividends: i64,
+        borrow: i64, financing: i64,
+    }
     /// Net positions at the end.
     Positions {
         instrument: u32, quantity: i64, average_price: i64, mark: i64, unrealised: i64, realised: i64, fees: i64,
+        dividends: i64, borrow: i64,
     }
     /// Each strategy's money at the end.
     Strategies {
-        strategy: u32, realised: i64, unrealised: i64, fees: i64, net: i64, fills: u64, turnover: i64,
+        strategy: u32, realised: i64, unrealised: i64, fees: i64, net: i64, fills: u64, turnover: i64, dividends: i64,
+        borrow: i64, financing: i64,
     }
     /// Faults of the data: how many of each kind.
     Faults { instrument: u32, kind: u8, count: u64 }
     /// Reference prices on a grid of time.
     Marks { ts: u64, instrument: u32, price: i64 }
+    /// Money and shares that came or went without a trade.
+    Cashflows {
+        ts: u64, strategy: u32, instrument: u32, kind: u8, cash: i64, position: i64, realised: i64, numerator: u32,
+        denominator: u32,
+    }
     /// Supervised limits that were reached.
     Breaches { ts: u64, rule: u8, limit: i64, value: i64 }
 }
@@ -108,6 +118,8 @@ pub struct Tables {
     pub quality: Faults,
     /// Reference prices over time.
     pub marks: Marks,
+    /// Dividends, splits, charges.
+    pub cashflows: Cashflows,
     /// Breaches.
     pub breaches: Breaches,
 }
@@ -146,10 +158,12 @@ impl Recorder {
                     unrealised(position, mark),
                     position.realised.0,
                     position.fees.0,
+                    position.dividends.0,
+                    position.borrow.0,
                 );
             }
         }
-        let mut strategies: BTreeMap<u32, [i64; 5]> = BTreeMap::new();
+        let mut strategies: BTreeMap<u32, [i64; 7]> = BTreeMap::new();
         for account in risk.accounts() {
             let position = &account.position;
             let row = strategies.entry(account.strategy.0).or_default();
@@ -158,10 +172,14 @@ impl Recorder {
             row[2] += position.fees.0;
             row[3] += position.fills as i64;
             row[4] += position.turnover.0;
+            row[5] += position.dividends.0;
+            row[6] += position.borrow.0;
         }
-        for (strategy, [realised, unrealised, fees, fills, turnover]) in strategies {
-            let net = realised + unrealised - fees;
-            tables.strategies.push(strategy, realised, unrealised, fees, net, fills as u64, turnover);
+        for (strategy, [realised, unrealised, fees, fills, turnover, dividends, borrow]) in strategies {
+            let financing = risk.financing_of(StrategyId(strategy)).0;
+            let net = realised + unrealised - fees + dividends - borrow - financing;
+            let t = &mut tables.strategies;
+            t.push(strategy, realised, unrealised, fees, net, fills as u64, turnover, dividends, borrow, financing);
         }
         for ((instrument, kind), count) in std::mem::take(&mut self.faults) {
             tables.quality.push(instrument, kind, count);
@@ -186,6 +204,10 @@ impl Recorder {
                     o.time_in_force as u8,
                     OrderState::New as u8,
                     0,
+                    u8::from(o.terms.post_only),
+                    u8::from(o.terms.midpoint),
+                    o.terms.display.0,
+                    o.terms.stop.0,
                 );
             }
             Output::State(s) => {
@@ -238,17 +260,31 @@ impl Recorder {
             ),
             Output::Signal(s) => t.signals.push(ts, s.signal, s.value, s.input),
             Output::Quality(q) => *self.faults.entry((q.instrument.0, q.kind as u8)).or_default() += 1,
+            Output::Booked(b) => t.cashflows.push(
+                ts,
+                b.strategy.0,
+                b.instrument.0,
+                b.kind as u8,
+                b.cash.0,
+                b.position.0,
+                b.realised.0,
+                b.numerator,
+                b.denominator,
+            ),
             Output::Breach(b) => t.breaches.push(ts, b.rule as u8, b.limit, b.value),
             Output::Cancel { .. } => {}
         }
     }
 
-    /// Appends one sample of the money. Realised profit is the rest: equity = start + realised + unrealised - fees.
+    /// Appends one sample of the money. Realised profit is the rest: equity = start + realised + unrealised - fees +
+    /// dividends - borrow - financing.
     pub fn sample(&mut self, ts: Nanos, risk: &Risk) {
         let (equity, fees, unrealised) = (risk.equity().0, risk.fees().0, risk.unrealised().0);
-        let realised = equity - self.cash - unrealised + fees;
+        let (dividends, borrow, financing) = (risk.dividends().0, risk.borrowed().0, risk.financing().0);
+        let realised = equity - self.cash - unrealised + fees - dividends + borrow + financing;
         let (cash, gross, net) = (risk.cash().0, risk.gross().0, risk.net().0);
-        self.tables.equity.push(ts.0, equity, cash, realised, unrealised, fees, gross, net);
+        let t = &mut self.tables.equity;
+        t.push(ts.0, equity, cash, realised, unrealised, fees, gross, net, dividends, borrow, financing);
     }
 
     /// Appends the reference price of every instrument that has one.

@@ -177,7 +177,7 @@ fn digest(books: &Books) -> u128 {
 }
 
 /// `HH:MM:SS.nnnnnnnnn`
-fn clock(ns: u64) -> String {
+pub(crate) fn clock(ns: u64) -> String {
     let seconds = ns / 1_000_000_000;
     format!("{:02}:{:02}:{:02}.{:09}", seconds / 3600, seconds / 60 % 60, seconds % 60, ns % 1_000_000_000)
 }
@@ -195,7 +195,7 @@ pub fn directory(path: &Path) -> Result<Vec<String>, SourceError> {
     Ok(symbols)
 }
 
-fn text(stock: &[u8; 8]) -> String {
+pub(crate) fn text(stock: &[u8]) -> String {
     String::from_utf8_lossy(stock).trim_end_matches(' ').to_owned()
 }
 

@@ -6,21 +6,27 @@ Each returns a `ColumnSource`: `.symbols`, `.rows`, `.schema` and `.batches(ids)
 time order. Importing this package imports NumPy and Polars.
 """
 
+from helios.data.actions import ActionsSource, actions
+from helios.data.catalog import Catalog
 from helios.data.external import ExternalSource, external
 from helios.data.frames import bars, depth, quotes, trades
 from helios.data.itch import ItchSource, itch
 from helios.data.listed import at
 from helios.data.lobster import lobster, lobster_check, orderbook
+from helios.data.renamed import rename
 from helios.data.source import Batch, ColumnSource, Skipped
 from helios.data.universe import Universe
 
 __all__ = [
+    "ActionsSource",
     "Batch",
+    "Catalog",
     "ColumnSource",
     "ExternalSource",
     "ItchSource",
     "Skipped",
     "Universe",
+    "actions",
     "at",
     "bars",
     "depth",
@@ -30,5 +36,6 @@ __all__ = [
     "lobster_check",
     "orderbook",
     "quotes",
+    "rename",
     "trades",
 ]

@@ -48,6 +48,8 @@ _NS = 1_000_000_000
 _NAME = re.compile(
     r"(?P<symbol>[^/\\]+)_(?P<date>\d{4}-\d\d-\d\d)_\d+_\d+_(?P<what>message|orderbook)_\d+\.csv(\.gz)?$"
 )
+#: What a damaged file raises; of zips also methods that do not exist, passwords that nobody set, names in no encoding.
+_UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, UnicodeDecodeError)
 _MESSAGE_COLUMNS = ["time", "type", "order", "size", "price", "direction"]
 # Index: LOBSTER's type. The kind of type 7 depends on its price.
 _KINDS = np.array([-1, 0, 2, 3, 1, 5, 6, 7], dtype=np.int64)
@@ -105,6 +107,15 @@ def orderbook(
 # ---- files -----------------------------------------------------------------------------------------------------------
 
 
+def message_files(path: str | Path, symbol: str | None = None, date: str | dt.date | None = None) -> list[_File]:
+    """Every message file of a zip, or the one that is meant: `symbol` and `date` name a file that has another name."""
+    path = Path(path)
+    if path.is_file() and path.suffix.lower() == ".zip":
+        return _members(path, "message")
+    match = _named(path.name)
+    return [_find(path, None, None) if match is not None else _find(path, symbol, date)]
+
+
 @dataclass(frozen=True)
 class _File:
     """One CSV file, on its own or inside a zip."""
@@ -117,6 +128,13 @@ class _File:
     @property
     def name(self) -> str:
         return f"{self.path}:{self.member}" if self.member else str(self.path)
+
+    def book(self) -> Path | None:
+        """The file in which its order book file lies, if there is one."""
+        try:
+            return _key_of(self).path
+        except DataError:
+            return None
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes] | gzip.GzipFile]:
@@ -131,7 +149,7 @@ class _File:
             else:
                 with self.path.open("rb") as plain:
                     yield plain
-        except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        except _UNREADABLE as error:
             raise DataError(f"cannot be read: {error}", source=self.name, hint="The file may be damaged.") from error
 
 
@@ -141,7 +159,7 @@ def _find(path: Path, symbol: str | None, date: str | dt.date | None) -> _File:
     if not path.is_file():
         raise DataError("no such file", source=str(path), hint="Check the path; it is relative to the working folder.")
     if path.suffix.lower() != ".zip":
-        match = _NAME.search(path.name)
+        match = _named(path.name)
         if match is not None and match["what"] == "orderbook":
             raise DataError("is an order book file", source=str(path), hint="Name the message file beside it.")
         if match is None and (symbol is None or day is None):
@@ -164,13 +182,22 @@ def _day(date: str | dt.date | None) -> dt.date | None:
         raise ArgumentError(f"date={date!r}: write YYYY-MM-DD") from error
 
 
+def _named(name: str) -> re.Match[str] | None:
+    """What the name of a file tells, if its date is one, in the years that nanoseconds reach."""
+    match = _NAME.search(name)
+    try:
+        return match if match is not None and 1970 < dt.date.fromisoformat(match["date"]).year < 2200 else None
+    except ValueError:
+        return None
+
+
 def _members(path: Path, what: Literal["message", "orderbook"]) -> list[_File]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (OSError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise DataError(f"cannot be read: {error}", source=str(path), hint="The file may be damaged.") from error
-    matches = [(name, _NAME.search(name)) for name in names]
+    matches = [(name, _named(name)) for name in names]
     return [
         _File(path, name, match["symbol"], dt.date.fromisoformat(match["date"]))
         for name, match in matches

@@ -11,14 +11,15 @@ the Unix epoch, UTC, never going back over the whole stream; equal times keep th
 | trades | `price` (1e-9), `size` (1e-8), `aggressor` (0 none, 1 buy, 2 sell) |
 | series | `value` (the bits of a float64, NaN for null); `instrument` is the number of the series |
 | depth  | `kind` `side` (0 buy, 1 sell, -1 none) `price` (1e-9) `size` (1e-8) |
+| actions | `kind` (0 split, 1 dividend), `a` (new shares; cash per share, 1e-9), `b` (for so many old ones; 0) |
 | orders | `kind` `order` `new_order` `side` (0 buy, 1 sell, -1 none) `price` (1e-9) `size` (1e-8) |
 
 Any of them may have `ts_recv` (ns) beside `ts`: when the row reached whoever recorded it. Kinds of depth events: 0 a
 level's new total (zero: it is gone), 1 clear, 2 trade (`side` is the aggressor's). Kinds of order events: 0 add, 1
 execute, 2 reduce, 3 delete, 4 replace, 5 trade against a hidden order (`side` is the aggressor's), 6 cross, 7 halted, 8
 trading, 9 clear, 10 trade against displayed orders that the feed does not name (`side` is the aggressor's; the orders
-in front lose that much, first in first out).
-Absent: floats, strings, nulls.
+in front lose that much, first in first out), 11 execute at another price than the order's (`price`), 12 the same but
+not counted as volume, 13 paused for volatility, 14 quotes only. Absent: floats, strings, nulls.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ import numpy.typing as npt
 from helios.errors import ArgumentError
 
 Batch = dict[str, npt.NDArray[Any]]
-Schema = Literal["bars", "quotes", "trades", "depth", "orders", "series"]
+Schema = Literal["bars", "quotes", "trades", "depth", "orders", "series", "actions"]
 
 UNDEFINED_PRICE = 2**63 - 1
 BATCH_ROWS = 262_144

@@ -16,12 +16,15 @@ those of the prices. Absent: weights, changes of names, when a change was announ
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from helios.errors import ArgumentError, DataError
+
+if TYPE_CHECKING:
+    from helios.data.catalog.catalog import Catalog
 
 __all__ = ["Universe"]
 
@@ -56,6 +59,24 @@ class Universe:
         rows = frame.select(*text[:1], *days, *text[1:]).with_columns(pl.col("end").fill_null(_OPEN))
         _check(rows)
         self._rows = rows.sort("symbol", "start")
+
+    @classmethod
+    def of(cls, catalog: Catalog, name: str | None = None) -> Universe:
+        """The list `name` of a catalog's table `membership`, by permanent names; the only one there without a name."""
+        from helios.data.catalog.reference import table_of
+
+        rows = table_of(catalog, "membership")
+        names = rows["universe"].unique().sort().to_list()
+        if not names:
+            hint = "helios data import reference FILE --table membership"
+            raise DataError("there is no membership table", source=catalog.location, hint=hint)
+        if name is None and len(names) > 1:
+            raise ArgumentError(f"the catalog has several universes, name one: {', '.join(names)}")
+        if name is not None and name not in names:
+            raise DataError(f"there is no universe {name!r}; there are {', '.join(names)}", source=catalog.location)
+        rows = rows.filter(pl.col("universe") == (name or names[0]))
+        group = "group" if rows["group"].null_count() < rows.height else None
+        return cls(rows, symbol="instrument", start="from", end="to", group=group)
 
     @property
     def first(self) -> date:

@@ -99,6 +99,9 @@ class DarkPool:
             raise ArgumentError(f"DarkPool: arrivals is {self.arrivals!r}: give hx.Arrivals(…) or None")
         if not isinstance(self.reference, str):
             raise ArgumentError(f"DarkPool: reference is {self.reference!r}: name the venue whose midpoint counts")
+        f = self.fees
+        if f.tiers or f.sell_bp or f.sell_per_share:
+            raise ArgumentError("DarkPool: fees by volume and on sales are not modelled in a dark pool")
         if self.latency.feed is not None:
             raise ArgumentError("DarkPool: a dark pool shows nothing, so it has no feed latency")
         if self.arrivals is None and not self.prints:

@@ -6,7 +6,7 @@
 
 It is the engine under the simulated market (`core/venue/src/matching`), with all of its rules: order types, pro rata,
 price bands, self-trade prevention, phases and auctions; each is stated in `docs/models/matching.md` and `auctions.md`.
-A call takes some microseconds, which is Python's; the core itself carries out millions of commands a second
+A call takes some ten microseconds, which is Python's; the core itself carries out millions of commands a second
 (`helios bench matching`).
 
 Prices are money, quantities shares; both are kept as exact decimals in the core. Absent: time, fees, accounts.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from helios.errors import ArgumentError
+from helios.execution.account import Financing
 from helios.execution.dark import DarkPool
 from helios.execution.settings import Venue
 from helios.listings import listing, split
@@ -59,6 +60,12 @@ class Venues:
                 raise ArgumentError(
                     f"venue[{name!r}]: reference is {pool.reference!r}, but the exchanges are {_names(exchanges)}"
                 )
+        held = [name for name, one in exchanges.items() if _has_broker(one)]
+        if len(venue) > 1 and held:
+            raise ArgumentError(
+                f"venue[{held[0]!r}]: borrow and financing work with one venue only: of several, none sees all that is "
+                "held"
+            )
         if len({one.mode for one in exchanges.values()}) > 1:
             raise ArgumentError("venue: mode must be the same for all exchanges of a run")
         return cls(exchanges, pools, named=True)
@@ -114,9 +121,8 @@ class Venues:
                 primary.setdefault(security, number)
         return [primary[split(symbol)[0]] for symbol in symbols]
 
-    def spec(self, symbols: Sequence[str]) -> dict[str, Any]:
-        """As the core takes it, for these symbols of the run, by number."""
-        ids = {symbol: number for number, symbol in enumerate(symbols)}
+    def spec(self, ids: Mapping[str, int]) -> dict[str, Any]:
+        """As the core takes it; `ids` are the numbers of the run's symbols, in order."""
         exchanges, pools = list(self.exchanges), list(self.pools)
         places = {name: (False, number) for number, name in enumerate(exchanges)}
         places |= {name: (True, number) for number, name in enumerate(pools)}
@@ -126,10 +132,15 @@ class Venues:
             if venue in self.pools:
                 listings[venue].append((number, ids[listing(security, self.pools[venue].reference)]))
         return {
-            "exchanges": [venue.spec() for venue in self.exchanges.values()],
+            "exchanges": [venue.spec(ids) for venue in self.exchanges.values()],
             "pools": [pool.spec(listings[name]) for name, pool in self.pools.items()],
-            "listed": [places[self.split(symbol)[1]] for symbol in symbols],
+            "listed": [places[self.split(symbol)[1]] for symbol in ids],
         }
+
+
+def _has_broker(venue: Venue) -> bool:
+    borrow = venue.borrow
+    return bool(borrow.rate or borrow.rates or borrow.not_shortable) or venue.financing != Financing()
 
 
 def _names(names: Iterable[str]) -> str:

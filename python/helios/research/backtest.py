@@ -7,6 +7,7 @@ about an order.
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import re
@@ -14,15 +15,15 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helios.data.itch import NO_DATE, ItchSource
 from helios.data.source import ColumnSource
-from helios.duration import nanoseconds
+from helios.duration import moment, nanoseconds
 from helios.errors import ArgumentError, RunError
-from helios.execution import Execution, Venue
+from helios.execution import DarkPool, Execution, Venue
 from helios.execution.venues import VenueChoice, Venues
 from helios.listings import listing
 from helios.research.feeds import (
@@ -53,11 +54,18 @@ Wish = Target | Quote | Record | Strategy
 
 @dataclass(frozen=True)
 class Instrument:
-    """Price step and quantity step of one symbol."""
+    """What a venue asks of the orders of one symbol: see docs/models/ticks.md.
+
+    `tick` is one price step, or steps by price: `[(0, 0.0001), (1, 0.01)]` is a hundredth of a cent below 1.00. `lot`
+    is the quantity step. With `round_lot` orders are multiples of that, and odd lots are rejected; positions still have
+    single lots after a split. `min_notional` is the least that an order is worth.
+    """
 
     symbol: str
-    tick: float = 0.01
+    tick: float | Sequence[tuple[float, float]] = 0.01
     lot: float = 1.0
+    round_lot: float | None = None
+    min_notional: float = 0.0
 
 
 @dataclass
@@ -79,7 +87,7 @@ class Backtest:
     cash: float = 1_000_000.0
     #: Instruments that differ from `tick` and `lot`.
     instruments: Sequence[Instrument] = ()
-    tick: float = 0.01
+    tick: float | Sequence[tuple[float, float]] = 0.01
     lot: float = 1.0
     name: str = "backtest"
     #: Moment from which targets are acted on and callbacks are called; windows fill before it. ISO text or datetime
@@ -191,8 +199,9 @@ class Plan:
         # A strategy that is signals only is not called during the run.
         callbacks = [strategy for strategy in strategies if called(strategy) or not declares(strategy)]
         limits = strictest(backtest.limits, strategies)
+        sources = _actions_after_bars(sources)
         venues = Venues.of(backtest.venue)
-        known = {symbol for source in sources for symbol in source.symbols}
+        known = {symbol for source in sources for symbol in source.symbols if _is_market(source)}
         offered = venues.offered(known)
         symbols = sorted(venues.completed(_universe(outputs, strategies, offered), known))
         ids = {symbol: number for number, symbol in enumerate(symbols)}
@@ -203,13 +212,15 @@ class Plan:
         series, groups = series_of(sources)
         graph = compile_graph(outputs, ids, series)
         names = list(dict.fromkeys([*graph.strategies, *(strategy.name for strategy in strategies)]))
-        bars_only = all(source.schema in ("bars", "series") for source in sources)
+        bars_only = all(source.schema in ("bars", "series", "actions") for source in sources)
         style = backtest.execution.style
         style = ("market" if bars_only else "touch") if style == "auto" else style
         start = moment(backtest.start, "start")
+        instruments, rules = _instruments(backtest, venues, symbols)
         engine = {
-            "instruments": _instruments(backtest, venues, symbols),
+            "instruments": instruments,
             "holds": holders,
+            "rules": rules,
             "nodes": graph.nodes,
             "series": groups,
             "limits": limits.rows(),
@@ -241,7 +252,7 @@ class Plan:
             [output for output in outputs if isinstance(output, Target | Quote)],
             engine,
             venues,
-            venues.spec(symbols),
+            venues.spec(ids),
             stop_ns=stop,
             sample_ns=nanoseconds(backtest.sample, "sample"),
             marks_ns=0 if backtest.marks is None else nanoseconds(backtest.marks, "marks"),
@@ -336,10 +347,10 @@ class Plan:
             "parameters": {strategy.name: _shown(strategy.params) for strategy in self.declared if strategy.params},
             "graph nodes": len(self.engine["nodes"]),
             "cash": b.cash,
-            "venue": asdict(b.venue)
+            "venue": _shown_venue(b.venue)
             if isinstance(b.venue, Venue)
-            else {name or "default": asdict(one) for name, one in b.venue.items()},
-            "tick": b.tick,
+            else {name or "default": _shown_venue(one) for name, one in b.venue.items()},
+            "tick": b.tick if isinstance(b.tick, int | float) else [list(band) for band in b.tick],
             "lot": b.lot,
             "start": None if b.start is None else str(b.start),
             "stop": None if b.stop is None else str(b.stop),
@@ -347,6 +358,13 @@ class Plan:
             "limits": {name: getattr(self.limits, name) for name, _ in self.limits.rows()},
             "execution": self.engine["style"],
         }
+
+
+def _shown_venue(venue: Venue | DarkPool) -> dict[str, Any]:
+    shown = asdict(venue)
+    if isinstance(venue, Venue):
+        shown["session"] = None if venue.session is None else repr(venue.session)
+    return shown
 
 
 def versions() -> dict[str, str]:
@@ -378,6 +396,7 @@ def engine_of(config: bytes) -> dict[str, Any]:
             "nodes": [tuple(node) for node in engine["nodes"]],
             "series": engine.get("series", []),
             "holds": engine.get("holds", []),
+            "rules": [([tuple(band) for band in bands], least, unit) for bands, least, unit in engine.get("rules", [])],
             "limits": [tuple(row) for row in engine["limits"]],
             "style": tuple(engine["style"]),
         }
@@ -429,25 +448,6 @@ def _arrays(tables: Mapping[str, Mapping[str, tuple[str, bytes]]]) -> dict[str, 
         table: {name: np.frombuffer(data, dtype=kinds[kind]) for name, (kind, data) in columns.items()}
         for table, columns in tables.items()
     }
-
-
-def moment(given: str | date | int | None, what: str) -> int | None:
-    """Nanoseconds since 1970 UTC of a moment as `Backtest.start` takes it; `what` names it in errors."""
-    at = given
-    if isinstance(at, str):
-        try:
-            at = datetime.fromisoformat(at)
-        except ValueError:
-            raise ArgumentError(f"{what}={given!r}: write it as 2026-01-05T14:40:00+00:00") from None
-    if isinstance(at, date) and not isinstance(at, datetime):
-        at = datetime(at.year, at.month, at.day, tzinfo=UTC)
-    if isinstance(at, datetime):
-        at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-        since = at - datetime(1970, 1, 1, tzinfo=UTC)
-        at = (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
-    if at is not None and (isinstance(at, bool) or not isinstance(at, int) or not 0 <= at < 2**63):
-        raise ArgumentError(f"{what}={given!r} is not a moment from 1970 on")
-    return at
 
 
 def flatten(wishes: Any) -> Iterator[Wish]:
@@ -539,6 +539,8 @@ def refuse_misnamed(
             held = symbols[holders[symbols.index(output.symbol)]]
             if held != output.symbol:
                 raise ArgumentError(f"a target is of a security, not of a listing: write target({held!r}, …)")
+    if len(venues.exchanges) + len(venues.pools) > 1 and not all(_is_market(source) for source in sources):
+        raise ArgumentError("corporate actions work with one venue only: this run has several")
     for name, exchange in venues.exchanges.items():
         own = {symbol for symbol in symbols if venues.split(symbol)[1] == name}
         if exchange.latency.feed == "data":
@@ -555,24 +557,68 @@ def refuse_misnamed(
             )
 
 
-def _instruments(backtest: Backtest, venues: Venues, symbols: list[str]) -> list[tuple[str, int, int]]:
+Rules = tuple[list[tuple[int, int]], int, int]
+
+
+def _instruments(
+    backtest: Backtest, venues: Venues, symbols: list[str]
+) -> tuple[list[tuple[str, int, int]], list[Rules]]:
+    """Symbol, tick and lot of each instrument; its tick table, least notional and unit of positions, where any has."""
     special = {instrument.symbol: instrument for instrument in backtest.instruments}
     unknown = sorted(special.keys() - set(symbols))
     if unknown:
         raise ArgumentError(f"instruments that this run does not trade: {', '.join(unknown)}")
-    rows = []
+    rows, rules = [], []
     for symbol in symbols:
         # A listing is as its security, where nothing else is said of it.
         alike = special.get(venues.split(symbol)[0], Instrument(symbol, backtest.tick, backtest.lot))
         instrument = special.get(symbol, alike)
-        tick = _scaled(instrument.tick, PRICE_SCALE, f"the tick of {symbol!r}")
+        bands, tick = _ticks(instrument)
         lot = _scaled(instrument.lot, QUANTITY_SCALE, f"the lot of {symbol!r}")
         if tick <= 0 or lot <= 0:
             raise ArgumentError(
                 f"instrument {symbol!r}: tick {instrument.tick} and lot {instrument.lot} must be positive"
             )
-        rows.append((symbol, tick, lot))
-    return rows
+        round_lot = lot
+        if instrument.round_lot is not None:
+            round_lot = _scaled(instrument.round_lot, QUANTITY_SCALE, f"the round lot of {symbol!r}")
+            if round_lot <= 0 or round_lot % lot:
+                whole = f"round_lot {instrument.round_lot} is no multiple of the lot {instrument.lot}"
+                raise ArgumentError(f"instrument {symbol!r}: {whole}")
+        least = _scaled(instrument.min_notional, CASH_SCALE, f"the min_notional of {symbol!r}")
+        if least < 0:
+            raise ArgumentError(f"instrument {symbol!r}: min_notional {instrument.min_notional} must not be negative")
+        rows.append((symbol, tick, round_lot))
+        rules.append((bands, least, lot if round_lot != lot else 0))
+    return rows, rules if any(rule != ([], 0, 0) for rule in rules) else []
+
+
+def _ticks(instrument: Instrument) -> tuple[list[tuple[int, int]], int]:
+    """Bands of a tick table (none for a single tick), and the step that all of them share."""
+    tick, what = instrument.tick, f"the tick of {instrument.symbol!r}"
+    if isinstance(tick, int | float):
+        return [], _scaled(tick, PRICE_SCALE, what)
+    try:
+        bands = [(_scaled(start, PRICE_SCALE, what), _scaled(step, PRICE_SCALE, what)) for start, step in tick]
+    except (TypeError, ValueError):
+        raise ArgumentError(f"{what} is {tick!r}: a number, or steps by price like [(0, 0.0001), (1, 0.01)]") from None
+    return bands, math.gcd(*(step for _, step in bands))
+
+
+def _is_market(source: Source) -> bool:
+    """Corporate actions alone make no instrument: nothing of it could trade."""
+    return isinstance(source, ItchSource) or source.schema != "actions"
+
+
+def _actions_after_bars(sources: list[Source]) -> list[Source]:
+    """At one moment a bar that ends then comes first, then corporate actions, then everything else.
+
+    Sources are merged in this order at equal times. Without corporate actions it is the order that was given.
+    """
+    if all(_is_market(source) for source in sources):
+        return sources
+    place = {"bars": 0, "actions": 1}
+    return sorted(sources, key=lambda s: 2 if isinstance(s, ItchSource) else place.get(s.schema, 2))
 
 
 __all__ = ["Backtest", "Instrument", "Plan", "core_errors", "engine_of", "moment", "versions"]

@@ -153,7 +153,8 @@ class Prepared(ColumnSource):
         self.schema, self.skipped = source.schema, {}
         self._symbols, self._rows = source.symbols, source.rows
         self._ids = {symbol: number for number, symbol in enumerate(self._symbols)}
-        self._batches = list(source.batches(self._ids))
+        # Small enough to lie in the second cache while they are read.
+        self._batches = list(source.batches(self._ids, 16_384))
 
     @property
     def symbols(self) -> list[str]:

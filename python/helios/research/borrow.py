@@ -1,10 +1,13 @@
-"""What it costs to borrow the shares that are sold short: no venue charges it, so it is counted after the run.
+"""What it costs to borrow the shares that are sold short, counted after a run whose venue did not charge it.
 
     cost = borrow_cost(results.fills, closes, rate=0.005)      # ts, short_value, cost
 
 A short position is lent from one moment of the price table to the next: |shares| * price at the first of them * rate *
 calendar days / days of a year. Long and short positions of several strategies in one symbol are one account's, so they
 are netted first.
+
+`hx.Venue(borrow=hx.Borrow(…))` charges it during the run, night by night, so that equity and limits see it; use one of
+the two. Here prices and times are the caller's, and no new run is needed.
 
 Assumes that every share can be borrowed at the rate, at once, and is never recalled; that the lender is paid for each
 night a share is short at the close (settlement days later shift the nights, they do not change their number). Absent:

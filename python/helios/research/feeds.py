@@ -24,6 +24,7 @@ FEEDS: Mapping[str, tuple[str, ...]] = {
     "depth": _TOP + _TRADES + _DEPTH,
     "orders": _TOP + _TRADES + _DEPTH,
     "series": (),
+    "actions": (),
 }
 
 

@@ -158,6 +158,7 @@ def _strategies(results: Results, drawn: dict[str, charts.Figure]) -> str:
         ("realised", "realised", page.cents),
         ("unrealised", "unrealised", page.cents),
         ("fees", "fees", page.cents),
+        *_held(frame),
         ("fills", "fills", text.count),
         ("turnover", "turnover", text.count),
     ]
@@ -267,6 +268,12 @@ def _quality(results: Results) -> str:
     return page.section("Data quality", "", body)
 
 
+def _held(frame: pl.DataFrame) -> list[tuple[str, str, page.CellFormat]]:
+    """Columns of what was paid and received for holding, where there was any."""
+    names = [name for name in ("dividends", "borrow", "financing") if name in frame.columns]
+    return [(name, name, page.cents) for name in names if (frame[name] != 0).any()]
+
+
 def _positions(results: Results) -> str:
     held = results.positions.filter(pl.col("quantity") != 0).with_columns(value=pl.col("quantity") * pl.col("mark"))
     if not held.height:
@@ -281,6 +288,7 @@ def _positions(results: Results) -> str:
         ("unrealised", "unrealised", page.cents),
         ("realised", "realised", page.cents),
         ("fees", "fees", page.cents),
+        *_held(held),
     ]
     body = page.table(held.head(_POSITION_ROWS), columns)
     if held.height > _POSITION_ROWS:
@@ -326,7 +334,10 @@ def _run(results: Results) -> str:
 
 
 _DEFINITIONS: Final = (
-    ("Net P&L", "realised + unrealised − fees at the last sample; open positions at their mark"),
+    (
+        "Net P&L",
+        "realised + unrealised − fees + dividends − borrow − interest at the last sample; open positions at their mark",
+    ),
     (
         "Drawdown",
         "net P&L minus its highest value so far, which is at least zero; in currency, not percent; "

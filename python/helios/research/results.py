@@ -20,7 +20,7 @@ import json
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
@@ -69,7 +69,9 @@ _SHARPE_STEPS: Final = (  # coarsest first; finer than a minute measures the bid
 # Names of the core's enums, in the order of their numbers (core/types).
 CODES: Final[dict[str, tuple[str, ...]]] = {
     "side": ("buy", "sell"),
-    "time_in_force": ("day", "ioc"),
+    "time_in_force": ("day", "ioc", "fok", "open", "close"),
+    # To what an order is pegged.
+    "peg": ("none", "mid"),
     "state": (
         "new",
         "accepted",
@@ -92,6 +94,7 @@ CODES: Final[dict[str, tuple[str, ...]]] = {
         "stopped",
         "invalid",
     ),
+    "booking": ("split", "dividend", "borrow", "financing"),
     "quality": (
         "unknown_order",
         "duplicate_order",
@@ -133,6 +136,10 @@ TABLES: Final[dict[str, dict[str, str]]] = {
         "time_in_force": "time_in_force",
         "state": "state",
         "filled": "quantity",
+        "post_only": "flag",
+        "peg": "peg",
+        "display": "display",
+        "stop": "price",
     },
     "fills": {
         "ts": "time",
@@ -171,6 +178,9 @@ TABLES: Final[dict[str, dict[str, str]]] = {
         "fees": "cash",
         "gross": "cash",
         "net": "cash",
+        "dividends": "cash",
+        "borrow": "cash",
+        "financing": "cash",
     },
     "positions": {
         "instrument": "security",
@@ -180,6 +190,8 @@ TABLES: Final[dict[str, dict[str, str]]] = {
         "unrealised": "cash",
         "realised": "cash",
         "fees": "cash",
+        "dividends": "cash",
+        "borrow": "cash",
     },
     "strategies": {
         "strategy": "strategy",
@@ -189,16 +201,44 @@ TABLES: Final[dict[str, dict[str, str]]] = {
         "net": "cash",
         "fills": "count",
         "turnover": "cash",
+        "dividends": "cash",
+        "borrow": "cash",
+        "financing": "cash",
     },
     "quality": {"instrument": "instrument", "kind": "quality", "count": "count"},
     # Sampled reference prices of some instruments, for the trade chart; may be empty.
     "marks": {"ts": "time", "instrument": "instrument", "price": "price"},
+    # What moved money and shares without a trade, each strategy's part; `cash` is received when positive. Interest is
+    # of no instrument, and that on the money which the run began with is no strategy's.
+    "cashflows": {
+        "ts": "time",
+        "strategy": "maybe_strategy",
+        "instrument": "maybe_instrument",
+        "kind": "booking",
+        "cash": "cash",
+        "position": "quantity",
+        "realised": "cash",
+        "numerator": "count",
+        "denominator": "count",
+    },
+}
+#: Columns of money that not every table has: runs of older versions, and tables made by hand. Nothing was paid there.
+_OPTIONAL: Final = frozenset({"dividends", "borrow", "financing"})
+#: The core's number of no strategy and of no instrument.
+_NOBODY: Final = 2**32 - 1
+#: Columns that tables of earlier versions lack, and what stands for them.
+_LATER: Final[dict[str, dict[str, bool | str | None]]] = {
+    "orders": {"post_only": False, "peg": "none", "display": None, "stop": None},
 }
 _DTYPES: Final[dict[str, pl.DataType]] = {
     "time": pl.Datetime("ns", "UTC"),
     "count": pl.UInt64(),
-    **dict.fromkeys(("price", "quantity", "cash", "number", "by_rule"), pl.Float64()),
-    **dict.fromkeys(("strategy", "instrument", "security", "venue", "signal", *CODES), pl.String()),
+    "flag": pl.Boolean(),
+    **dict.fromkeys(("price", "quantity", "cash", "number", "by_rule", "display"), pl.Float64()),
+    **dict.fromkeys(
+        ("strategy", "instrument", "security", "venue", "signal", "maybe_strategy", "maybe_instrument", *CODES),
+        pl.String(),
+    ),
 }
 _TRADES: Final[dict[str, pl.DataType]] = {
     "strategy": pl.String(),
@@ -231,7 +271,7 @@ class Headline:
     """The numbers one looks at first. Money in currency units; None where a number has no meaning."""
 
     net: float | None
-    """Realised + unrealised - fees at the end of the run."""
+    """Realised + unrealised - fees + dividends - borrow - financing at the end of the run."""
     before_fees: float | None
     fees: float | None
     peak_gross: float | None
@@ -252,6 +292,12 @@ class Headline:
     """Of round trips, after fees."""
     profit_factor: float | None
     """Of round trips, after fees."""
+    dividends: float = 0.0
+    """Received, less those paid while short."""
+    borrow: float = 0.0
+    """Paid for borrowed shares."""
+    financing: float = 0.0
+    """Interest paid, less interest received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +331,7 @@ class Results:
     strategies: pl.DataFrame = field(default_factory=_empty("strategies"))
     quality: pl.DataFrame = field(default_factory=_empty("quality"))
     marks: pl.DataFrame = field(default_factory=_empty("marks"))
+    cashflows: pl.DataFrame = field(default_factory=_empty("cashflows"))
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -314,7 +361,7 @@ class Results:
     @cached_property
     def trades(self) -> pl.DataFrame:
         """Round trips, first in first out, per strategy and instrument; see `round_trips`."""
-        return round_trips(self.fills)
+        return round_trips(self.fills, self.cashflows)
 
     @cached_property
     def market_fills(self) -> pl.DataFrame:
@@ -323,8 +370,8 @@ class Results:
 
     @cached_property
     def net_path(self) -> NDArray[np.float64]:
-        """Net P&L after fees at each row of `equity`; starts at zero by definition. Currency units."""
-        path = self.equity["realised"] + self.equity["unrealised"] - self.equity["fees"]
+        """Net P&L after all costs at each row of `equity`; starts at zero by definition. Currency units."""
+        path = _net_of(self.equity)
         return path.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
     @cached_property
@@ -351,7 +398,14 @@ class Results:
             round_trips=self.trades.height,
             hit_rate=hit_rate(trips),
             profit_factor=profit_factor(trips),
+            dividends=self._total("dividends"),
+            borrow=self._total("borrow"),
+            financing=self._total("financing"),
         )
+
+    def _total(self, column: str) -> float:
+        """Of a column of `equity` that only grows: what it has come to."""
+        return _number(self.equity[column].tail(1).sum()) or 0.0
 
     def _net_and_fees(self) -> tuple[float | None, float | None]:
         known = np.flatnonzero(np.isfinite(self.net_path))
@@ -393,10 +447,13 @@ class Results:
         known = self.net_path[np.isfinite(self.net_path)]
         if known.size:
             told["equity"] = float(known[-1])
-        for name in ("positions", "strategies"):
+        interest = self._total("financing")
+        # Interest is of no instrument, and part of it of no strategy: those tables do not have it.
+        elsewhere = {"positions": interest, "strategies": interest - float(self.strategies["financing"].sum())}
+        for name, financing in elsewhere.items():
             net = _table_net(self.table(name))
             if net is not None:
-                told[name] = net
+                told[name] = net - financing
         return told
 
     def reconciles(self) -> bool:
@@ -501,6 +558,8 @@ class Results:
         tables: dict[str, pl.DataFrame] = {}
         for name in TABLES:
             file = path / f"{name}.parquet"
+            if name == "cashflows" and not file.exists():
+                continue  # a run from before there were any
             try:
                 tables[name] = pl.read_parquet(file)
             except (OSError, pl.exceptions.PolarsError) as error:
@@ -512,23 +571,51 @@ class Results:
         return cls(**tables, meta=meta)
 
 
-def round_trips(fills: pl.DataFrame) -> pl.DataFrame:
+def round_trips(fills: pl.DataFrame, cashflows: pl.DataFrame | None = None) -> pl.DataFrame:
     """Matches fills first in, first out, per strategy and instrument, from a flat start; one row a matched piece.
 
     `side` is "long" or "short", `pnl` is (exit - entry) * quantity with the side's sign, `fees` the pieces' share of
     both fills' fees by quantity, `net` = pnl - fees. What is still open at the end is not a trade and has no row.
+    Splits among the `cashflows` change open lots: more shares at a lower entry price, a fraction paid out is closed.
     """
-    rows: list[tuple[Any, ...]] = []
-    open_lots: dict[tuple[str, str], deque[list[Any]]] = {}
+    book = _Lots()
     columns = (fills[c].to_list() for c in ("strategy", "instrument", "side", "price", "quantity", "fee"))
     times = fills["ts"].to_physical().to_list()
+    splits = deque(_splits(cashflows))
     for ts, strategy, instrument, side, price, quantity, fee in zip(times, *columns, strict=True):
+        while splits and splits[0][0] < ts:
+            book.split(*splits.popleft())
         if quantity is None or price is None or not math.isfinite(quantity) or not math.isfinite(price):
             continue  # not a fill that money can be computed from; the engine never makes one
         # In the core's integer units, so that many partial fills leave no residue of rounding errors.
         left = round(quantity * QUANTITY_SCALE) * (1 if side == "buy" else -1)
-        fee_per_unit = (fee or 0.0) / abs(left) if left else 0.0
-        lots = open_lots.setdefault((strategy, instrument), deque())
+        book.trade((strategy, instrument), ts, left, price, (fee or 0.0) / abs(left) if left else 0.0)
+    for split in splits:
+        book.split(*split)
+    raw = {k: pl.Int64() if k.endswith("_ts") else dtype for k, dtype in _TRADES.items()}
+    return pl.DataFrame(book.rows, schema=raw, orient="row").cast(dict(_TRADES.items()))
+
+
+def _splits(cashflows: pl.DataFrame | None) -> Iterator[tuple[int, tuple[str, str], int, int, float, float]]:
+    """Time, strategy and instrument, ratio, position afterwards and cash of each split."""
+    if cashflows is None:
+        return
+    rows = cashflows.filter(pl.col("kind") == "split").with_columns(pl.col("ts").to_physical())
+    names = ("ts", "strategy", "instrument", "numerator", "denominator", "position", "cash")
+    for ts, strategy, instrument, *rest in rows.select(names).iter_rows():
+        yield (ts, (strategy, instrument), *rest)
+
+
+class _Lots:
+    """Open pieces of every strategy and instrument, oldest first, and the rows of those that were closed."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Any, ...]] = []
+        self._open: dict[tuple[str, str], deque[list[Any]]] = {}
+
+    def trade(self, key: tuple[str, str], ts: int, left: int, price: float, fee_per_unit: float) -> None:
+        """A fill of signed quantity `left`."""
+        lots = self._open.setdefault(key, deque())
         while left and lots and (lots[0][0] > 0) != (left > 0):
             lot = lots[0]
             matched = min(abs(left), abs(lot[0]))
@@ -537,15 +624,27 @@ def round_trips(fills: pl.DataFrame) -> pl.DataFrame:
             pnl = (price - lot[1]) * size * direction
             fees = matched * (fee_per_unit + lot[3])
             name = "long" if direction > 0 else "short"
-            rows.append((strategy, instrument, name, size, lot[2], lot[1], ts, price, pnl, fees, pnl - fees))
+            self.rows.append((*key, name, size, lot[2], lot[1], ts, price, pnl, fees, pnl - fees))
             lot[0] -= matched * direction
             left += matched * direction
             if not lot[0]:
                 lots.popleft()
         if left:
             lots.append([left, price, ts, fee_per_unit])
-    raw = {k: pl.Int64() if k.endswith("_ts") else dtype for k, dtype in _TRADES.items()}
-    return pl.DataFrame(rows, schema=raw, orient="row").cast(dict(_TRADES.items()))
+
+    def split(self, ts: int, key: tuple[str, str], new: int, old: int, position: float, cash: float) -> None:
+        """Lots in new shares; what they are more than the position was paid out."""
+        before = after = 0
+        for lot in (lots := self._open.get(key, deque())):
+            before += lot[0]
+            upto = before * new // old
+            lot[0], lot[1], lot[3] = upto - after, lot[1] * old / new, lot[3] * old / new
+            after = upto
+        for lot in [lot for lot in lots if not lot[0]]:
+            lots.remove(lot)
+        fraction = after - round(position * QUANTITY_SCALE)
+        if fraction:
+            self.trade(key, ts, -fraction, abs(cash) / abs(fraction) * QUANTITY_SCALE, 0.0)
 
 
 def prepare_folder(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -586,7 +685,13 @@ def _int_sum(series: pl.Series) -> int:
 def _table_net(table: pl.DataFrame) -> float | None:
     if not table.height:
         return None
-    return _number((table["realised"] + table["unrealised"] - table["fees"]).sum())
+    return _number(_net_of(table).sum())
+
+
+def _net_of(table: pl.DataFrame) -> pl.Series:
+    """Net P&L of each row."""
+    net = table["realised"] + table["unrealised"] - table["fees"] + table["dividends"] - table["borrow"]
+    return net - table["financing"] if "financing" in table.columns else net
 
 
 def _last_per_bucket(
@@ -601,6 +706,10 @@ def _conform(name: str, frame: pl.DataFrame) -> pl.DataFrame:
     if "venue" in schema and "venue" not in frame.columns:
         # Runs of before there were several, and tables made by hand.
         frame = frame.with_columns(pl.lit("").alias("venue"))
+    absent = [column for column in schema if column in _OPTIONAL and column not in frame.columns]
+    frame = frame.with_columns(pl.lit(0.0).alias(column) for column in absent)
+    later = {column: value for column, value in _LATER.get(name, {}).items() if column not in frame.columns}
+    frame = frame.with_columns(pl.lit(value, schema[column]).alias(column) for column, value in later.items())
     missing = [column for column in schema if column not in frame.columns]
     if missing:
         raise DataError(
@@ -610,7 +719,7 @@ def _conform(name: str, frame: pl.DataFrame) -> pl.DataFrame:
         )
     for column, dtype in schema.items():
         found = frame.schema[column]
-        same_sort = found == pl.Null or (found.is_numeric() and dtype.is_numeric())
+        same_sort = found in (pl.Null, dtype) or (found.is_numeric() and dtype.is_numeric())
         same_sort = same_sort or (isinstance(found, pl.Datetime) and dtype == _DTYPES["time"] and bool(found.time_zone))
         same_sort = same_sort or (dtype == pl.String and found in (pl.String, pl.Categorical, pl.Enum))
         if not same_sort:
@@ -634,21 +743,23 @@ def _table_from_core(name: str, raw: Mapping[str, NDArray[Any]], names: Names) -
     if name not in TABLES:
         raise DataError(f"no table named {name!r} in a run", hint=f"Tables are {', '.join(TABLES)}.")
     raw = {**raw, "venue": raw["instrument"]} if "venue" in TABLES[name] and "instrument" in raw else raw
-    missing = [column for column in TABLES[name] if column not in raw]
+    missing = [column for column in TABLES[name] if column not in raw and column not in _OPTIONAL]
     if missing:
         raise DataError(f"from the core lacks {', '.join(map(repr, missing))}", source=f"table {name!r}", hint=_REBUILD)
     columns: dict[str, pl.Series] = {}
     for column, kind in TABLES[name].items():
+        if column not in raw:
+            continue  # filled with zeros by `_conform`
         values = np.asarray(raw[column])
         if column == "liquidity":
             values = np.where(np.asarray(raw["execution"]) == 0, _TRANSFER, values)
         if kind == "by_rule":
             values = values / _rule_scale(np.asarray(raw["rule"]))
-        columns[column] = _read_kind(kind, values, names, table=name, column=column)
+        columns[column] = _read_kind(kind, values, names, name, column)
     return pl.DataFrame(columns)
 
 
-def _read_kind(kind: str, values: NDArray[Any], names: Names, *, table: str, column: str) -> pl.Series:
+def _read_kind(kind: str, values: NDArray[Any], names: Names, table: str, column: str) -> pl.Series:
     if kind == "time":
         return pl.Series(values.astype(np.int64)).cast(_DTYPES["time"])
     if kind == "price":
@@ -656,12 +767,24 @@ def _read_kind(kind: str, values: NDArray[Any], names: Names, *, table: str, col
         return scaled.set(pl.Series(values == PRICE_UNDEFINED), None)
     if kind == "quantity":
         return pl.Series(values / QUANTITY_SCALE)
+    if kind == "display":
+        # All of it is displayed: null.
+        return pl.Series(values / QUANTITY_SCALE).set(pl.Series(values == PRICE_UNDEFINED), None)
     if kind == "cash":
         return pl.Series(values / CASH_SCALE)
+    if kind == "flag":
+        return pl.Series(values.astype(np.bool_))
     if kind == "count":
         return pl.Series(values.astype(np.uint64))
     if kind in ("number", "by_rule"):
         return pl.Series(values.astype(np.float64))
+    if kind in ("maybe_strategy", "maybe_instrument"):
+        known = values != _NOBODY
+        if not known.any():
+            return pl.Series([None] * len(values), dtype=pl.String)
+        # Any number that has a name will do where there is nobody.
+        someone = np.where(known, values, values[known][0])
+        return _read_kind(kind.removeprefix("maybe_"), someone, names, table, column).set(pl.Series(~known), None)
     listings = names.listings or [(instrument, "") for instrument in names.instruments]
     of = {
         "strategy": names.strategies,

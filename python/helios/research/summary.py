@@ -58,6 +58,9 @@ def _headline(results: Results, width: int) -> Table:
         ("Sharpe ratio", _signed(text.number(h.sharpe.value)), "hit rate", text.percent(h.hit_rate, 1)),
         ("max drawdown", _signed(text.money(h.max_drawdown)), "refusals", text.count(h.refusals)),
     ]
+    if h.dividends or h.borrow or h.financing:
+        rows.append(("dividends", _signed(text.money(h.dividends)), "borrow", text.money(h.borrow)))
+        rows.append(("financing", _signed(text.money(h.financing)), "", ""))
     table = Table(box=box.SIMPLE, show_header=False, width=width, padding=(0, 1), pad_edge=False)
     longest = max(len(row[0]) for row in rows)
     for style, justify, least in (("dim", "left", longest), ("", "right", 0), ("dim", "left", 0), ("", "right", 0)):

@@ -13,13 +13,14 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, runtime_checkable
 
 from helios.duration import nanoseconds
 from helios.errors import ArgumentError
 from helios.scales import PRICE_SCALE, QUANTITY_SCALE
 from helios.signals.compiling import COMPILABLE, CompiledMethod, fields_and_bytes
 from helios.signals.expr import Expr
+from helios.signals.orders import Life, Queue, raw_terms
 from helios.signals.outputs import Output, Quote, Record, Target
 from helios.signals.parameters import Parametrised, fields_of
 from helios.signals.sizing import Sizing
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 CALLBACKS: Final = (*COMPILABLE, "on_signal", "on_refusal", "on_order")
 
+
+#: An order without terms: tif, ioc, post_only, display, hidden, peg, stop.
+_PLAIN: Final = (None, False, False, None, False, None, None)
 
 #: The strategy's name of targets that name none: `target(…)` says "main".
 UNNAMED: Final = "main"
@@ -139,23 +143,72 @@ class Strategy(Parametrised):
 
     # Wishes -----------------------------------------------------------------------------------------------------
 
-    def buy(self, symbol: str | int, quantity: float, price: float | None = None, *, ioc: bool = False) -> int:
-        """Wishes to buy; returns the order's identifier.
+    def buy(
+        self,
+        symbol: str | int,
+        quantity: float,
+        price: float | None = None,
+        *,
+        ioc: bool = False,
+        tif: Life | None = None,
+        post_only: bool = False,
+        display: float | None = None,
+        hidden: bool = False,
+        peg: Literal["mid"] | None = None,
+        stop: float | None = None,
+    ) -> int:
+        """Wishes to buy; returns the order's identifier. Without a price it is a market order; in a
+        dark pool it waits for any midpoint.
 
-        Without a price it is a market order; one in a dark pool waits for any midpoint.
+        `tif`: "day" (rests; the default with a price), "ioc" (takes what it can at once; the default without one; also
+        `ioc=True`), "fok" (all at once or nothing), "open" and "close" (the next opening or closing auction only).
+        `post_only`: rejected rather than taking. `display`: how much is shown at once (an iceberg); `hidden`: nothing.
+        `peg="mid"`: unseen at the midpoint, with `price` as the worst one. `stop`: sleeps until a trade at this price
+        or beyond it, above the market for a buy and below it for a sale. What the data of a backtest can do of this
+        stands in docs/models/orders.md; the rest is rejected by the simulated venue as "unsupported".
         """
-        return self._order(symbol, True, quantity, price, ioc)
+        given = (tif, ioc, post_only, display, hidden, peg, stop)
+        return self._order(symbol, True, quantity, price, *given)
 
-    def sell(self, symbol: str | int, quantity: float, price: float | None = None, *, ioc: bool = False) -> int:
-        """Wishes to sell; returns the order's identifier. Without a price as `buy`."""
-        return self._order(symbol, False, quantity, price, ioc)
+    def sell(
+        self,
+        symbol: str | int,
+        quantity: float,
+        price: float | None = None,
+        *,
+        ioc: bool = False,
+        tif: Life | None = None,
+        post_only: bool = False,
+        display: float | None = None,
+        hidden: bool = False,
+        peg: Literal["mid"] | None = None,
+        stop: float | None = None,
+    ) -> int:
+        """Wishes to sell; returns the order's identifier. The terms are those of `buy`."""
+        given = (tif, ioc, post_only, display, hidden, peg, stop)
+        return self._order(symbol, False, quantity, price, *given)
 
-    def _order(self, symbol: str | int, buy: bool, quantity: float, price: float | None, ioc: bool) -> int:
-        raw = None if price is None else self._price(price)
-        instrument = self._id(symbol)
-        # A market order does not rest: it takes what is there. In a dark pool it waits for any midpoint.
-        ioc = ioc or (price is None and instrument not in self._dark)
-        return self._port.order(instrument, buy, self._quantity(quantity), raw, ioc)
+    def _order(self, symbol: str | int, buy: bool, quantity: float, price: float | None, *given: Any) -> int:
+        number, shares = self._id(symbol), self._quantity(quantity)
+        limit = None if price is None else self._price(price)
+        if given == _PLAIN:
+            # A market order does not rest: it takes what is there. In a dark pool it waits for any midpoint.
+            return self._port.order(number, buy, shares, limit, int(price is None and number not in self._dark))
+        return self._port.order(number, buy, shares, limit, *raw_terms(self, quantity, price, *given))
+
+    def queue(self, symbol: str | int, order: int) -> Queue | None:
+        """Where an order stands at the simulated venue, exactly, latency left aside: its price, what an aggressor meets
+        before it there, and what is left of it. On price levels what is before it is an estimate; None unless it rests
+        in a book of single orders or levels.
+
+        A backtest's truth, for research: no exchange tells it. Outside a backtest it is None, so a strategy that is to
+        go live must do without.
+        """
+        told = self._port.queue(self._id(symbol), order)
+        if told is None:
+            return None
+        price, ahead, left = told
+        return Queue(price / PRICE_SCALE, ahead / QUANTITY_SCALE, left / QUANTITY_SCALE)
 
     def cancel(self, symbol: str | int, order: int) -> None:
         """Wishes to cancel a working order."""
@@ -170,7 +223,10 @@ class Strategy(Parametrised):
         self._port.target(self._id(symbol), self._quantity(position))
 
     def _price(self, price: float) -> int:
-        return self._scaled(price, PRICE_SCALE, "price")
+        return self._scaled_price(price, "price")
+
+    def _scaled_price(self, price: float, what: str) -> int:
+        return self._scaled(price, PRICE_SCALE, what)
 
     def _quantity(self, quantity: float) -> int:
         return self._scaled(quantity, QUANTITY_SCALE, "quantity")

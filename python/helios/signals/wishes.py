@@ -34,17 +34,21 @@ def _target(out: Any, instrument: int, position: float) -> None:
     _put(out, 1, instrument, 0, position, _NAN)
 
 
-def _buy(out: Any, instrument: int, quantity: float, price: float = _NAN, ioc: bool = False) -> int:
+def _buy(
+    out: Any, instrument: int, quantity: float, price: float = _NAN, ioc: bool = False, post_only: bool = False
+) -> int:
     order = out.next_order
     out.next_order = order + 1
-    _put(out, 3 if ioc else 2, instrument, order, quantity, price)
+    _put(out, 8 if post_only else 3 if ioc else 2, instrument, order, quantity, price)
     return int(order)
 
 
-def _sell(out: Any, instrument: int, quantity: float, price: float = _NAN, ioc: bool = False) -> int:
+def _sell(
+    out: Any, instrument: int, quantity: float, price: float = _NAN, ioc: bool = False, post_only: bool = False
+) -> int:
     order = out.next_order
     out.next_order = order + 1
-    _put(out, 5 if ioc else 4, instrument, order, quantity, price)
+    _put(out, 9 if post_only else 5 if ioc else 4, instrument, order, quantity, price)
     return int(order)
 
 
@@ -58,7 +62,7 @@ def _replace(out: Any, instrument: int, order: int, quantity: float, price: floa
 
 #: Hold exactly this signed position.
 target = _numba.njit(_target)
-#: Buy; returns the order's identifier. Without a price it is a market order.
+#: Buy; returns the order's identifier. Without a price it is a market order. Of the terms of orders there is post-only.
 buy = _numba.njit(_buy)
 #: Sell; returns the order's identifier. Without a price it is a market order.
 sell = _numba.njit(_sell)

@@ -7,9 +7,9 @@ use helios_execution::{CALLER_IDS, Style};
 use helios_risk::{Feeds, Limits};
 use helios_signals::{Binary, Field, Node, NodeId, Sizing, Unary, Window};
 use helios_types::{
-    CancelReason, Cash, Control, Event, Input, Instrument, InstrumentId, Intent, IntentKind, Liquidity, Market, Nanos,
-    Order, OrderId, Output, Price, Quantity, RejectReason, Report, ReportKind, Side, StrategyId, Terms, TimeInForce,
-    Timer, TradeKind, TradingStatus, Update,
+    CancelReason, Cash, Charge, Control, Event, Input, Instrument, InstrumentId, Intent, IntentKind, Liquidity, Market,
+    Nanos, Order, OrderId, Output, Price, Quantity, RejectReason, Report, ReportKind, Side, StrategyId, Terms,
+    TimeInForce, Timer, TradeKind, TradingStatus, Update, notional,
 };
 use proptest::prelude::*;
 
@@ -93,6 +93,24 @@ fn reports() -> impl Strategy<Value = ReportKind> {
     ]
 }
 
+/// What moves shares and money without a trade, most of it possible. Sums of hundreds of charges fit the scale: what
+/// saturates says nothing of conservation.
+fn actions() -> impl Strategy<Value = Event> {
+    let instrument = || prop_oneof![30 => 0u32..2, 1 => Just(2u32)].prop_map(InstrumentId);
+    let number = || prop_oneof![20 => 1u32..12, 1 => Just(0), 1 => Just(u32::MAX)];
+    let market = |instrument, update| Event::Market(Market { instrument, ts_event: Nanos(0), update });
+    prop_oneof![
+        4 => (instrument(), number(), number()).prop_map(move |(instrument, numerator, denominator)| {
+            market(instrument, Update::Split { numerator, denominator })
+        }),
+        3 => (instrument(), wild(1..2_000_000_000))
+            .prop_map(move |(instrument, cash)| market(instrument, Update::Dividend { cash: Price(cash) })),
+        2 => (instrument(), prop_oneof![20 => -50i64..1_000_000, 1 => Just(1i64 << 50), 1 => Just(-(1i64 << 50))])
+            .prop_map(|(instrument, amount)| Event::Charge(Charge::Borrow { instrument, amount: Cash(amount) })),
+        2 => prop_oneof![20 => -1_000_000i64..1_000_000, 1 => Just(1i64 << 50)].prop_map(|amount| Event::Charge(Charge::Financing { amount: Cash(amount) })),
+    ]
+}
+
 fn events() -> impl Strategy<Value = Event> {
     // Instrument 2 is another listing of instrument 0, instrument 3 does not exist.
     let instrument = || prop_oneof![30 => 0u32..3, 1 => Just(3u32)].prop_map(InstrumentId);
@@ -110,6 +128,12 @@ fn events() -> impl Strategy<Value = Event> {
         1 => Just(Event::Timer(Timer { id: 1 })),
         1 => control.prop_map(Event::Control),
     ]
+}
+
+/// With corporate actions and charges among them.
+fn inputs_and_actions() -> impl Strategy<Value = Vec<(u64, Event)>> {
+    let event = prop_oneof![6 => events(), 1 => actions()];
+    prop::collection::vec((0u64..2_000_000_000, event), 1..200)
 }
 
 fn inputs() -> impl Strategy<Value = Vec<(u64, Event)>> {
@@ -181,10 +205,46 @@ fn check_accounts(state: &State) {
         let (net, mut held, mut flows) = (state.risk().position(id), 0i128, 0i128);
         for account in state.risk().accounts().iter().filter(|account| account.instrument == id) {
             held += i128::from(account.position.quantity.0);
-            flows += i128::from(account.position.realised.0) - i128::from(account.position.cost.0);
+            flows += money(&account.position);
         }
         assert_eq!(held, i128::from(net.quantity.0));
-        assert_eq!(flows, i128::from(net.realised.0) - i128::from(net.cost.0));
+        assert_eq!(flows, money(net));
+    }
+}
+
+/// What a position brought in, less what it took, fees aside: these are shared out by their own rule.
+fn money(p: &helios_risk::Position) -> i128 {
+    i128::from(p.realised.0) - i128::from(p.cost.0) + i128::from(p.dividends.0) - i128::from(p.borrow.0)
+}
+
+/// Money in hand is what the run began with and what trades, actions and charges brought, whatever happened: by outputs
+/// alone. Profit and loss, however it is divided, comes to the same: to the last unit.
+fn check_money(state: &State, flows: i128) {
+    let (risk, start) = (state.risk(), i128::from(Cash::whole(1_000_000).0));
+    assert_eq!(i128::from(risk.cash().0), start + flows);
+    let positions = [0, 1].map(|id| risk.position(InstrumentId(id)));
+    let net: i128 = positions.map(|p| money(p) - i128::from(p.fees.0)).iter().sum();
+    assert_eq!(i128::from(risk.cash().0), start + net - i128::from(risk.financing().0));
+    let realised: i128 = positions.iter().map(|p| i128::from(p.realised.0)).sum();
+    let rest = realised + i128::from(risk.unrealised().0) - i128::from(risk.fees().0) + i128::from(risk.dividends().0)
+        - i128::from(risk.borrowed().0)
+        - i128::from(risk.financing().0);
+    // The lowest number stands for one that does not fit.
+    let fits = risk.equity().0 != i64::MIN;
+    assert!(!fits || i128::from(risk.equity().0) == start + rest, "equity = money + value of positions, always");
+}
+
+/// Money that an output moved.
+fn flow(output: &Output) -> i128 {
+    match output {
+        // A transfer between strategies moves nothing out of the account.
+        Output::Fill(fill) if fill.execution != 0 => {
+            // Shares of one execution have parts of its notional: rounded here, to be compared with a tolerance of none.
+            let value = notional(fill.price, Quantity(fill.side.sign() * fill.quantity.0)).expect("it was booked");
+            -i128::from(value.0) - i128::from(fill.fee.0)
+        }
+        Output::Booked(booking) => i128::from(booking.cash.0),
+        _ => 0,
     }
 }
 
@@ -278,6 +338,23 @@ proptest! {
         run(&mut state(limits), &events, |state, input, out| {
             let (outputs, digest) = again.next().expect("as many inputs");
             assert_eq!((&format!("{out:?}"), &state.digest()), (outputs, digest), "{input:?}");
+        });
+    }
+
+    /// Splits, dividends and charges among everything else: nothing is lost and nothing comes from nowhere.
+    #[test]
+    fn money_and_shares_are_conserved_through_corporate_actions(events in inputs_and_actions()) {
+        let mut flows = 0;
+        let mut digests = Vec::new();
+        run(&mut state(Limits::default()), &events, |state, _, out| {
+            check_accounts(state);
+            flows += out.iter().map(flow).sum::<i128>();
+            check_money(state, flows);
+            digests.push(state.digest());
+        });
+        let mut again = digests.iter();
+        run(&mut state(Limits::default()), &events, |state, input, _| {
+            assert_eq!(Some(&state.digest()), again.next(), "{input:?}");
         });
     }
 

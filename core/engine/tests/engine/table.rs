@@ -8,8 +8,8 @@ use helios_execution::Style;
 use helios_risk::{Feeds, Limits};
 use helios_signals::{Binary, Field, Node, NodeId, Sizing, Stat, Unary, Window};
 use helios_types::{
-    Cash, Control, Event, Input, Instrument, InstrumentId, Intent, IntentKind, Liquidity, Market, Nanos, Output, Price,
-    Quantity, Report, ReportKind, Terms, TimeInForce, Timer, TradeKind, TradingStatus, Update,
+    Cash, Charge, Control, Event, Input, Instrument, InstrumentId, Intent, IntentKind, Liquidity, Market, Nanos,
+    Output, Price, Quantity, Report, ReportKind, Terms, TimeInForce, Timer, TradeKind, TradingStatus, Update,
 };
 
 use crate::words;
@@ -195,6 +195,13 @@ impl Table {
             ["pause"] => Event::Control(Control::Pause),
             ["resume"] => Event::Control(Control::Resume),
             ["kill"] => Event::Control(Control::Kill),
+            ["charge", "borrow", symbol, amount] => {
+                let amount = Cash::from_f64(number(amount)).expect("an amount that fits");
+                Event::Charge(Charge::Borrow { instrument: self.instrument(symbol), amount })
+            }
+            ["charge", "interest", amount] => Event::Charge(Charge::Financing {
+                amount: Cash::from_f64(number(amount)).expect("an amount that fits"),
+            }),
             ["timer", id] => Event::Timer(Timer { id: count(id) }),
             ["venue", symbol, id, ref says @ ..] => {
                 let (instrument, kind) = (self.instrument(symbol), self.report(says));
@@ -303,6 +310,10 @@ impl Table {
                 Update::Replace { order: count(order), new_order: count(new), price: price(p), quantity: quantity(q) }
             }
             ["clear"] => Update::Clear,
+            ["split", new, "for", old] => {
+                Update::Split { numerator: count(new) as u32, denominator: count(old) as u32 }
+            }
+            ["dividend", cash] => Update::Dividend { cash: price(cash) },
             _ => self.wrong("no such market event"),
         }
     }
@@ -334,6 +345,11 @@ impl Table {
             ["equity", x] => (risk.equity().to_string(), x),
             ["cash", x] => (risk.cash().to_string(), x),
             ["fees", x] => (risk.fees().to_string(), x),
+            ["dividends", x] => (risk.dividends().to_string(), x),
+            ["borrow", x] => (risk.borrowed().to_string(), x),
+            ["financing", x] => (risk.financing().to_string(), x),
+            ["realised", symbol, x] => (risk.position(self.instrument(symbol)).realised.to_string(), x),
+            ["cost", symbol, x] => (risk.position(self.instrument(symbol)).cost.to_string(), x),
             ["unrealised", x] => (risk.unrealised().to_string(), x),
             ["gross", x] => (risk.gross().to_string(), x),
             ["mode", x] => (words::mode(risk.mode()), x),

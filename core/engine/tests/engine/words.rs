@@ -2,8 +2,8 @@
 
 use helios_execution::CALLER_IDS;
 use helios_types::{
-    CancelReason, Liquidity, NANOS_PER_DAY, NANOS_PER_SECOND, Nanos, Order, OrderId, OrderState, Output, Price,
-    QualityKind, Quantity, Refusal, RejectReason, Rule, Side, StrategyId, TimeInForce,
+    Booking, BookingKind, CancelReason, Liquidity, NANOS_PER_DAY, NANOS_PER_SECOND, Nanos, Order, OrderId, OrderState,
+    Output, Price, QualityKind, Quantity, Refusal, RejectReason, Rule, Side, StrategyId, TimeInForce,
 };
 
 pub fn number(word: &str) -> f64 {
@@ -168,10 +168,24 @@ pub fn output(symbols: &[String], output: &Output) -> String {
                 kind => format!("quality {symbol} {} {}", named(kind), order_name(OrderId(q.detail))),
             }
         }
+        Output::Booked(b) => booking(symbols, b),
         Output::Breach(b) => {
             format!("breach {} limit {} value {}", named(b.rule), in_unit(b.rule, b.limit), in_unit(b.rule, b.value))
         }
     }
+}
+
+fn booking(symbols: &[String], b: &Booking) -> String {
+    let what = match b.kind {
+        BookingKind::Split => format!("split {} for {}", b.numerator, b.denominator),
+        kind => named(kind),
+    };
+    let who = if b.strategy == StrategyId::HOUSE { "house".to_owned() } else { strategy_name(b.strategy).to_string() };
+    let realised = if b.realised.is_zero() { String::new() } else { format!(" realised {}", b.realised) };
+    if b.kind == BookingKind::Financing {
+        return format!("{what} {who} cash {}", b.cash);
+    }
+    format!("{what} {who} {} cash {}{realised} holds {}", symbol(symbols, b.instrument.index()), b.cash, b.position)
 }
 
 /// `normal`, `reduce_only` or `killed`.

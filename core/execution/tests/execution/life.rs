@@ -368,3 +368,49 @@ fn the_order_of_claims_is_part_of_the_state() {
     }
     assert_ne!(a.digest(), b.digest());
 }
+
+#[test]
+fn self_trade_prevention_makes_an_order_smaller_and_releases_its_room() {
+    let mut floor = floor();
+    floor.order(1, Side::Buy, 100);
+    floor.report(caller(1), ACCEPTED);
+    assert_eq!(states(floor.report(caller(1), replaced(60, 50.0))), [(Accepted, Accepted)]);
+    assert_eq!(floor.working(), [Quantity::whole(60), Quantity::ZERO]);
+    assert_eq!(states(floor.report(caller(1), fill(1, 20, 50.0))), [(Accepted, PartlyFilled)]);
+    assert_eq!(states(floor.report(caller(1), replaced(50, 50.0))), [(PartlyFilled, PartlyFilled)]);
+    assert_eq!(floor.working(), [Quantity::whole(30), Quantity::ZERO]);
+    assert_eq!(states(floor.report(caller(1), fill(2, 30, 50.0))), [(PartlyFilled, Filled)]);
+    assert_eq!(floor.working(), [Quantity::ZERO; 2]);
+}
+
+#[test]
+fn what_nobody_asked_for_and_is_no_smaller_total_changes_nothing() {
+    let mut floor = floor();
+    floor.order(1, Side::Buy, 100);
+    assert_eq!(states(floor.report(caller(1), replaced(60, 50.0))), [], "it is not known to be accepted");
+    floor.report(caller(1), ACCEPTED);
+    for odd in [replaced(100, 50.0), replaced(110, 50.0), replaced(60, 49.0), replaced(0, 50.0)] {
+        assert_eq!(states(floor.report(caller(1), odd)), []);
+    }
+    assert_eq!(floor.working(), [Quantity::whole(100), Quantity::ZERO]);
+}
+
+#[test]
+fn when_trading_stops_a_sleeping_stop_is_cancelled_though_it_is_immediate() {
+    let mut floor = floor();
+    let order = |n: u64, time_in_force, stop| IntentKind::Order {
+        id: caller(n),
+        side: Side::Sell,
+        quantity: Quantity::whole(10),
+        price: Price::whole(50),
+        time_in_force,
+        terms: Terms { stop, ..Terms::PLAIN },
+    };
+    floor.wish(7, KO, order(1, TimeInForce::Ioc, Price::whole(45)));
+    floor.wish(7, KO, order(2, TimeInForce::Ioc, Price::UNDEFINED));
+    floor.wish(7, KO, order(3, TimeInForce::Close, Price::UNDEFINED));
+    let mut out = Vec::new();
+    floor.orders.cancel_resting(&mut out);
+    let asked = |n: u64| out.contains(&Output::Cancel { order: caller(n), instrument: KO });
+    assert_eq!([1, 2, 3].map(asked), [true, false, true]);
+}

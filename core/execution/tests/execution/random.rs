@@ -83,7 +83,9 @@ struct World {
 fn follows(from: OrderState, to: OrderState) -> bool {
     match from {
         New => true,
-        Accepted | PartlyFilled => !matches!(to, New | Rejected | Accepted),
+        // To the state that it has: the venue made it smaller.
+        Accepted => !matches!(to, New | Rejected),
+        PartlyFilled => !matches!(to, New | Rejected | Accepted),
         CancelPending => !matches!(to, New | ReplacePending),
         ReplacePending => to != New,
         Filled | Cancelled | Rejected => false,

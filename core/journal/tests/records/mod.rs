@@ -3,10 +3,10 @@
 
 use helios_journal::{End, Record, Writer};
 use helios_types::{
-    Breach, CancelReason, Cash, Control, Event, Fill, Input, InstrumentId, Intent, IntentKind, Liquidity, Market,
-    Nanos, Order, OrderId, OrderState, Output, Price, Quality, QualityKind, Quantity, Refusal, RejectReason, Report,
-    ReportKind, Rule, Side, SignalChange, StateChange, StrategyId, Terms, TimeInForce, Timer, TradeKind, TradingStatus,
-    Update,
+    Booking, BookingKind, Breach, CancelReason, Cash, Charge, Control, Event, Fill, Input, InstrumentId, Intent,
+    IntentKind, Liquidity, Market, Nanos, Order, OrderId, OrderState, Output, Price, Quality, QualityKind, Quantity,
+    Refusal, RejectReason, Report, ReportKind, Rule, Side, SignalChange, StateChange, StrategyId, Terms, TimeInForce,
+    Timer, TradeKind, TradingStatus, Update,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -27,7 +27,7 @@ const STATUSES: [TradingStatus; 4] =
 const LIQUIDITIES: [Liquidity; 2] = [Liquidity::Maker, Liquidity::Taker];
 const CANCELS: [CancelReason; 4] =
     [CancelReason::Requested, CancelReason::Unfilled, CancelReason::Expired, CancelReason::SelfTrade];
-const REJECTS: [RejectReason; 11] = [
+const REJECTS: [RejectReason; 13] = [
     RejectReason::UnknownInstrument,
     RejectReason::NotTrading,
     RejectReason::BadQuantity,
@@ -39,6 +39,8 @@ const REJECTS: [RejectReason; 11] = [
     RejectReason::WouldTake,
     RejectReason::PriceBand,
     RejectReason::Unsupported,
+    RejectReason::NotShortable,
+    RejectReason::BelowMinimum,
 ];
 const STATES: [OrderState; 8] = [
     OrderState::New,
@@ -71,6 +73,8 @@ const QUALITIES: [QualityKind; 8] = [
     QualityKind::TimeBackwards,
     QualityKind::Full,
 ];
+const BOOKINGS: [BookingKind; 4] =
+    [BookingKind::Split, BookingKind::Dividend, BookingKind::Borrow, BookingKind::Financing];
 const CONTROLS: [Control; 3] = [Control::Pause, Control::Resume, Control::Kill];
 
 /// One input with its outputs.
@@ -213,6 +217,10 @@ pub fn example_events() -> Vec<Event> {
     events.extend(CONTROLS.map(Event::Control));
     events.push(market(Update::Value(-0.625)));
     events.push(market(Update::Depth { side: Side::Sell, price: p, quantity: q }));
+    events.push(market(Update::Split { numerator: 3, denominator: 2 }));
+    events.push(market(Update::Dividend { cash: p }));
+    events.push(Event::Charge(Charge::Borrow { instrument: InstrumentId(46), amount: Cash(47) }));
+    events.push(Event::Charge(Charge::Financing { amount: Cash(-48) }));
     events
 }
 
@@ -276,6 +284,11 @@ pub fn example_outputs() -> Vec<Output> {
         })
     }));
     outputs.extend(QUALITIES.map(|kind| Output::Quality(Quality { instrument, kind, detail: 45 })));
+    outputs.extend(BOOKINGS.map(|kind| {
+        let (cash, position, realised) = (Cash(-49), Quantity(50), Cash(51));
+        let (numerator, denominator) = if kind == BookingKind::Split { (4, 1) } else { (0, 0) };
+        Output::Booked(Booking { strategy, instrument, kind, cash, position, realised, numerator, denominator })
+    }));
     outputs
 }
 
@@ -321,6 +334,8 @@ fn update() -> impl Strategy<Value = Update> {
         Just(Update::Clear),
         (side(), p(), q()).prop_map(|(side, price, quantity)| Update::Depth { side, price, quantity }),
         (-1e300f64..1e300).prop_map(Update::Value),
+        any::<(u32, u32)>().prop_map(|(numerator, denominator)| Update::Split { numerator, denominator }),
+        p().prop_map(|cash| Update::Dividend { cash }),
     ]
 }
 
@@ -372,6 +387,9 @@ pub fn event() -> impl Strategy<Value = Event> {
         }),
         1 => any::<u64>().prop_map(|id| Event::Timer(Timer { id })),
         1 => select(&CONTROLS[..]).prop_map(Event::Control),
+        1 => (instrument(), any::<i64>())
+            .prop_map(|(instrument, n)| Event::Charge(Charge::Borrow { instrument, amount: Cash(n) })),
+        1 => any::<i64>().prop_map(|n| Event::Charge(Charge::Financing { amount: Cash(n) })),
     ]
 }
 
@@ -440,6 +458,12 @@ pub fn output() -> impl Strategy<Value = Output> {
             limit,
             value
         })),
+        (fill(), select(&BOOKINGS[..]), any::<(i64, u32, u32)>()).prop_map(|(fill, kind, numbers)| {
+            let Fill { strategy, instrument, position, realised, .. } = fill;
+            let (cash, numerator, denominator) = numbers;
+            let cash = Cash(cash);
+            Output::Booked(Booking { strategy, instrument, kind, cash, position, realised, numerator, denominator })
+        }),
     ]
 }
 

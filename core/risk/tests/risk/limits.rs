@@ -3,7 +3,7 @@
 use helios_risk::{Limits, MAX_ACCOUNTS, Mode, Risk, Share, Wish};
 use helios_types::{
     Cash, Control, Instrument, InstrumentId, NANOS_PER_DAY, NANOS_PER_SECOND, Nanos, OrderId, Price, Quantity, Rule,
-    Side, StrategyId,
+    Side, StrategyId, Terms, TimeInForce,
 };
 
 use crate::{KO, PEP, SECOND, digest, refused, risk, trade, wish};
@@ -296,4 +296,65 @@ fn the_fingerprint_shows_every_part_of_the_state() {
         assert!(!seen.contains(&digest(&risk)), "{what} is not in the fingerprint");
         seen.push(digest(&risk));
     }
+}
+
+#[test]
+fn terms_must_make_sense() {
+    let (plain, shown, cent) = (Terms::PLAIN, |shares: i64| Quantity::whole(shares), Price(10_000_000));
+    let post_only = Terms { post_only: true, ..plain };
+    let midpoint = Terms { midpoint: true, ..plain };
+    let hidden = Terms { display: Quantity::ZERO, ..plain };
+    let iceberg = Terms { display: shown(10), ..plain };
+    let stop = Terms { stop: Price::whole(51), ..plain };
+    let mut risk = risk(Limits::default());
+    let mut ask = |terms, time_in_force, limit: bool| {
+        let order = if limit { wish(Side::Buy, 100, 50.0) } else { market(Side::Buy, 100) };
+        risk.check(SECOND, Wish { terms, time_in_force, ..order }).map(drop)
+    };
+    let (day, ioc, fok) = (TimeInForce::Day, TimeInForce::Ioc, TimeInForce::Fok);
+    for terms in [post_only, midpoint, hidden, iceberg, stop, Terms { post_only: true, ..iceberg }] {
+        assert_eq!(ask(terms, day, true), Ok(()), "{terms:?}");
+    }
+    for (terms, life) in [(midpoint, day), (stop, day), (stop, ioc), (stop, fok), (plain, TimeInForce::Open)] {
+        assert_eq!(ask(terms, life, false), Ok(()), "{terms:?}");
+    }
+    for terms in [post_only, midpoint, hidden, iceberg] {
+        for life in [ioc, fok, TimeInForce::Open, TimeInForce::Close] {
+            assert_eq!(ask(terms, life, true).unwrap_err().rule, Rule::Invalid, "{terms:?} {life:?}");
+        }
+    }
+    for terms in [post_only, hidden, iceberg] {
+        assert_eq!(ask(terms, day, false).unwrap_err().rule, Rule::Invalid, "{terms:?} without a limit");
+    }
+    let pegged = |other: Terms| Terms { midpoint: true, ..other };
+    for (terms, life) in [(pegged(iceberg), day), (pegged(stop), day), (stop, TimeInForce::Close)] {
+        assert_eq!(ask(terms, life, true).unwrap_err().rule, Rule::Invalid, "{terms:?} {life:?}");
+    }
+    for (terms, limit, value) in [
+        (Terms { display: shown(101), ..plain }, shown(100).0, shown(101).0),
+        (Terms { display: Quantity(5), ..plain }, shown(100).0, 5),
+        (Terms { display: shown(-1), ..plain }, shown(100).0, shown(-1).0),
+        (Terms { stop: Price(10_000_001), ..plain }, cent.0, 10_000_001),
+        (Terms { stop: Price::ZERO, ..plain }, cent.0, 0),
+    ] {
+        let refusal = ask(terms, day, true).unwrap_err();
+        assert_eq!((refusal.rule, refusal.limit, refusal.value), (Rule::Invalid, limit, value));
+    }
+    // One that works may become smaller than what it displays at once.
+    let smaller = Wish { terms: iceberg, ..wish(Side::Buy, 5, 50.0) };
+    assert!(risk.check_replace(SECOND, smaller, shown(100), Quantity::ZERO).is_ok());
+}
+
+#[test]
+fn a_stop_without_limit_counts_at_the_dearer_of_stop_and_mark() {
+    let limit = Cash::whole(5_100);
+    let mut risk = risk(Limits { order_notional: Some(limit), ..Limits::default() });
+    let stop = |side, at: i64, shares| Wish {
+        terms: Terms { stop: Price::whole(at), ..Terms::PLAIN },
+        ..market(side, shares)
+    };
+    assert!(risk.check(SECOND, stop(Side::Buy, 51, 100)).is_ok());
+    refused(risk.check(SECOND, stop(Side::Buy, 52, 100)), Rule::OrderNotional, limit.0, Cash::whole(5_200).0);
+    assert!(risk.check(SECOND, stop(Side::Sell, 40, 102)).is_ok());
+    refused(risk.check(SECOND, stop(Side::Sell, 40, 103)), Rule::OrderNotional, limit.0, Cash::whole(5_150).0);
 }

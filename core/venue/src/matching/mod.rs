@@ -10,7 +10,7 @@
 //! A refused command changes nothing and says so with one [`Event::Rejected`]. Every order that was accepted ends in
 //! trades, a cancel, or rests. Nothing is allocated per order once the tables are warm and the caller's buffer has grown;
 //! an auction allocates. While an instrument is plain ([`MatchingEngine::is_plain`]) its plain orders take a short way
-//! ([`fast`](self)); the long way has the same results.
+//! (`fast.rs`); the long way has the same results.
 //!
 //! Absent on purpose: time (commands act in the order in which they come; who runs the day sends the phases), fees,
 //! accounts, market-data messages, slide of post-only orders, minimum quantities, all-or-none, pegs to the best price,

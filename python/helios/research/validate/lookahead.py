@@ -441,7 +441,7 @@ _WISH: Final = {
     "order": pl.Int64,
     "quantity": pl.Float64,
     "price": pl.Float64,
-    "ioc": pl.Boolean,
+    "terms": pl.String,
 }
 
 
@@ -455,10 +455,13 @@ class _Ear:
     def now(self) -> int:
         return self._port.now
 
-    def order(self, instrument: int, buy: bool, quantity: int, price: int | None, ioc: bool) -> int:
-        number = self._port.order(instrument, buy, quantity, price, ioc)
-        self._note("buy" if buy else "sell", instrument, number, quantity, price, ioc)
+    def order(self, instrument: int, buy: bool, quantity: int, price: int | None, *terms: Any) -> int:
+        number = self._port.order(instrument, buy, quantity, price, *terms)
+        self._note("buy" if buy else "sell", instrument, number, quantity, price, repr(terms))
         return number
+
+    def queue(self, instrument: int, order: int) -> tuple[int, int, int] | None:
+        return self._port.queue(instrument, order)
 
     def cancel(self, instrument: int, order: int) -> None:
         self._port.cancel(instrument, order)
@@ -485,11 +488,11 @@ class _Ear:
         order: int | None,
         quantity: int | None = None,
         price: int | None = None,
-        ioc: bool | None = None,
+        terms: str | None = None,
     ) -> None:
         shares = None if quantity is None else quantity / QUANTITY_SCALE
         money = None if price is None else price / PRICE_SCALE
-        self._heard.append((self._port.now, self._name, wish, instrument, order, shares, money, ioc))
+        self._heard.append((self._port.now, self._name, wish, instrument, order, shares, money, terms))
 
 
 def _listen(strategy: Any, heard: list[tuple[Any, ...]]) -> None:
