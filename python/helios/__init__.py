@@ -22,11 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from helios.config import run_file
-    from helios.data import Universe, actions, bars, depth, external, lobster, quotes, rename, trades
+    from helios.data import Universe, actions, at, bars, depth, external, lobster, quotes, rename, trades
     from helios.data.itch import itch
     from helios.errors import ArgumentError, ConfigError, DataError, HeliosError, ReplayMismatch, RunError
     from helios.execution import (
+        Arrivals,
         Borrow,
+        DarkPool,
         Execution,
         Fees,
         FeeTier,
@@ -111,11 +113,13 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "helios.config": ("run_file",),
-    "helios.data": ("Universe", "actions", "bars", "depth", "external", "lobster", "quotes", "rename", "trades"),
+    "helios.data": ("Universe", "actions", "at", "bars", "depth", "external", "lobster", "quotes", "rename", "trades"),
     "helios.data.itch": ("itch",),
     "helios.errors": ("ArgumentError", "ConfigError", "DataError", "HeliosError", "ReplayMismatch", "RunError"),
     "helios.execution": (
+        "Arrivals",
         "Borrow",
+        "DarkPool",
         "Execution",
         "FeeTier",
         "Fees",
@@ -202,12 +206,14 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ArgumentError",
+    "Arrivals",
     "Backtest",
     "Bands",
     "Borrow",
     "CappedKelly",
     "Comparison",
     "ConfigError",
+    "DarkPool",
     "DataError",
     "Execution",
     "Expr",
@@ -246,6 +252,7 @@ __all__ = [
     "ask",
     "ask_depth",
     "ask_size",
+    "at",
     "atr",
     "bars",
     "bid",

@@ -10,7 +10,7 @@ use helios_data::Touched;
 use helios_engine::{State, step};
 use helios_execution::OuchGateway;
 use helios_types::{Event, Input, InstrumentId, Intent, Market, Nanos, Output, Report, Timer, TradeKind, Update};
-use helios_venue::Venue;
+use helios_venue::Venues;
 
 use crate::feed::{Feed, FeedLatency, Sent};
 use crate::journal_file::JournalFile;
@@ -28,7 +28,7 @@ pub trait Callbacks {
         input: &Input,
         outputs: &[Output],
         state: &State,
-        venue: &Venue,
+        venue: &Venues,
         wishes: &mut Vec<Intent>,
     ) -> Result<(), SourceError>;
     /// When the next timer is due, later than `after`, if it wants any.
@@ -42,7 +42,14 @@ pub struct NoCallbacks;
 
 impl Callbacks for NoCallbacks {
     #[inline(always)]
-    fn after(&mut self, _: &Input, _: &[Output], _: &State, _: &Venue, _: &mut Vec<Intent>) -> Result<(), SourceError> {
+    fn after(
+        &mut self,
+        _: &Input,
+        _: &[Output],
+        _: &State,
+        _: &Venues,
+        _: &mut Vec<Intent>,
+    ) -> Result<(), SourceError> {
         Ok(())
     }
 }
@@ -51,13 +58,13 @@ impl Callbacks for NoCallbacks {
 pub struct Setup {
     /// The engine, fresh.
     pub state: State,
-    /// The simulated exchange, fresh.
-    pub venue: Venue,
+    /// The simulated venues, fresh.
+    pub venue: Venues,
     /// Where market events come from.
     pub source: Merge,
-    /// When the engine sees them.
-    pub feed: FeedLatency,
-    /// The venue keeps no books: it fills against the best prices and trades that the engine sees. Without feed latency.
+    /// When the engine sees them, by exchange.
+    pub feeds: Vec<FeedLatency>,
+    /// The venues keep no books: they fill against the best prices and trades that the engine sees. Without feed latency.
     pub fast: bool,
     /// Where the journal goes, if anywhere.
     pub journal: Option<JournalFile>,
@@ -136,7 +143,7 @@ fn has_book(update: &Update) -> bool {
 /// A backtest under way.
 pub struct Backtest {
     state: State,
-    venue: Venue,
+    venue: Venues,
     source: Merge,
     /// None: the engine sees market events at once.
     feed: Option<Box<Feed>>,
@@ -169,7 +176,7 @@ impl Backtest {
             latency: setup.measure.then(|| Box::new(Latency::new())),
             recorder: Recorder::new(setup.cash),
             state: setup.state,
-            feed: Feed::new(setup.feed),
+            feed: Feed::new(setup.feeds),
             shows_impact: setup.venue.has_impact(),
             fast: setup.fast,
             venue: setup.venue,
@@ -254,8 +261,8 @@ impl Backtest {
         if self.shows_impact {
             self.venue.show(&mut market);
         }
-        let received = self.source.received();
-        self.feed.as_mut().expect("the caller saw it").send(ts, received, Sent { market, decoded })
+        let (received, exchange) = (self.source.received(), self.venue.exchange_of(market.instrument));
+        self.feed.as_mut().expect("the caller saw it").send(exchange, ts, received, Sent { market, decoded })
     }
 
     /// Delivers the next event of the line if it is due by `to` and before the next timer and answer.
@@ -526,8 +533,8 @@ impl Backtest {
         &self.state
     }
 
-    /// The simulated exchange, to look at.
-    pub fn venue(&self) -> &Venue {
+    /// The simulated venues, to look at.
+    pub fn venue(&self) -> &Venues {
         &self.venue
     }
 

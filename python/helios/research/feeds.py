@@ -47,7 +47,7 @@ def series_of(sources: Sequence[Source]) -> tuple[dict[str, int], list[int]]:
 def core_source(source: Source, ids: Mapping[str, int], series: Mapping[str, int]) -> tuple[Any, ...]:
     """A source as the core takes it."""
     if isinstance(source, ItchSource):
-        return (source.path, source.midnight_ns)
+        return (source.path, source.midnight_ns, source.venue)
     numbers = series if isinstance(source, ExternalSource) else ids
     return (source_name(source), source.schema, source.rows, source.batches(numbers))
 
@@ -87,7 +87,11 @@ def refuse_unfed(exprs: Iterable[Expr], sources: Sequence[Source]) -> None:
     for expr in exprs:
         if expr.symbol is None:
             continue
-        there = fed[expr.symbol]
+        there = fed.get(expr.symbol, set())
         if expr.op.removeprefix("source:") not in there:
+            if not there:
+                raise ArgumentError(
+                    f"{expr!r} would never have a value: {expr.symbol!r} is in a dark pool, which shows nothing"
+                )
             names = ", ".join(dict.fromkeys(name for feed in FEEDS.values() for name in feed if name in there))
             raise ArgumentError(f"{expr!r} would never have a value: the sources of {expr.symbol!r} give {names}")
