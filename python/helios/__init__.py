@@ -22,11 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from helios.config import run_file
-    from helios.data import Universe, actions, agents, bars, depth, external, lobster, quotes, rename, trades
+    from helios.data import Universe, actions, agents, at, bars, depth, external, lobster, quotes, rename, trades
     from helios.data.itch import itch
     from helios.errors import ArgumentError, ConfigError, DataError, HeliosError, ReplayMismatch, RunError
     from helios.execution import (
+        Arrivals,
         Borrow,
+        DarkPool,
         Execution,
         Fees,
         FeeTier,
@@ -115,6 +117,7 @@ _HOMES = {
         "Universe",
         "actions",
         "agents",
+        "at",
         "bars",
         "depth",
         "external",
@@ -126,7 +129,9 @@ _HOMES = {
     "helios.data.itch": ("itch",),
     "helios.errors": ("ArgumentError", "ConfigError", "DataError", "HeliosError", "ReplayMismatch", "RunError"),
     "helios.execution": (
+        "Arrivals",
         "Borrow",
+        "DarkPool",
         "Execution",
         "FeeTier",
         "Fees",
@@ -213,12 +218,14 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ArgumentError",
+    "Arrivals",
     "Backtest",
     "Bands",
     "Borrow",
     "CappedKelly",
     "Comparison",
     "ConfigError",
+    "DarkPool",
     "DataError",
     "Execution",
     "Expr",
@@ -258,6 +265,7 @@ __all__ = [
     "ask",
     "ask_depth",
     "ask_size",
+    "at",
     "atr",
     "bars",
     "bid",

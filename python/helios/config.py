@@ -21,6 +21,12 @@
     [venue]
     order_latency = "50us"
 
+    [venue.BATS]                     # with others: "KO@BATS" is KO there, "KO" is KO at [venue]
+    order_latency = "150us"
+    [venue.DARK]
+    kind = "dark"
+    prints = 0.1
+
     [limits]
     order_notional = 50_000
 
@@ -47,13 +53,15 @@ from contextlib import contextmanager
 from datetime import date as Date
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import msgspec
 
 from helios.errors import ArgumentError, ConfigError
 from helios.execution import (
+    Arrivals,
     Borrow,
+    DarkPool,
     Execution,
     Fees,
     FeeTier,
@@ -95,6 +103,8 @@ class DataTable(_Table):
     #: The column of receive stamps.
     ts_recv: str | None = None
     symbol: str | None = None
+    #: The venue at which its symbols are listed.
+    venue: str | None = None
     span: str | None = None
     label: Literal["end", "start"] = "end"
     sort: bool = False
@@ -161,8 +171,39 @@ class ImpactTable(_Table):
     maker: float = 0.0
 
 
+class ArrivalsTable(_Table):
+    """[venue.NAME.arrivals]"""
+
+    every: str
+    median: float = 100.0
+    sigma: float = 0.0
+    adverse: float = 0.0
+    patience: str | None = None
+    seed: int = 0
+
+
+class DarkTable(_Table):
+    """[venue.NAME] of kind "dark"."""
+
+    kind: Literal["dark"]
+    reference: str = ""
+    order_latency: str | DelayTable | None = None
+    report_latency: str | DelayTable | None = None
+    maker_per_share: float = 0.0
+    taker_per_share: float = 0.0
+    maker_bp: float = 0.0
+    taker_bp: float = 0.0
+    minimum_per_order: float = 0.0
+    minimum: float = 0.0
+    prints: float = 0.0
+    arrivals: ArrivalsTable | None = None
+    self_match: bool = False
+    max_age: str = "1m"
+    day_begins: str | None = None
+
+
 class VenueTable(_Table):
-    """[venue]"""
+    """[venue], and [venue.NAME] for each further one"""
 
     #: A length of time, a DelayTable, or "data" for the receive stamps of the data.
     feed_latency: str | DelayTable | None = None
@@ -218,6 +259,12 @@ class RunTable(_Table):
     venue: VenueTable = msgspec.field(default_factory=VenueTable)
     execution: Execution = msgspec.field(default_factory=Execution)
     limits: Limits = msgspec.field(default_factory=Limits)
+
+
+class _Run(RunTable):
+    """The file with its further venues, [venue.NAME], by name."""
+
+    venues: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 def load_run(path: str | os.PathLike[str]) -> Backtest:
@@ -301,16 +348,40 @@ def _read(file: Path) -> dict[str, Any]:
         raw = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"not a TOML file: {error}", file=str(file)) from None
-    _refuse_unknown_keys(raw, RunTable, (), file)
+    rest, named = _named_venues(raw)
+    _refuse_unknown_keys(rest, RunTable, (), file)
+    for name, table in named.items():
+        _refuse_unknown_keys(table, _kind_of(table), ("venue", name), file)
     return raw
 
 
-def _table(raw: Mapping[str, Any], file: Path) -> RunTable:
+def _named_venues(raw: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, dict[str, Any]]]:
+    """The file without the tables [venue.NAME], and those. One named almost like a key is a key with an error."""
+    venue, known = raw.get("venue"), _keys(VenueTable)
+    if not isinstance(venue, dict):
+        return raw, {}
+    names = [name for name, value in venue.items() if isinstance(value, dict) and name not in known]
+    named = {name: venue[name] for name in names if not difflib.get_close_matches(name, known, n=1, cutoff=0.75)}
+    return {**raw, "venue": {key: value for key, value in venue.items() if key not in named}}, named
+
+
+def _kind_of(table: Mapping[str, Any]) -> type[VenueTable | DarkTable]:
+    return DarkTable if "kind" in table else VenueTable
+
+
+def _table(raw: Mapping[str, Any], file: Path) -> _Run:
+    rest, named = _named_venues(raw)
+    where = ""
     try:
-        return msgspec.convert(raw, RunTable)
+        table = msgspec.convert(rest, _Run)
+        for name, one in named.items():
+            where = f"venue.{name}"
+            table.venues[name] = msgspec.convert(one, _kind_of(one))
+        return table
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `$")
-        raise ConfigError(message, file=str(file), key=place.strip("`.") or None) from None
+        key = ".".join(filter(None, [where, place.strip("`.")]))
+        raise ConfigError(message, file=str(file), key=key or None) from None
 
 
 @contextmanager
@@ -345,47 +416,16 @@ def _keys(table: Any) -> dict[str, Any]:
     return {field.name: field.type for field in dataclasses.fields(table)} if dataclasses.is_dataclass(table) else {}
 
 
-def _build(table: RunTable, file: Path, data: Sequence[Source] | None = None) -> Backtest:
+def _build(table: _Run, file: Path, data: Sequence[Source] | None = None) -> Backtest:
     """`data` are sources to use in place of those that the file names."""
     from helios.research.backtest import Backtest
-    from helios.signals import session
 
-    v = table.venue
-    venue = Venue(
-        latency=Latency(
-            feed=_delay(v.feed_latency, "feed_latency", file),
-            order=_delay(v.order_latency, "order_latency", file),
-            report=_delay(v.report_latency, "report_latency", file),
-        ),
-        impact=None if v.impact is None else Impact(**msgspec.structs.asdict(v.impact)),
-        fees=Fees(
-            maker_per_share=v.maker_per_share,
-            taker_per_share=v.taker_per_share,
-            maker_bp=v.maker_bp,
-            taker_bp=v.taker_bp,
-            minimum_per_order=v.minimum_per_order,
-            tiers=v.tiers,
-            volume=v.fee_volume,
-            window=v.fee_window,
-            sell_bp=v.sell_bp,
-            sell_per_share=v.sell_per_share,
-            sell_cap=v.sell_cap,
-        ),
-        borrow=Borrow(rate=v.borrow, rates=v.borrow_rates, not_shortable=v.not_shortable),
-        financing=Financing(debit=v.debit, credit=v.credit),
-        half_spread=HalfSpread(bp=v.half_spread_bp, fixed=v.half_spread_fixed),
-        day_begins=v.day_begins,
-        session=None if v.session is None else session(v.session),
-        self_trade=v.self_trade,
-        auction_share=v.auction_share,
-        price_band=v.price_band,
-        queue=v.queue,
-        mode=v.mode,
-    )
+    default = _venue(table.venue, file)
+    named = {name: _venue(one, file) for name, one in table.venues.items()}
     return Backtest(
         data=data or _sources(table, file),
         strategy=_strategies(table, file),
-        venue=venue,
+        venue={"": default, **named} if named else default,
         limits=table.limits,
         execution=table.execution,
         cash=table.cash,
@@ -398,6 +438,58 @@ def _build(table: RunTable, file: Path, data: Sequence[Source] | None = None) ->
         marks=table.marks,
         latency=table.latency,
         seed=table.seed,
+    )
+
+
+@overload
+def _venue(v: VenueTable, file: Path) -> Venue: ...
+@overload
+def _venue(v: DarkTable, file: Path) -> DarkPool: ...
+def _venue(v: VenueTable | DarkTable, file: Path) -> Venue | DarkPool:
+    from helios.signals import session
+
+    fees = Fees(
+        maker_per_share=v.maker_per_share,
+        taker_per_share=v.taker_per_share,
+        maker_bp=v.maker_bp,
+        taker_bp=v.taker_bp,
+        minimum_per_order=v.minimum_per_order,
+    )
+    order, report = (_delay(getattr(v, key), key, file) for key in ("order_latency", "report_latency"))
+    if isinstance(v, DarkTable):
+        return DarkPool(
+            reference=v.reference,
+            latency=Latency(order=order, report=report),
+            fees=fees,
+            minimum=v.minimum,
+            prints=v.prints,
+            arrivals=None if v.arrivals is None else Arrivals(**msgspec.structs.asdict(v.arrivals)),
+            self_match=v.self_match,
+            max_age=v.max_age,
+            day_begins=v.day_begins,
+        )
+    return Venue(
+        latency=Latency(feed=_delay(v.feed_latency, "feed_latency", file), order=order, report=report),
+        impact=None if v.impact is None else Impact(**msgspec.structs.asdict(v.impact)),
+        fees=dataclasses.replace(
+            fees,
+            tiers=v.tiers,
+            volume=v.fee_volume,
+            window=v.fee_window,
+            sell_bp=v.sell_bp,
+            sell_per_share=v.sell_per_share,
+            sell_cap=v.sell_cap,
+        ),
+        half_spread=HalfSpread(bp=v.half_spread_bp, fixed=v.half_spread_fixed),
+        borrow=Borrow(rate=v.borrow, rates=v.borrow_rates, not_shortable=v.not_shortable),
+        financing=Financing(debit=v.debit, credit=v.credit),
+        day_begins=v.day_begins,
+        session=None if v.session is None else session(v.session),
+        self_trade=v.self_trade,
+        auction_share=v.auction_share,
+        price_band=v.price_band,
+        queue=v.queue,
+        mode=v.mode,
     )
 
 
@@ -446,11 +538,22 @@ def _agents(table: DataTable, settings: dict[str, Any], file: Path, place: str) 
         raise ConfigError(str(error), file=str(file), key=place) from None
 
 
-def _sources(table: RunTable, file: Path) -> list[Source]:
+def _sources(table: _Run, file: Path) -> list[Source]:
     return [_source(each, file, f"data[{n}]") for n, each in enumerate(table.data)]
 
 
 def _source(table: DataTable, file: Path, place: str) -> Source:
+    from helios import data
+
+    source = _source_of(table, file, place)
+    if table.venue is None:
+        return source
+    if isinstance(source, data.AgentsSource):
+        raise ConfigError("agents are a venue of their own", file=str(file), key=f"{place}.venue")
+    return data.at(source, table.venue)
+
+
+def _source_of(table: DataTable, file: Path, place: str) -> Source:
     from helios import data
 
     settings = {name: value for name in _AGENTS if (value := getattr(table, name)) is not None}

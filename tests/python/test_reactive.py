@@ -298,6 +298,7 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], says: str
         ({"venue": hx.Venue(mode="fast")}, "mode 'fast' keeps no books"),
         ({"venue": hx.Venue(latency=hx.Latency(feed="data"))}, "no receive stamps"),
         ({"venue": hx.Venue(self_trade="cancel_oldest")}, "leave self_trade out"),
+        ({"venue": {"": hx.Venue(), "DARK": hx.DarkPool(prints=0.1)}}, "a venue of their own"),
         ({"tick": 0.005}, "ticks of a cent"),
         ({"lot": 0.5}, "whole shares"),
     ],
@@ -306,6 +307,11 @@ def test_what_does_not_go_with_agents_is_refused(settings: dict[str, Any], says:
     day = hx.agents(**SMALL)
     with pytest.raises(ArgumentError, match=says):
         hx.Backtest(day, mids(day.symbols), **settings).run()
+
+
+def test_agents_are_not_listed_at_a_venue() -> None:
+    with pytest.raises(ArgumentError, match="a venue of their own"):
+        hx.at(hx.agents(**SMALL), "BATS")  # type: ignore[call-overload]
 
 
 def test_agents_are_the_whole_market(folder: Path) -> None:
@@ -352,6 +358,7 @@ def test_a_run_file_has_agents(tmp_path: Path) -> None:
     [
         ('path = "day.itch"', "reads no file"),
         ("volatility = 9.0", "volatility is 9"),
+        ('venue = "BATS"', "a venue of their own"),
     ],
 )
 def test_a_run_file_says_what_is_wrong_with_its_agents(tmp_path: Path, more: str, says: str) -> None:

@@ -7,13 +7,16 @@ use helios_data::{Markets, Touched};
 use helios_execution::{Orders, Style};
 use helios_risk::{Feeds, Limits, Risk, Unfed, prove};
 use helios_signals::{Graph, GraphError, Node};
-use helios_types::{Cash, Digest, Hasher, Instrument, Intent, Nanos, Rule, Rules, SignalChange};
+use helios_types::{Cash, Digest, Hasher, Instrument, InstrumentId, Intent, Nanos, Rule, Rules, SignalChange};
 
 /// What a run is made of.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// What can be traded; an [`helios_types::InstrumentId`] is a position in this list.
     pub instruments: Vec<Instrument>,
+    /// For each instrument the one whose position its fills go to: a security listed at several venues is held once.
+    /// Empty: each its own.
+    pub holds: Vec<InstrumentId>,
     /// The expression graph; empty when strategies are callbacks only.
     pub nodes: Vec<Node>,
     /// For each series from outside the market, its group: see [`Graph::new`].
@@ -55,6 +58,22 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+/// The holder of each instrument.
+fn holders(config: &Config) -> Result<Vec<InstrumentId>, ConfigError> {
+    let own = (0..).map(InstrumentId).take(config.instruments.len());
+    if config.holds.is_empty() {
+        return Ok(own.collect());
+    }
+    for (at, instrument) in config.instruments.iter().enumerate() {
+        let holder = config.holds.get(at).filter(|holder| config.holds.get(holder.index()) == Some(holder));
+        if holder.is_none() {
+            let message = "its position must be that of an instrument that holds its own";
+            return Err(ConfigError::Instrument { symbol: instrument.symbol.clone(), message });
+        }
+    }
+    Ok(config.holds.iter().copied().take(config.instruments.len()).collect())
+}
+
 /// The state of the four pillars. Only [`crate::step`] changes it.
 pub struct State {
     /// Pillar 1.
@@ -88,6 +107,7 @@ impl State {
                 return Err(bad("the lot must be positive"));
             }
         }
+        let holds = holders(&config)?;
         let proven = prove(&config.limits, &config.feeds).map_err(ConfigError::Unfed)?;
         let lots = config.instruments.iter().map(|instrument| instrument.lot).collect();
         let ticks = config.instruments.iter().map(|instrument| instrument.tick).collect();
@@ -95,7 +115,7 @@ impl State {
             markets: Markets::new(config.instruments.len(), config.capacity),
             graph: Graph::new(config.nodes, lots, config.series).map_err(ConfigError::Graph)?,
             orders: Orders::new(ticks, config.style),
-            risk: Risk::new(&config.instruments, config.limits, config.cash),
+            risk: Risk::new(&config.instruments, config.limits, config.cash).holding(&holds),
             trade_from: config.trade_from,
             next_seq: 0,
             now: Nanos(0),

@@ -250,6 +250,8 @@ impl Orders {
             return self.refuse(invalid(intent), out);
         }
         match kind {
+            // What one wants to hold is said of the security, not of one of its further listings.
+            IntentKind::Target { .. } if risk.holder(instrument) != instrument => self.refuse(invalid(intent), out),
             IntentKind::Target { position } => {
                 let desk = &mut self.desks[instrument.index()];
                 let known = desk.claims.iter_mut().find(|claim| claim.strategy == strategy);
@@ -558,14 +560,15 @@ impl Orders {
         if risk.fill(&after.order, trade.price, quantity, fee, released, &mut self.shares).is_err() {
             return self.unbooked(report, risk, out);
         }
-        self.hold_shares(report.instrument);
+        let holder = risk.holder(report.instrument);
+        self.hold_shares(holder);
         self.counts.fills += 1;
-        self.keep(after, from, out);
+        self.keep(after, from, holder, out);
         tell(report.instrument, trade, &self.shares, risk, out);
     }
 
-    /// Puts an order with a new execution back where it came from.
-    fn keep(&mut self, after: Working, from: OrderState, out: &mut Vec<Output>) {
+    /// Puts an order with a new execution back where it came from; `holder` has the claims on what it traded.
+    fn keep(&mut self, after: Working, from: OrderState, holder: InstrumentId, out: &mut Vec<Output>) {
         let (order, state) = (after.order, after.state);
         if after.filled > order.quantity {
             let (instrument, kind) = (order.instrument, QualityKind::ExceedsQuantity);
@@ -573,7 +576,7 @@ impl Orders {
         }
         if !after.netted {
             // What a strategy ordered itself is not to be undone by its target.
-            let claims = &mut self.desks[order.instrument.index()].claims;
+            let claims = &mut self.desks[holder.index()].claims;
             let bought = self.shares.iter().map(|share| share.side.sign() * share.quantity.0).sum();
             if let Some(claim) = claims.iter_mut().find(|claim| claim.account == after.account) {
                 claim.want = Quantity(claim.want.0.saturating_add(bought));
@@ -583,7 +586,7 @@ impl Orders {
             let at = self.ended.iter().rposition(|ended| ended.order.id == order.id).expect("it was found there");
             self.ended[at] = after;
             // What is held has changed: look again.
-            self.desks[order.instrument.index()].hungry = true;
+            self.desks[holder.index()].hungry = true;
             return;
         }
         told(&after, from, None, out);

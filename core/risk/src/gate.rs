@@ -63,6 +63,8 @@ pub(crate) struct Exposure {
     open_sell: i64,
     tick: Price,
     lot: Quantity,
+    /// The instrument whose position its fills go to: itself, but for a listing at a further venue.
+    holds: InstrumentId,
     /// Value of the net position at the mark.
     value: Cash,
     /// Largest absolute value that position and working orders can reach, at the mark.
@@ -223,15 +225,17 @@ const UNKNOWN: i64 = i64::MAX;
 impl Risk {
     /// Flat, with `cash` in hand.
     pub fn new(instruments: &[Instrument], limits: Limits, cash: Cash) -> Self {
-        let exposures = instruments
-            .iter()
-            .map(|instrument| Exposure {
+        let exposures = (0..)
+            .map(InstrumentId)
+            .zip(instruments)
+            .map(|(holds, instrument)| Exposure {
                 net: Position::default(),
                 mark: Price::UNDEFINED,
                 open_buy: 0,
                 open_sell: 0,
                 tick: instrument.tick,
                 lot: instrument.lot,
+                holds,
                 value: Cash::ZERO,
                 worst: Cash::ZERO,
             })
@@ -255,6 +259,29 @@ impl Risk {
             allowed: Mode::Normal,
             breached: false,
         }
+    }
+
+    /// For each instrument the one whose position, mark and limits are its own too: a security that is listed at several
+    /// venues is held once. Of a run that has not begun; each holder holds itself.
+    pub fn holding(mut self, holds: &[InstrumentId]) -> Self {
+        assert!(holds.len() == self.exposures.len(), "each instrument has a holder");
+        for (exposure, &holder) in self.exposures.iter_mut().zip(holds) {
+            assert!(holds.get(holder.index()) == Some(&holder), "a holder holds itself");
+            exposure.holds = holder;
+        }
+        self
+    }
+
+    /// The instrument whose position an instrument's fills go to; itself for what is not listed.
+    #[inline]
+    pub fn holder(&self, instrument: InstrumentId) -> InstrumentId {
+        self.exposures.get(instrument.index()).map_or(instrument, |exposure| exposure.holds)
+    }
+
+    /// The exposure that an instrument's orders and fills change.
+    #[inline]
+    fn held(&self, instrument: InstrumentId) -> &Exposure {
+        &self.exposures[self.exposures[instrument.index()].holds.index()]
     }
 
     /// The instruments' rules, one for each.
@@ -335,9 +362,9 @@ impl Risk {
         if self.breached { self.allowed.max(Mode::ReduceOnly) } else { self.allowed }
     }
 
-    /// Net position of an instrument.
+    /// Net position of an instrument, wherever it was traded.
     pub fn position(&self, instrument: InstrumentId) -> &Position {
-        &self.exposures[instrument.index()].net
+        &self.held(instrument).net
     }
 
     /// Last mark of an instrument.
@@ -345,9 +372,9 @@ impl Risk {
         self.exposures[instrument.index()].mark
     }
 
-    /// What is working of one side of an instrument, changes under way included.
+    /// What is working of one side of an instrument at all venues, changes under way included.
     pub fn working(&self, instrument: InstrumentId, side: Side) -> Quantity {
-        Quantity(self.exposures[instrument.index()].open(side))
+        Quantity(self.held(instrument).open(side))
     }
 
     /// Smallest quantity step of an instrument's orders.
@@ -458,7 +485,8 @@ impl Risk {
     #[inline]
     fn pass(&mut self, now: Nanos, asked: &Asked<'_>) -> Result<(), Refusal> {
         let reserved = self.judge(now, asked)?;
-        let exposure = &mut self.exposures[asked.wish.instrument.index()];
+        let holder = self.holder(asked.wish.instrument);
+        let exposure = &mut self.exposures[holder.index()];
         (exposure.open_buy, exposure.open_sell) = (reserved.open_buy, reserved.open_sell);
         exposure.worst = reserved.worst;
         self.gross = reserved.gross;
@@ -470,19 +498,20 @@ impl Risk {
     #[inline]
     fn judge(&self, now: Nanos, asked: &Asked<'_>) -> Result<Reserved, Refusal> {
         let wish = asked.wish;
-        let Some(exposure) = self.exposures.get(wish.instrument.index()) else {
+        let Some(listing) = self.exposures.get(wish.instrument.index()) else {
             return refuse(wish, Rule::Invalid, 0, 0);
         };
-        if asked.left() <= 0 || wish.quantity.0 % exposure.lot.0 != 0 {
-            return refuse(wish, Rule::Invalid, exposure.lot.0, wish.quantity.0);
+        if asked.left() <= 0 || wish.quantity.0 % listing.lot.0 != 0 {
+            return refuse(wish, Rule::Invalid, listing.lot.0, wish.quantity.0);
         }
-        if wish.price.is_defined() && (wish.price.0 <= 0 || wish.price.0 % exposure.tick.0 != 0 || !self.on_grid(wish))
-        {
-            return refuse(wish, Rule::Invalid, exposure.tick.0, wish.price.0);
+        let tick = listing.tick.0;
+        if wish.price.is_defined() && (wish.price.0 <= 0 || wish.price.0 % tick != 0 || !self.on_grid(wish)) {
+            return refuse(wish, Rule::Invalid, tick, wish.price.0);
         }
         if !wish.terms.is_plain() {
-            make_sense(wish, asked.room == 0, exposure.lot, exposure.tick)?;
+            make_sense(wish, asked.room == 0, listing.lot, listing.tick)?;
         }
+        let exposure = &self.exposures[listing.holds.index()];
         if self.mode() != Mode::Normal {
             self.while_restricted(exposure, asked)?;
         }
@@ -573,8 +602,9 @@ impl Risk {
     /// The room of working orders changes by `quantity`: negative when one is cancelled, rejected or made smaller. On
     /// [`Overflow`], which only a venue's larger total can cause, nothing has changed.
     pub fn change_working(&mut self, instrument: InstrumentId, side: Side, quantity: Quantity) -> Result<(), Overflow> {
-        let changed = self.exposures[instrument.index()].with_open(side, quantity.0)?;
-        self.put(instrument, changed)
+        let holder = self.holder(instrument);
+        let changed = self.exposures[holder.index()].with_open(side, quantity.0)?;
+        self.put(holder, changed)
     }
 
     /// Books an execution whole: net position, money, and the strategies' shares, which add up to it. `released` is the
@@ -590,7 +620,8 @@ impl Risk {
     ) -> Result<(), Overflow> {
         assert!(shares.iter().all(|share| share.side == order.side), "shares of a fill are on the order's side");
         assert!(total(shares.iter().map(|share| i128::from(share.fee.0))) == fee, "shares of a fee add up to it");
-        let mut changed = self.exposures[order.instrument.index()].with_open(order.side, -released.0)?;
+        let holder = self.holder(order.instrument);
+        let mut changed = self.exposures[holder.index()].with_open(order.side, -released.0)?;
         changed.net.book(order.side, price, quantity, fee)?;
         if !changed.mark.is_defined() {
             changed.mark = price;
@@ -598,7 +629,7 @@ impl Risk {
         let paid = notional(price, Quantity(order.side.sign() * quantity.0))?;
         let cash = self.cash.sub(paid)?.sub(fee)?;
         self.value_shares(order.side, price, quantity, shares)?;
-        self.put(order.instrument, changed)?;
+        self.put(holder, changed)?;
         self.cash = cash;
         self.put_shares(shares);
         Ok(())
@@ -635,8 +666,10 @@ impl Risk {
         }
     }
 
-    /// The account of a strategy in an instrument, opened at its first use; `None` when there are [`MAX_ACCOUNTS`].
+    /// The account of a strategy in an instrument, opened at its first use; `None` when there are [`MAX_ACCOUNTS`]. It is
+    /// one for all listings of a security, in the name of the one that holds it.
     pub fn account(&mut self, strategy: StrategyId, instrument: InstrumentId) -> Option<u32> {
+        let instrument = self.holder(instrument);
         let known = &self.accounts_of[instrument.index()];
         if let Some(account) = known.iter().find(|at| self.accounts[**at as usize].strategy == strategy) {
             return Some(*account);
@@ -726,7 +759,10 @@ fn distance_ppm(price: Price, mark: Price) -> Option<i64> {
 
 impl Digest for Risk {
     fn digest(&self, hasher: &mut Hasher) {
-        for exposure in &self.exposures {
+        for (own, exposure) in (0..).map(InstrumentId).zip(&self.exposures) {
+            if exposure.holds != own {
+                hasher.u64(u64::from(exposure.holds.0));
+            }
             exposure.net.digest(hasher);
             for x in [exposure.mark.0, exposure.open_buy, exposure.open_sell, exposure.value.0, exposure.worst.0] {
                 hasher.i64(x);

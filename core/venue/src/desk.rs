@@ -4,11 +4,11 @@
 //! its report is written here once. Assumes that an order of ours is known by one number on the feed for its whole
 //! life, also after a replace.
 
-use crate::REPORTS;
+use crate::Request;
 use crate::account::Account;
 use crate::fees::{Charged, Tariff, Traded};
 use crate::impact::{Impacts, Offer};
-use crate::latency::{Delay, Line};
+use crate::latency::Line;
 use helios_types::{
     BookRef, CancelReason, InstrumentId, Liquidity, Nanos, Order, OrderId, Price, Quantity, RejectReason, Report,
     ReportKind, Side, TimeInForce,
@@ -105,7 +105,7 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    pub(crate) fn new(tariff: Tariff, account: Account, report_latency: Delay, impacts: Impacts) -> Self {
+    pub(crate) fn new(tariff: Tariff, account: Account, reports: Line<Report>, impacts: Impacts) -> Self {
         Self {
             tariff,
             account,
@@ -114,7 +114,7 @@ impl Desk {
             used: Used::default(),
             next_number: OURS | 1,
             executions: 0,
-            reports: Line::new(report_latency, REPORTS),
+            reports,
             impacts,
             #[cfg(test)]
             filled_so_far: 0,
@@ -132,6 +132,14 @@ impl Desk {
 
     pub(crate) fn reject_change(&mut self, at: Nanos, order: OrderId, instrument: InstrumentId, reason: RejectReason) {
         self.report(at.into(), order, instrument, ReportKind::ChangeRejected { reason });
+    }
+
+    /// A message for which there is no room.
+    pub(crate) fn reject_request(&mut self, at: Nanos, request: &Request) {
+        match *request {
+            Request::Submit(order) => self.reject(at, order.id, order.instrument, RejectReason::Full),
+            Request::Change(change) => self.reject_change(at, change.order, change.instrument, RejectReason::Full),
+        }
     }
 
     /// Marks an order number as used; false if it was used before.

@@ -252,6 +252,11 @@ impl<T> Line<T> {
         self.items.front().map(|(at, _)| *at)
     }
 
+    /// The next item, and when it arrives.
+    pub fn first(&self) -> Option<(Nanos, &T)> {
+        self.items.front().map(|(at, item)| (*at, item))
+    }
+
     /// When the last item arrives.
     pub fn last(&self) -> Option<Nanos> {
         self.items.back().map(|(at, _)| *at)

@@ -31,12 +31,14 @@ mod fees;
 mod impact;
 mod latency;
 mod parked;
+mod pool;
 #[cfg(test)]
 mod properties;
 mod quotes;
 mod reactive;
 mod replay;
 mod sessions;
+mod venues;
 
 pub use account::{AccountTerms, Rates};
 pub use bars::HalfSpread;
@@ -46,6 +48,8 @@ pub use fees::{Fees, Measure, SaleFees, Tariff, Tier, Window};
 pub use helios_book::{BookError, Books, Capacity};
 pub use impact::{Decay, Impact, MAX_DECAYS};
 pub use latency::{Delay, Line, MAX_DELAY_NS, TimeOfDay};
+pub use pool::{Arrivals, DarkConfig, DarkListing, DarkPool};
+pub use venues::{Exchange, Venues};
 
 use account::Account;
 use bars::Bars;
@@ -81,6 +85,8 @@ pub enum SelfTrade {
 /// How the venue behaves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// Which of a run's venues it is: lines that share a seed draw differently. Zero for the only one.
+    pub number: u32,
     /// From the engine to the venue.
     pub order_latency: Delay,
     /// From the venue to the engine.
@@ -112,6 +118,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            number: 0,
             order_latency: Delay::ZERO,
             report_latency: Delay::ZERO,
             impacts: BTreeMap::new(),
@@ -191,9 +198,28 @@ struct Listing {
 
 /// Which draws a line of ours uses, where several share a seed.
 const ORDERS: u64 = 1;
-pub(crate) const REPORTS: u64 = 2;
-/// The same for the line of market data, which is the caller's.
-pub const FEED: u64 = 3;
+const REPORTS: u64 = 2;
+const ARRIVALS: u64 = 4;
+
+/// The draws of one line of a venue.
+const fn stream(line: u64, venue: u32) -> u64 {
+    line + ((venue as u64) << 8)
+}
+
+/// The same for the line of a venue's market data, which is the caller's.
+pub const fn feed_stream(venue: u32) -> u64 {
+    stream(3, venue)
+}
+
+/// The best prices of an instrument as they stand at the venue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Best {
+    /// Best bid and ask, by [`Side`]; [`Price::UNDEFINED`] on an empty side. History's, not moved by our impact.
+    pub(crate) price: [Price; 2],
+    pub(crate) quantity: [Quantity; 2],
+    /// By how much our impact moves them.
+    pub(crate) shift: i64,
+}
 
 const ALIVE: &str = "only a venue with agents has live instruments";
 
@@ -202,6 +228,18 @@ const ALIVE: &str = "only a venue with agents has live instruments";
 enum Request {
     Submit(Order),
     Change(Change),
+}
+
+/// What an output asks of a venue; most say nothing to it.
+fn request_of(output: &Output) -> Option<Request> {
+    Some(match *output {
+        Output::Submit(order) => Request::Submit(order),
+        Output::Cancel { order, instrument } => Request::Change(Change { order, instrument, to: None }),
+        Output::Replace { order, instrument, quantity, price } => {
+            Request::Change(Change { order, instrument, to: Some((quantity, price)) })
+        }
+        _ => return None,
+    })
 }
 
 /// A cancel, or a replace by a new total and limit.
@@ -257,10 +295,10 @@ impl Venue {
             desk: Desk::new(
                 config.fees.into(),
                 Account::new(instruments.len(), AccountTerms::default(), false),
-                config.report_latency.clone(),
+                Line::new(config.report_latency.clone(), stream(REPORTS, config.number)),
                 Impacts::new(impacts),
             ),
-            requests: Line::new(config.order_latency.clone(), ORDERS),
+            requests: Line::new(config.order_latency.clone(), stream(ORDERS, config.number)),
             config,
             live: None,
             held: BTreeMap::new(),
@@ -317,23 +355,11 @@ impl Venue {
 
     /// Takes the engine's orders, cancels and replaces on their way to the venue; other outputs are not for it.
     pub fn submit(&mut self, now: Nanos, output: &Output) {
-        let request = match *output {
-            Output::Submit(order) => Request::Submit(order),
-            Output::Cancel { order, instrument } => Request::Change(Change { order, instrument, to: None }),
-            Output::Replace { order, instrument, quantity, price } => {
-                Request::Change(Change { order, instrument, to: Some((quantity, price)) })
-            }
-            _ => return,
-        };
+        let Some(request) = request_of(output) else { return };
         if self.requests.len() + self.held.len() < self.config.max_pending_messages {
             return self.requests.send(now, now, (now, request));
         }
-        match request {
-            Request::Submit(order) => self.desk.reject(now, order.id, order.instrument, RejectReason::Full),
-            Request::Change(change) => {
-                self.desk.reject_change(now, change.order, change.instrument, RejectReason::Full)
-            }
-        }
+        self.desk.reject_request(now, &request);
     }
 
     /// The next moment at which something happens without a market event: a request arrives here, or a report there.
@@ -500,6 +526,26 @@ impl Venue {
         let number = self.desk.number(order, instrument)?;
         let there = self.replay.standing(&self.desk, number).or_else(|| self.depth.standing(&self.desk, number));
         there.or_else(|| self.live.as_ref().and_then(|live| live.standing(number)))
+    }
+
+    /// Best bid and ask with our own orders and without what we took; `None` while the instrument does not trade, or
+    /// when its data has no bid and ask.
+    pub(crate) fn best(&self, at: Nanos, instrument: InstrumentId) -> Option<Best> {
+        let listing = self.listings.get(instrument.index())?;
+        if listing.status != TradingStatus::Trading || !self.sessions.is_open_at(at) {
+            return None;
+        }
+        let of = |top: helios_book::Top| {
+            let (bid, ask) = (top.bid, top.ask);
+            Best { price: [bid.price, ask.price], quantity: [bid.quantity, ask.quantity], shift: 0 }
+        };
+        match listing.model {
+            Model::Orders => Some(of(self.replay.books().top(instrument))),
+            Model::Depth => Some(of(self.depth.top(instrument))),
+            Model::Live => Some(of(self.live.as_ref().expect(ALIVE).top(instrument))),
+            Model::Quotes => listing.quotes.best(),
+            Model::Bars | Model::Unknown => None,
+        }
     }
 
     /// The venue's order-level books: history less what we took, and our orders.

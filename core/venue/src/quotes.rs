@@ -13,6 +13,7 @@
 //! What it assumes: nothing behind the touch is reachable, and nobody reacts to our orders. See
 //! `docs/models/quotes.md`. Absent: depth, queue position, hidden size, impact.
 
+use crate::Best;
 use crate::desk::{Desk, Queue, within};
 use crate::impact::{Offer, middle};
 use helios_types::{
@@ -174,6 +175,13 @@ impl Quotes {
             Update::Bar { open, .. } if !self.mid().is_defined() => open,
             _ => self.mid(),
         }
+    }
+
+    /// Bid and ask; `None` when only trades were seen.
+    pub(crate) fn best(&self) -> Option<Best> {
+        let [bid, ask] = self.touch;
+        let quoted = Best { price: [bid.price, ask.price], quantity: [bid.shown, ask.shown], shift: self.shift };
+        (!self.trades_only).then_some(quoted)
     }
 
     fn mid(&self) -> Price {

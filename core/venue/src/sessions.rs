@@ -33,6 +33,12 @@ impl Sessions {
         self.hours.get(self.next).is_some_and(|(open, _)| *open <= at)
     }
 
+    /// The same of any moment, for those who ask now and then.
+    pub(crate) fn is_open_at(&self, at: Nanos) -> bool {
+        let next = self.hours.partition_point(|(_, close)| *close <= at);
+        self.hours.is_empty() || self.hours.get(next).is_some_and(|(open, _)| *open <= at)
+    }
+
     /// The first close after a moment.
     pub(crate) fn close_after(&self, at: Nanos) -> Option<Nanos> {
         self.close_number(at).and_then(|number| self.hours.get(number)).map(|(_, close)| *close)

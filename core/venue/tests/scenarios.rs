@@ -8,6 +8,8 @@
 //! #   impact volume 100 exponent 1 permanent 5bp maker 0.5 decay 20bp 10s decay … (of every instrument)
 //! #   fees maker -0.002 taker 0.003 maker_ppm 0 taker_ppm 10 minimum 1 | half_spread 0.01 or 100ppm
 //! #   max_open 2 | max_pending 2 | day_begins 1h | queue pessimistic (optimistic, proportional, log, power 2)
+//! #   instruments A A@B A@D are of one security at three venues: `venue B latency …` is a setting of one of them, and
+//! #   dark D [reference B] [latency 1us 1us] [prints 50%] [minimum 100] [max_age 10s] [self_match] [maker 0.001] a pool
 //! #   cash 1000 | rates borrow 30000ppm debit 72000ppm credit 0ppm | not_shortable B | sale 27800ppb 0.000166 8.3
 //! #   tier 1000 0.002 (taker per share) | window 30 (days; month) | ticks 0 0.0001 1 0.01 | min_notional 50 | unit 1
 //! #   session 09:30:00 16:00:00 (each day) | band 50000ppm | auction_share 100000ppm
@@ -31,8 +33,8 @@ use helios_types::{
     TradingStatus, Update,
 };
 use helios_venue::{
-    AccountTerms, Config, Decay, Delay, HalfSpread, Impact, Measure, QueueModel, Rates, SaleFees, SelfTrade, Tariff,
-    Tier, TimeOfDay, Venue, Window,
+    AccountTerms, Config, DarkConfig, DarkListing, DarkPool, Decay, Delay, Exchange, Fees, HalfSpread, Impact, Measure,
+    QueueModel, Rates, SaleFees, SelfTrade, Tariff, Tier, TimeOfDay, Venue, Venues, Window,
 };
 
 macro_rules! scenarios {
@@ -54,6 +56,8 @@ scenarios! {
     trades_only better_data depth_trades depth_cancels depth_proportional depth_taken depth_crossing depth_terms
     unnamed_trades
     latency_by_time_of_day impact_decays impact_keeps_what_is_taken impact_on_bars
+    venues_each_their_own venues_reports_in_time_order dark_prints dark_no_reference dark_limits_and_minimum
+    dark_own_orders dark_rejects dark_days dark_sessions
     split split_of_bars borrow_and_interest not_shortable fee_tiers sale_fees
     tick_table least_notional
     impact_on_orders impact_on_levels impact_of_resting post_only fill_or_kill hidden iceberg midpoint stops
@@ -97,13 +101,16 @@ struct Table {
     config: Config,
     session: Option<(Nanos, Nanos)>,
     impact: Option<Impact>,
+    /// Further venues by name, and pools with the venue that is their reference.
+    exchanges: Vec<(String, Config)>,
+    pools: Vec<(String, String, DarkConfig)>,
     account: AccountTerms,
     shorts_refused: Vec<String>,
     rules: Rules,
     tiers: Vec<Tier>,
     window: Window,
     sale: SaleFees,
-    venue: Option<Venue>,
+    venue: Option<Venues>,
     ledger: ledger::Ledger,
     seen: Option<Update>,
     got: Vec<(Nanos, Report)>,
@@ -120,6 +127,8 @@ impl Default for Table {
             config: Config { half_spread: HalfSpread::Fixed(Price::ZERO), ..Config::default() },
             session: None,
             impact: None,
+            exchanges: Vec::new(),
+            pools: Vec::new(),
             account: AccountTerms::default(),
             shorts_refused: Vec::new(),
             rules: Rules::default(),
@@ -138,8 +147,21 @@ impl Default for Table {
 impl Table {
     fn set(&mut self, words: &[&str]) {
         assert!(self.venue.is_none(), "{}: settings stand before the first time", self.place);
+        if let ["venue", name, words @ ..] = words {
+            let known = self.exchanges.iter().position(|(known, _)| known == name);
+            let at = known.unwrap_or_else(|| {
+                let half_spread = HalfSpread::Fixed(Price::ZERO);
+                self.exchanges.push(((*name).to_owned(), Config { half_spread, ..Config::default() }));
+                self.exchanges.len() - 1
+            });
+            // A setting of another venue is set as one of the first is.
+            std::mem::swap(&mut self.config, &mut self.exchanges[at].1);
+            self.set(words);
+            return std::mem::swap(&mut self.config, &mut self.exchanges[at].1);
+        }
         let config = &mut self.config;
         match words {
+            ["dark", name, words @ ..] => self.pools.push(pool(name, words)),
             ["instruments", names @ ..] => self.names = names.iter().map(|&name| name.to_owned()).collect(),
             ["tick", x] => self.tick = price(x),
             ["lot", x] => self.lot = quantity(x),
@@ -233,27 +255,74 @@ impl Table {
         }
     }
 
-    fn venue(&mut self) -> &mut Venue {
-        self.venue.get_or_insert_with(|| {
-            let list = |name: &String| Instrument { symbol: name.clone(), tick: self.tick, lot: self.lot };
-            let ids = (0..self.names.len() as u32).map(InstrumentId);
-            let impacts = ids.filter_map(|id| Some((id, self.impact.clone()?))).collect();
-            let config = Config { impacts, ..self.config.clone() };
-            let fees = config.fees;
-            let venue = Venue::new(&self.names.iter().map(list).collect::<Vec<_>>(), config);
-            let id = |name: &String| self.names.iter().position(|known| known == name).expect("a listed instrument");
-            let not_shortable = self.shorts_refused.iter().map(|name| InstrumentId(id(name) as u32)).collect();
-            let tiers = self.tiers.clone();
-            let mut venue = venue
-                .with_tariff(Tariff::new(fees, tiers, Measure::Shares, self.window, self.sale, 0))
-                .with_rules(vec![self.rules.clone(); self.names.len()])
-                .with_account(AccountTerms { not_shortable, ..self.account.clone() });
-            if let Some((opens, closes)) = self.session {
-                let day = |day: u64| (opens.plus(day * NANOS_PER_DAY), closes.plus(day * NANOS_PER_DAY));
-                venue.set_sessions((0..5).map(day).collect());
-            }
-            venue
-        })
+    fn venue(&mut self) -> &mut Venues {
+        if self.venue.is_none() {
+            self.venue = Some(self.fresh());
+        }
+        self.venue.as_mut().expect("it was just made")
+    }
+
+    fn fresh(&mut self) -> Venues {
+        let list = |name: &String| Instrument { symbol: name.clone(), tick: self.tick, lot: self.lot };
+        let instruments: Vec<Instrument> = self.names.iter().map(list).collect();
+        let ids = (0..self.names.len() as u32).map(InstrumentId);
+        let impacts = ids.clone().filter_map(|id| Some((id, self.impact.clone()?))).collect();
+        let id = |name: &String| self.names.iter().position(|known| known == name).expect("a listed instrument");
+        let not_shortable = self.shorts_refused.iter().map(|name| InstrumentId(id(name) as u32)).collect();
+        let (fees, tiers) = (self.config.fees, self.tiers.clone());
+        let mut first = Venue::new(&instruments, Config { impacts, ..self.config.clone() })
+            .with_tariff(Tariff::new(fees, tiers, Measure::Shares, self.window, self.sale, 0))
+            .with_rules(vec![self.rules.clone(); self.names.len()])
+            .with_account(AccountTerms { not_shortable, ..self.account.clone() });
+        if let Some((opens, closes)) = self.session {
+            let day = |day: u64| (opens.plus(day * NANOS_PER_DAY), closes.plus(day * NANOS_PER_DAY));
+            first.set_sessions((0..5).map(day).collect());
+        }
+        if self.exchanges.is_empty() && self.pools.is_empty() {
+            return first.into();
+        }
+        let others = (1..).zip(&self.exchanges);
+        let others = others.map(|(number, (_, config))| Venue::new(&instruments, Config { number, ..config.clone() }));
+        let lit = std::iter::once(first).chain(others).collect();
+        let of = ids.map(|id| self.exchange(id)).collect();
+        let pools: Vec<DarkPool> = (0..self.pools.len()).map(|at| self.pool(at)).collect();
+        Venues::new(lit, pools, of)
+    }
+
+    fn pool(&mut self, at: usize) -> DarkPool {
+        let (name, reference, config) = self.pools[at].clone();
+        let listed = |symbol: &String| symbol.strip_suffix(&format!("@{name}")).map(str::to_owned);
+        let mut listings = Vec::new();
+        for (id, symbol) in (0..).map(InstrumentId).zip(&self.names) {
+            let Some(security) = listed(symbol) else { continue };
+            self.ledger.hidden(id);
+            let of = if reference.is_empty() { security } else { format!("{security}@{reference}") };
+            let reference = self.names.iter().position(|name| *name == of).expect("the reference is an instrument");
+            let (symbol, reference) = (symbol.clone(), InstrumentId(reference as u32));
+            listings.push(DarkListing { instrument: id, symbol, tick: self.tick, lot: self.lot, reference });
+        }
+        DarkPool::new(listings, config)
+    }
+
+    fn exchange(&self, id: InstrumentId) -> Exchange {
+        let name = self.names[id.index()].split_once('@').map_or("", |(_, venue)| venue);
+        let pool = self.pools.iter().position(|(pool, ..)| pool == name);
+        let exchange = self.exchanges.iter().position(|(exchange, _)| exchange == name).map(|at| at + 1);
+        match pool {
+            Some(at) => Exchange::Dark(at as u32),
+            None => Exchange::Lit(
+                exchange.unwrap_or_else(|| if name.is_empty() { 0 } else { panic!("venue {name}") }) as u32
+            ),
+        }
+    }
+
+    /// The tariff of an instrument's venue.
+    fn fees(&self, id: InstrumentId) -> Fees {
+        match self.names.get(id.index()).map(|_| self.exchange(id)) {
+            Some(Exchange::Dark(at)) => self.pools[at as usize].2.fees,
+            Some(Exchange::Lit(at)) if at > 0 => self.exchanges[at as usize - 1].1.fees,
+            _ => self.config.fees,
+        }
     }
 
     fn act(&mut self, at: Nanos, words: &[&str]) {
@@ -394,7 +463,8 @@ impl Table {
         let got = std::mem::take(&mut self.got);
         let expected = std::mem::take(&mut self.expected);
         for (_, report) in &got {
-            self.ledger.report(report, &self.config.fees, &self.place);
+            let fees = self.fees(report.instrument);
+            self.ledger.report(report, &fees, &self.place);
         }
         for (index, (place, line)) in expected.iter().enumerate() {
             let Some((arrival, report)) = got.get(index) else { panic!("{place}: expected `{line}`, got nothing") };
@@ -423,7 +493,7 @@ impl Table {
                 assert_eq!(ahead, quantity(shares), "{place}: quantity ahead of order {id}");
             }
             ["counts", "unknown", unknown, "bad", bad, "full", full] => {
-                let counts = self.venue().counts();
+                let counts = self.venue().exchanges()[0].counts();
                 let got = (counts.unknown_order, counts.bad, counts.full);
                 assert_eq!(got, (number(unknown), number(bad), number(full)), "{place}: unknown, bad, full");
             }
@@ -442,12 +512,12 @@ impl Table {
                 assert_eq!(words, canonical(&what.join(" ")).join(" "), "{place}");
             }
             ["money", x] => {
-                let money = self.venue().account(InstrumentId(0)).0;
+                let money = self.venue().exchanges()[0].account(InstrumentId(0)).0;
                 assert_eq!(money, i128::from(cash(x).0), "{place}: money at the broker");
             }
             ["held", name, x] => {
                 let at = self.names.iter().position(|known| known == name).expect("a listed instrument");
-                let held = self.venue().account(InstrumentId(at as u32)).1;
+                let held = self.venue().exchanges()[0].account(InstrumentId(at as u32)).1;
                 assert_eq!(held, quantity(x), "{place}: held at the broker");
             }
             ["open", n] => assert_eq!(self.venue().open_orders() as u64, number(n), "{place}: open orders"),
@@ -465,6 +535,29 @@ impl Table {
         self.got = got;
         self.compare();
     }
+}
+
+/// A pool, the venue of its reference, and its settings.
+fn pool(name: &str, words: &[&str]) -> (String, String, DarkConfig) {
+    let (mut config, mut reference) = (DarkConfig::default(), String::new());
+    let mut words = words.iter();
+    while let Some(&word) = words.next() {
+        let mut next = || *words.next().expect("a setting of a pool has a value");
+        match word {
+            "reference" => reference = next().to_owned(),
+            "latency" => (config.order_latency, config.report_latency) = (delay(next()), delay(next())),
+            "prints" => config.prints_ppm = number(next().trim_end_matches('%')) as u32 * 10_000,
+            "minimum" => config.minimum = quantity(next()),
+            "max_age" => config.max_age_ns = duration(next()),
+            "self_match" => config.self_match = true,
+            "max_open" => config.max_open_orders = number(next()) as usize,
+            "max_pending" => config.max_pending_messages = number(next()) as usize,
+            "day_begins" => config.day_begins_ns = duration(next()),
+            "maker" => config.fees.maker_per_share = cash(next()),
+            _ => panic!("unknown setting of a pool {word}"),
+        }
+    }
+    (name.to_owned(), reference, config)
 }
 
 /// `10us`, or `step:09:30=10us;10:00=40us`, or the same with `linear:`.

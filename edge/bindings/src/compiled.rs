@@ -9,6 +9,7 @@ use std::mem::offset_of;
 use helios_engine::State;
 use helios_execution::CALLER_IDS;
 use helios_io::Touched;
+use helios_risk::Risk;
 use helios_types::{
     Event, Input, InstrumentId, Intent, IntentKind, Market, OrderId, Output, PRICE_SCALE, Price, QUANTITY_SCALE,
     Quantity, Side, Terms, TimeInForce, Update,
@@ -162,9 +163,9 @@ pub(crate) type CompiledSpec = (Vec<u32>, String, [usize; 5], Py<PyAny>, Vec<u8>
 const NAMES: [&str; 5] = ["on_book", "on_trade", "on_bar", "on_fill", "on_timer"];
 
 impl Compiled {
-    pub(crate) fn new(spec: CompiledSpec, instruments: usize, from: u64) -> PyResult<Self> {
+    pub(crate) fn new(spec: CompiledSpec, instruments: usize, risk: &Risk, from: u64) -> PyResult<Self> {
         let (accounts, name, addresses, owner, params, memory, timer_ns, universe) = spec;
-        let accounts = Accounts::new(&accounts, instruments)?;
+        let accounts = Accounts::new(&accounts, instruments, risk)?;
         let mut places = vec![u32::MAX; instruments];
         for (place, instrument) in (0..).zip(&universe) {
             let at = places.get_mut(*instrument as usize);
@@ -244,12 +245,16 @@ impl Compiled {
         for output in outputs {
             let Output::Fill(fill) = output else { continue };
             let Some(account) = self.accounts.place(fill.strategy) else { continue };
+            let (position, listings) = self.accounts.book(account, fill.instrument, fill.position);
+            for listing in listings {
+                if let Some(known) = self.known.get_mut(self.places[*listing] as usize) {
+                    known.position = position.to_f64();
+                }
+            }
             let place = self.places[fill.instrument.index()];
             if place == u32::MAX {
                 continue;
             }
-            let position = self.accounts.book(account, fill.instrument, fill.position);
-            self.known[place as usize].position = position.to_f64();
             self.what = What {
                 ts: fill.ts_event.0 as i64,
                 instrument: i64::from(place),

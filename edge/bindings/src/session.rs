@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyIterator};
 
 use crate::compiled::{Compiled, CompiledSpec};
-use crate::spec::{EngineSpec, VenueSpec};
+use crate::spec::{EngineSpec, VenuesSpec};
 use crate::strategy::{Attached, Callee, Handler, METHODS, Port};
 use crate::tools::{AgentsSpec, simulation};
 use crate::{raise, refuse};
@@ -21,8 +21,9 @@ use crate::{raise, refuse};
 /// Where the market events come from, as Python names it.
 #[derive(FromPyObject)]
 pub(crate) enum SourceSpec<'py> {
-    /// Path and midnight (UTC ns of the day's start in New York).
-    Itch((PathBuf, u64)),
+    /// Path, midnight (UTC ns of the day's start in New York), and the venue at which its stocks are listed: of "KO@BATS"
+    /// the file has "KO".
+    Itch((PathBuf, u64, String)),
     /// Name, schema, rows, iterator of dictionaries of arrays.
     Columns((String, String, Option<u64>, Bound<'py, PyAny>)),
     /// A market of agents: its settings, and midnight as above.
@@ -51,7 +52,7 @@ impl Session {
     #[pyo3(signature = (engine, venue, *, journal=None, config=b"{}".to_vec(), sample_ns=1_000_000_000, marks_ns=0, measure=false))]
     fn new(
         engine: EngineSpec,
-        venue: VenueSpec,
+        venue: VenuesSpec,
         journal: Option<PathBuf>,
         config: Vec<u8>,
         sample_ns: u64,
@@ -60,13 +61,13 @@ impl Session {
     ) -> PyResult<Self> {
         // Before the journal: a description that cannot be must leave no file behind.
         let state = engine.state().map_err(raise)?;
-        let (simulated, feed) = (venue.venue(&engine).map_err(raise)?, venue.feed().map_err(raise)?);
+        let (simulated, feeds) = (venue.venues(&engine).map_err(raise)?, venue.feeds().map_err(raise)?);
         let journal = journal.map(|path| JournalFile::create(&path, &config)).transpose().map_err(raise)?;
         let setup = Setup {
             state,
             venue: simulated,
             source: Merge::new(Vec::new()).map_err(raise)?,
-            feed,
+            feeds,
             fast: venue.is_fast().map_err(raise)?,
             journal,
             sample_ns,
@@ -115,7 +116,16 @@ impl Session {
         timer_ns: u64,
     ) -> PyResult<Py<Port>> {
         let run = self.run.as_ref().ok_or_else(|| refuse("run", "it is finished"))?;
-        let (handler, port) = Handler::new(py, &accounts, run.symbols(), methods, signals, timer_ns, self.trade_from)?;
+        let (handler, port) = Handler::new(
+            py,
+            &accounts,
+            run.symbols(),
+            run.state().risk(),
+            methods,
+            signals,
+            timer_ns,
+            self.trade_from,
+        )?;
         self.callees.push(Callee::Python(Box::new(handler)));
         Ok(port)
     }
@@ -125,7 +135,7 @@ impl Session {
     /// The addresses must be those of functions that `helios.signals.compiling` made: they are called as they are.
     fn compiled(&mut self, spec: CompiledSpec) -> PyResult<()> {
         let run = self.run.as_ref().ok_or_else(|| refuse("run", "it is finished"))?;
-        let compiled = Compiled::new(spec, run.symbols().len(), self.trade_from)?;
+        let compiled = Compiled::new(spec, run.symbols().len(), run.state().risk(), self.trade_from)?;
         self.callees.push(Callee::Compiled(Box::new(compiled)));
         Ok(())
     }
@@ -236,8 +246,9 @@ pub(crate) fn merge(
         .into_iter()
         .map(|source| -> PyResult<Box<dyn Source>> {
             Ok(match source {
-                SourceSpec::Itch((path, midnight)) => {
-                    Box::new(ItchSource::open(&path, Nanos(midnight), symbols).map_err(raise)?)
+                SourceSpec::Itch((path, midnight, venue)) => {
+                    let stocks: Vec<String> = symbols.iter().map(|symbol| stock(symbol, &venue)).collect();
+                    Box::new(ItchSource::open(&path, Nanos(midnight), &stocks).map_err(raise)?)
                 }
                 SourceSpec::Agents((settings, midnight)) => {
                     Box::new(AgentsSource::new(simulation(settings)?, Nanos(midnight), symbols))
@@ -250,6 +261,15 @@ pub(crate) fn merge(
         .collect::<PyResult<Vec<_>>>()?;
     // Sources made of Python batches attach by themselves.
     py.detach(|| Merge::new(boxed)).map_err(|error| python_error(raised, error))
+}
+
+/// A run's symbol as the file of a venue names it; empty for what is listed elsewhere, which no file names.
+fn stock(symbol: &str, venue: &str) -> String {
+    if venue.is_empty() {
+        return symbol.to_owned();
+    }
+    let own = symbol.strip_suffix(venue).and_then(|own| own.strip_suffix('@'));
+    own.unwrap_or_default().to_owned()
 }
 
 /// An error that a Python iterator raised comes back as itself.

@@ -7,8 +7,9 @@ use helios_risk::{Feeds, Limits};
 use helios_signals::{BarKind, Binary, Field, Keeps, Node, NodeId, Past, PatternSpec, Sizing, Stat, Unary, Window};
 use helios_types::{Cash, Instrument, InstrumentId, Nanos, Price, Quantity, Rules, Side, StrategyId, TickTable};
 use helios_venue::{
-    AccountTerms, Capacity, Decay, Delay, Fees, HalfSpread, Impact, Measure, QueueModel, Rates, SaleFees, SelfTrade,
-    Tariff, Tier, TimeOfDay, Window as FeeWindow,
+    AccountTerms, Arrivals, Capacity, DarkConfig, DarkListing, DarkPool, Decay, Delay, Exchange, Fees, HalfSpread,
+    Impact, Measure, QueueModel, Rates, SaleFees, SelfTrade, Tariff, Tier, TimeOfDay, Venue, Venues,
+    Window as FeeWindow,
 };
 use pyo3::FromPyObject;
 use std::collections::BTreeMap;
@@ -22,6 +23,8 @@ pub(crate) type NodeSpec = (String, Vec<u32>, Vec<i64>, Vec<f64>);
 pub(crate) struct EngineSpec {
     /// Symbol, tick, lot.
     pub(crate) instruments: Vec<(String, i64, i64)>,
+    /// For each instrument the one whose position its fills go to; empty: each its own.
+    holds: Vec<u32>,
     nodes: Vec<NodeSpec>,
     /// For each series from outside the market, its group.
     series: Vec<u32>,
@@ -44,19 +47,54 @@ type DelaySpec = (String, Vec<i64>, Vec<f64>);
 /// Symbol ("" for all that are not named), volume, [permanent, exponent, maker], decays (amplitude, lifetime in ns).
 type ImpactSpec = (String, i64, [f64; 3], Vec<(f64, u64)>);
 
-/// Everything that the simulated exchange needs.
+/// What a fill costs.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
-pub(crate) struct VenueSpec {
-    order_latency: DelaySpec,
-    report_latency: DelaySpec,
-    feed_latency: DelaySpec,
-    impacts: Vec<ImpactSpec>,
+struct FeesSpec {
     maker_per_share: i64,
     taker_per_share: i64,
     maker_ppm: i64,
     taker_ppm: i64,
     minimum_per_order: i64,
+}
+
+/// The simulated venues of a run: exchanges, pools, and for each instrument where it is listed (whether in a pool, and
+/// which). Empty: all at the first exchange.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct VenuesSpec {
+    exchanges: Vec<VenueSpec>,
+    pools: Vec<PoolSpec>,
+    listed: Vec<(bool, u32)>,
+}
+
+/// Everything that a simulated dark pool needs.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct PoolSpec {
+    order_latency: DelaySpec,
+    report_latency: DelaySpec,
+    fees: FeesSpec,
+    day_begins_ns: u64,
+    minimum: i64,
+    prints_ppm: u32,
+    /// Mean gap, patience, median quantity, seed; sigma and adverse.
+    arrivals: Option<(u64, u64, i64, u64, f64, f64)>,
+    self_match: bool,
+    max_age_ns: u64,
+    /// Instruments and their references.
+    listings: Vec<(u32, u32)>,
+}
+
+/// Everything that a simulated exchange needs.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct VenueSpec {
+    order_latency: DelaySpec,
+    report_latency: DelaySpec,
+    feed_latency: DelaySpec,
+    impacts: Vec<ImpactSpec>,
+    fees: FeesSpec,
     half_spread_fixed: i64,
     half_spread_ppm: u32,
     day_begins_ns: u64,
@@ -107,6 +145,10 @@ impl EngineSpec {
             .collect()
     }
 
+    fn holds(&self) -> Vec<InstrumentId> {
+        self.holds.iter().copied().map(InstrumentId).collect()
+    }
+
     pub(crate) fn cash(&self) -> i64 {
         self.cash
     }
@@ -136,6 +178,7 @@ impl EngineSpec {
         let nodes = self.nodes.iter().map(node).collect::<Result<_, _>>()?;
         let config = Config {
             instruments: self.instruments(),
+            holds: self.holds(),
             nodes,
             series: self.series.clone(),
             limits: limits(&self.limits)?,
@@ -154,36 +197,103 @@ impl EngineSpec {
     }
 }
 
-impl VenueSpec {
-    /// True for a venue without books of its own, which hears of prices through the engine's.
+impl VenuesSpec {
+    /// True for venues without books of their own, which hear of prices through the engine's.
     pub(crate) fn is_fast(&self) -> Result<bool, SourceError> {
-        let late = self.feed()? != FeedLatency::Delay(Delay::Constant(0));
-        if self.fast && late {
+        let fast = self.exchanges.iter().any(|venue| venue.fast);
+        if fast && !self.exchanges.iter().all(|venue| venue.fast) {
+            return Err(error("mode is 'fast' for some venues only: all exchanges of a run keep books, or none does"));
+        }
+        let now = FeedLatency::Delay(Delay::Constant(0));
+        if fast && self.feeds()?.iter().any(|feed| *feed != now) {
             return Err(error("mode 'fast' fills against what the engine sees: it cannot have a feed latency"));
         }
-        Ok(self.fast)
+        Ok(fast)
     }
 
+    /// When the engine sees what happens at the exchanges.
+    pub(crate) fn feeds(&self) -> Result<Vec<FeedLatency>, SourceError> {
+        self.exchanges.iter().map(VenueSpec::feed).collect()
+    }
+
+    pub(crate) fn venues(&self, engine: &EngineSpec) -> Result<Venues, SourceError> {
+        let exchanges = (0..).zip(&self.exchanges).map(|(number, venue)| venue.venue(number, engine));
+        let mut exchanges = exchanges.collect::<Result<Vec<_>, _>>()?;
+        if let ([_], []) = (&exchanges[..], &self.pools[..]) {
+            return Ok(exchanges.remove(0).into());
+        }
+        let first = u32::try_from(exchanges.len()).map_err(|_| error("too many venues"))?;
+        let pools = (first..).zip(&self.pools).map(|(number, pool)| pool.pool(number, engine));
+        let at = |&(dark, number): &(bool, u32)| if dark { Exchange::Dark(number) } else { Exchange::Lit(number) };
+        Ok(Venues::new(exchanges, pools.collect::<Result<_, _>>()?, self.listed.iter().map(at).collect()))
+    }
+}
+
+impl FeesSpec {
+    fn fees(&self) -> Fees {
+        Fees {
+            maker_per_share: Cash(self.maker_per_share),
+            taker_per_share: Cash(self.taker_per_share),
+            maker_ppm: self.maker_ppm,
+            taker_ppm: self.taker_ppm,
+            minimum_per_order: Cash(self.minimum_per_order),
+        }
+    }
+}
+
+impl PoolSpec {
+    fn pool(&self, number: u32, engine: &EngineSpec) -> Result<DarkPool, SourceError> {
+        let instruments = engine.instruments();
+        let listing = |&(instrument, reference): &(u32, u32)| {
+            let Instrument { symbol, tick, lot } = instruments
+                .get(instrument as usize)
+                .cloned()
+                .ok_or_else(|| error(format!("a pool lists instrument {instrument}, which the run has not")))?;
+            let (instrument, reference) = (InstrumentId(instrument), InstrumentId(reference));
+            Ok(DarkListing { instrument, symbol, tick, lot, reference })
+        };
+        let arrivals = self.arrivals.map(|(mean_gap_ns, patience_ns, median, seed, sigma, adverse)| Arrivals {
+            mean_gap_ns,
+            median: Quantity(median),
+            sigma,
+            adverse,
+            patience_ns,
+            seed,
+        });
+        arrivals.as_ref().map_or(Ok(()), Arrivals::check).map_err(error)?;
+        let config = DarkConfig {
+            number,
+            order_latency: delay(&self.order_latency, "order")?,
+            report_latency: delay(&self.report_latency, "report")?,
+            fees: self.fees.fees(),
+            day_begins_ns: self.day_begins_ns,
+            minimum: Quantity(self.minimum),
+            prints_ppm: self.prints_ppm,
+            arrivals,
+            self_match: self.self_match,
+            max_age_ns: self.max_age_ns,
+            ..DarkConfig::default()
+        };
+        Ok(DarkPool::new(self.listings.iter().map(listing).collect::<Result<_, SourceError>>()?, config))
+    }
+}
+
+impl VenueSpec {
     /// When the engine sees what happens at the venue.
-    pub(crate) fn feed(&self) -> Result<FeedLatency, SourceError> {
+    fn feed(&self) -> Result<FeedLatency, SourceError> {
         if self.feed_latency.0 == "data" {
             return Ok(FeedLatency::Stamps);
         }
         delay(&self.feed_latency, "feed").map(FeedLatency::Delay)
     }
 
-    pub(crate) fn venue(&self, engine: &EngineSpec) -> Result<helios_venue::Venue, SourceError> {
+    fn venue(&self, number: u32, engine: &EngineSpec) -> Result<Venue, SourceError> {
         let config = helios_venue::Config {
+            number,
             order_latency: delay(&self.order_latency, "order")?,
             report_latency: delay(&self.report_latency, "report")?,
             impacts: impacts(&self.impacts, engine)?,
-            fees: Fees {
-                maker_per_share: Cash(self.maker_per_share),
-                taker_per_share: Cash(self.taker_per_share),
-                maker_ppm: self.maker_ppm,
-                taker_ppm: self.taker_ppm,
-                minimum_per_order: Cash(self.minimum_per_order),
-            },
+            fees: self.fees.fees(),
             half_spread: if self.half_spread_fixed > 0 {
                 HalfSpread::Fixed(Price(self.half_spread_fixed))
             } else {
@@ -210,7 +320,7 @@ impl VenueSpec {
         }
         let account = &self.account;
         let tariff = account.tariff(config.fees, self.day_begins_ns);
-        let venue = helios_venue::Venue::new(&engine.instruments(), config).with_tariff(tariff);
+        let venue = Venue::new(&engine.instruments(), config).with_tariff(tariff);
         let venue = if engine.rules.is_empty() { venue } else { venue.with_rules(engine.rules()?) };
         let mut venue = venue.with_account(account.terms(Cash(engine.cash))?);
         venue.set_sessions(hours);

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use helios_engine::State;
 use helios_execution::CALLER_IDS;
 use helios_io::{Callbacks, SourceError};
+use helios_risk::Risk;
 use helios_types::{
     CASH_SCALE, Event, Input, InstrumentId, Intent, IntentKind, Nanos, OrderId, OrderState, Output, Price,
     QUANTITY_SCALE, Quantity, Rule, Side, StrategyId, Terms, TimeInForce, Update,
 };
-use helios_venue::Venue;
+use helios_venue::Venues;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
@@ -37,14 +38,14 @@ struct Shared {
     waiting: AtomicUsize,
     next_id: AtomicU64,
     /// The run's venue while a method is called, null else: see [`Look`].
-    venue: AtomicPtr<Venue>,
+    venue: AtomicPtr<Venues>,
 }
 
 /// Lends the venue to the views of one strategy, as long as it lives.
 struct Look<'a>(&'a Shared);
 
 impl<'a> Look<'a> {
-    fn at(shared: &'a Shared, venue: &'a Venue) -> Self {
+    fn at(shared: &'a Shared, venue: &'a Venues) -> Self {
         shared.venue.store(std::ptr::from_ref(venue).cast_mut(), Relaxed);
         Self(shared)
     }
@@ -315,18 +316,29 @@ impl BarView {
 /// The accounts of one strategy: its own, and those that its targets name. What it holds is the sum.
 pub(crate) struct Accounts {
     ids: Vec<StrategyId>,
-    /// By account and instrument, 1e-8.
+    /// By account and instrument, 1e-8; of a security with several listings where its position is held.
     held: Vec<Vec<i64>>,
+    /// For each instrument all that share its position, where there are others.
+    listings: Vec<Vec<usize>>,
 }
 
 impl Accounts {
     /// The first is the strategy's own.
-    pub(crate) fn new(numbers: &[u32], instruments: usize) -> PyResult<Self> {
+    pub(crate) fn new(numbers: &[u32], instruments: usize, risk: &Risk) -> PyResult<Self> {
         if numbers.is_empty() {
             return Err(refuse("strategy", "it needs an account"));
         }
         let held = numbers.iter().map(|_| vec![0; instruments]).collect();
-        Ok(Self { ids: numbers.iter().copied().map(StrategyId).collect(), held })
+        let mut listings = vec![Vec::new(); instruments];
+        for (at, id) in (0..).map(InstrumentId).enumerate().take(instruments) {
+            listings[risk.holder(id).index()].push(at);
+        }
+        for (at, id) in (0..).map(InstrumentId).enumerate().take(instruments) {
+            if risk.holder(id) != id {
+                listings[at] = listings[risk.holder(id).index()].clone();
+            }
+        }
+        Ok(Self { ids: numbers.iter().copied().map(StrategyId).collect(), held, listings })
     }
 
     pub(crate) fn own(&self) -> StrategyId {
@@ -338,10 +350,17 @@ impl Accounts {
         self.ids.iter().position(|id| *id == strategy)
     }
 
-    /// Books an account's new position; returns the sum.
-    pub(crate) fn book(&mut self, account: usize, instrument: InstrumentId, position: Quantity) -> Quantity {
-        self.held[account][instrument.index()] = position.0;
-        Quantity(self.held.iter().fold(0, |sum, held| sum.saturating_add(held[instrument.index()])))
+    /// Books an account's new position; returns the sum, and all instruments whose position it is.
+    pub(crate) fn book(
+        &mut self,
+        account: usize,
+        instrument: InstrumentId,
+        position: Quantity,
+    ) -> (Quantity, &[usize]) {
+        let listings = &self.listings[instrument.index()];
+        let first = listings[0];
+        self.held[account][first] = position.0;
+        (Quantity(self.held.iter().fold(0, |sum, held| sum.saturating_add(held[first]))), listings)
     }
 }
 
@@ -477,6 +496,7 @@ impl Handler {
         py: Python<'_>,
         accounts: &[(u32, String)],
         symbols: &[String],
+        risk: &Risk,
         methods: [Option<Py<PyAny>>; METHODS],
         signals: Vec<Option<String>>,
         timer_ns: u64,
@@ -484,7 +504,7 @@ impl Handler {
     ) -> PyResult<(Self, Py<Port>)> {
         let numbers: Vec<u32> = accounts.iter().map(|(number, _)| *number).collect();
         let names = accounts.iter().map(|(_, name)| PyString::intern(py, name).unbind()).collect();
-        let accounts = Accounts::new(&numbers, symbols.len())?;
+        let accounts = Accounts::new(&numbers, symbols.len(), risk)?;
         let strategy = accounts.own().0;
         let first_id = CALLER_IDS + u64::from(strategy) * IDS;
         let shared = Arc::new(Shared {
@@ -612,8 +632,10 @@ impl Handler {
         match output {
             Output::Fill(fill) => {
                 let Some(account) = self.accounts.place(fill.strategy) else { return Ok(()) };
-                let position = self.accounts.book(account, fill.instrument, fill.position);
-                self.shared.cells[fill.instrument.index()].position.store(position.0, Relaxed);
+                let (position, listings) = self.accounts.book(account, fill.instrument, fill.position);
+                for listing in listings {
+                    self.shared.cells[*listing].position.store(position.0, Relaxed);
+                }
                 let Some(on_fill) = &self.on_fill else { return Ok(()) };
                 let view = FillView {
                     order: fill.order.0,
@@ -725,7 +747,7 @@ impl Callbacks for Attached<'_, '_> {
         input: &Input,
         outputs: &[Output],
         state: &State,
-        venue: &Venue,
+        venue: &Venues,
         wishes: &mut Vec<Intent>,
     ) -> Result<(), SourceError> {
         for callee in self.callees.iter_mut() {

@@ -12,7 +12,7 @@ use helios_execution::OuchGateway;
 use helios_types::{
     Event, Input, Instrument, InstrumentId, Intent, Market, Nanos, Output, Report, Timer, TradeKind, Update,
 };
-use helios_venue::Venue;
+use helios_venue::Venues;
 use helios_venue::agents::Simulation;
 
 use crate::agents::{Hearing, Next};
@@ -32,7 +32,7 @@ pub trait Callbacks {
         input: &Input,
         outputs: &[Output],
         state: &State,
-        venue: &Venue,
+        venue: &Venues,
         wishes: &mut Vec<Intent>,
     ) -> Result<(), SourceError>;
     /// When the next timer is due, later than `after`, if it wants any.
@@ -46,7 +46,14 @@ pub struct NoCallbacks;
 
 impl Callbacks for NoCallbacks {
     #[inline(always)]
-    fn after(&mut self, _: &Input, _: &[Output], _: &State, _: &Venue, _: &mut Vec<Intent>) -> Result<(), SourceError> {
+    fn after(
+        &mut self,
+        _: &Input,
+        _: &[Output],
+        _: &State,
+        _: &Venues,
+        _: &mut Vec<Intent>,
+    ) -> Result<(), SourceError> {
         Ok(())
     }
 }
@@ -55,13 +62,13 @@ impl Callbacks for NoCallbacks {
 pub struct Setup {
     /// The engine, fresh.
     pub state: State,
-    /// The simulated exchange, fresh.
-    pub venue: Venue,
+    /// The simulated venues, fresh.
+    pub venue: Venues,
     /// Where market events come from.
     pub source: Merge,
-    /// When the engine sees them.
-    pub feed: FeedLatency,
-    /// The venue keeps no books: it fills against the best prices and trades that the engine sees. Without feed latency.
+    /// When the engine sees them, by exchange.
+    pub feeds: Vec<FeedLatency>,
+    /// The venues keep no books: they fill against the best prices and trades that the engine sees. Without feed latency.
     pub fast: bool,
     /// Where the journal goes, if anywhere.
     pub journal: Option<JournalFile>,
@@ -140,7 +147,7 @@ fn has_book(update: &Update) -> bool {
 /// A backtest under way.
 pub struct Backtest {
     state: State,
-    venue: Venue,
+    venue: Venues,
     source: Merge,
     /// None: the engine sees market events at once.
     feed: Option<Box<Feed>>,
@@ -175,7 +182,7 @@ impl Backtest {
             latency: setup.measure.then(|| Box::new(Latency::new())),
             recorder: Recorder::new(setup.cash),
             state: setup.state,
-            feed: Feed::new(setup.feed),
+            feed: Feed::new(setup.feeds),
             shows_impact: setup.venue.has_impact(),
             fast: setup.fast,
             agents: None,
@@ -242,7 +249,7 @@ impl Backtest {
     fn next_of_agents(&mut self, market: &mut Market, callbacks: &mut impl Callbacks) -> Result<bool, SourceError> {
         loop {
             self.listen();
-            let act = self.venue.next_act();
+            let act = self.venue.with_agents().and_then(|venue| venue.next_act());
             let agents = self.agents.as_mut().expect("the caller saw them");
             let Some(next) = agents.next(&mut self.source, act)? else { return Ok(false) };
             if let Next::Feed(_) = next {
@@ -258,14 +265,14 @@ impl Backtest {
                 self.agents.as_mut().expect("the caller saw them").take(next, market);
                 return Ok(true);
             }
-            self.venue.act();
+            self.venue.with_agents().expect("the caller saw them").act();
         }
     }
 
     /// Collects what agents' market has written; when the next event of it happened.
     fn listen(&mut self) -> Option<Nanos> {
         let agents = self.agents.as_mut()?;
-        if let Some(frames) = self.venue.feed() {
+        if let Some(frames) = self.venue.with_agents().and_then(|venue| venue.feed()) {
             agents.listen(frames);
         }
         agents.heard()
@@ -298,8 +305,8 @@ impl Backtest {
         if self.shows_impact {
             self.venue.show(&mut market);
         }
-        let received = self.source.received();
-        self.feed.as_mut().expect("the caller saw it").send(ts, received, Sent { market, decoded })
+        let (received, exchange) = (self.source.received(), self.venue.exchange_of(market.instrument));
+        self.feed.as_mut().expect("the caller saw it").send(exchange, ts, received, Sent { market, decoded })
     }
 
     /// Delivers the next event of the line if it is due by `to` and before the next timer and answer.
@@ -550,7 +557,7 @@ impl Backtest {
             fraction: if self.done {
                 1.0
             } else {
-                self.venue.live_progress().unwrap_or_else(|| self.source.progress()).min(1.0)
+                self.venue.exchanges()[0].live_progress().unwrap_or_else(|| self.source.progress()).min(1.0)
             },
             done: self.done,
         }
@@ -578,7 +585,9 @@ impl Backtest {
         if self.fast {
             return Err(wrong("mode 'fast' keeps no books at the venue: agents need them".to_owned()));
         }
-        self.venue.go_live(simulation, midnight, instruments).map_err(wrong)?;
+        let one = || wrong("agents are a venue of their own: a run with them has no other".to_owned());
+        let venue = self.venue.with_agents().ok_or_else(one)?;
+        venue.go_live(simulation, midnight, instruments).map_err(wrong)?;
         self.agents = Some(Box::new(Hearing::new(midnight, &self.symbols)));
         Ok(())
     }
@@ -594,8 +603,8 @@ impl Backtest {
         &self.state
     }
 
-    /// The simulated exchange, to look at.
-    pub fn venue(&self) -> &Venue {
+    /// The simulated venues, to look at.
+    pub fn venue(&self) -> &Venues {
         &self.venue
     }
 

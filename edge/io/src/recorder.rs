@@ -145,6 +145,9 @@ impl Recorder {
         let mut tables = std::mem::take(&mut self.tables);
         for at in 0..instruments {
             let id = InstrumentId(u32::try_from(at).expect("instrument numbers have 32 bits"));
+            if risk.holder(id) != id {
+                continue;
+            }
             let (position, mark) = (risk.position(id), risk.mark_of(id));
             if position.fills > 0 {
                 tables.positions.push(

@@ -12,6 +12,7 @@ from helios.data.catalog import Catalog
 from helios.data.external import ExternalSource, external
 from helios.data.frames import bars, depth, quotes, trades
 from helios.data.itch import ItchSource, itch
+from helios.data.listed import at
 from helios.data.lobster import lobster, lobster_check, orderbook
 from helios.data.renamed import rename
 from helios.data.source import Batch, ColumnSource, Skipped
@@ -29,6 +30,7 @@ __all__ = [
     "Universe",
     "actions",
     "agents",
+    "at",
     "bars",
     "depth",
     "external",

@@ -12,6 +12,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from helios.errors import ArgumentError, DataError
+from helios.listings import listing
 
 _DATE_IN_NAME = re.compile(r"(?<!\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(20\d\d)(?!\d)")
 #: The day of a file whose name has no date.
@@ -25,6 +26,8 @@ class ItchSource:
     path: Path
     date: Date
     tz: str
+    #: The venue at which its symbols are listed; see `helios.data.at`.
+    venue: str = ""
     schema: str = field(default="orders", init=False)
 
     @property
@@ -39,7 +42,7 @@ class ItchSource:
         from helios._core import CoreError, itch_directory
 
         try:
-            symbols = sorted(set(itch_directory(self.path)))
+            symbols = sorted({listing(symbol, self.venue) for symbol in itch_directory(self.path)})
         except CoreError as error:
             raise DataError(error.args[1], source=error.args[0]) from None
         if not symbols:

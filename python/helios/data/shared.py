@@ -20,6 +20,7 @@ import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -149,9 +150,10 @@ def _shared_itch(source: ItchSource, folder: Path) -> tuple[ItchSource, str]:
         packed = file.read(2) == _GZIP_MAGIC
         file.seek(0)
         content = hashlib.file_digest(file, "sha256").hexdigest()
-    digest = hashlib.sha256(f"{content} {source.date} {source.tz}".encode()).hexdigest()
+    said = f"{content} {source.date} {source.tz}{source.venue and f' at {source.venue}'}"
+    digest = hashlib.sha256(said.encode()).hexdigest()
     plain = _unpacked(source.path, folder) if packed else source.path.resolve()
-    return ItchSource(plain, source.date, source.tz), digest
+    return replace(source, path=plain), digest
 
 
 def _unpacked(path: Path, folder: Path) -> Path:

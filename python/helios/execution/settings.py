@@ -55,6 +55,20 @@ class Fees:
     sell_cap: float | None = None
 
 
+def fees_spec(fees: Fees) -> dict[str, int]:
+    """As the core takes them."""
+    per_share = {
+        name: _scaled(getattr(fees, name), CASH_SCALE, f"fees.{name}")
+        for name in ("maker_per_share", "taker_per_share")
+    }
+    ppm = {
+        f"{side}_ppm": _scaled(getattr(fees, f"{side}_bp"), PPM_PER_BP, f"fees.{side}_bp")
+        for side in ("maker", "taker")
+    }
+    minimum = _scaled(fees.minimum_per_order, CASH_SCALE, "fees.minimum_per_order", least=0)
+    return {**per_share, **ppm, "minimum_per_order": minimum}
+
+
 @dataclass(frozen=True, kw_only=True)
 class HalfSpread:
     """Half of the spread that bars do not show: in basis points of the open, or a fixed amount of money."""
@@ -128,21 +142,11 @@ class Venue:
     def spec(self, ids: Mapping[str, int] | None = None) -> dict[str, Any]:
         """As the core takes it; `ids` are the numbers of the run's symbols."""
         self._check_mode()
-        fees, half = self.fees, self.half_spread
-        per_share = {
-            name: _scaled(getattr(fees, name), CASH_SCALE, f"fees.{name}")
-            for name in ("maker_per_share", "taker_per_share")
-        }
-        ppm = {
-            f"{side}_ppm": _scaled(getattr(fees, f"{side}_bp"), PPM_PER_BP, f"fees.{side}_bp")
-            for side in ("maker", "taker")
-        }
+        half = self.half_spread
         return {
             **self.latency.spec(),
             "impacts": self._impacts(),
-            **per_share,
-            **ppm,
-            "minimum_per_order": _scaled(fees.minimum_per_order, CASH_SCALE, "fees.minimum_per_order", least=0),
+            "fees": fees_spec(self.fees),
             "half_spread_fixed": _scaled(half.fixed, PRICE_SCALE, "half_spread.fixed", least=0),
             "half_spread_ppm": _scaled(half.bp, PPM_PER_BP, "half_spread.bp", least=0, bits=32),
             "day_begins_ns": length_ns(self.day_begins, "day_begins"),

@@ -24,8 +24,11 @@ from helios.data.itch import NO_DATE, ItchSource
 from helios.data.source import ColumnSource
 from helios.duration import moment, nanoseconds
 from helios.errors import ArgumentError, RunError
-from helios.execution import Execution, Venue
+from helios.execution import DarkPool, Execution, Venue
+from helios.execution.venues import VenueChoice, Venues
+from helios.listings import listing
 from helios.research.feeds import (
+    FEEDS,
     Source,
     core_source,
     refuse_mixed,
@@ -78,7 +81,8 @@ class Backtest:
     data: Source | Sequence[Source]
     #: Targets and records (expressions), Python strategies, or lists of them.
     strategy: Wish | Iterable[Wish | Iterable[Wish]]
-    venue: Venue = field(default_factory=Venue)
+    #: One exchange; or several by name, dark pools among them: "KO@BATS" is KO at BATS, "KO" at the one named "".
+    venue: VenueChoice = field(default_factory=Venue)
     limits: Limits = field(default_factory=Limits)
     execution: Execution = field(default_factory=Execution)
     #: Money at the start.
@@ -105,7 +109,8 @@ class Backtest:
     max_orders: int = 1 << 23
 
     def __post_init__(self) -> None:
-        for name, kind in (("venue", Venue), ("limits", Limits), ("execution", Execution)):
+        Venues.of(self.venue)
+        for name, kind in (("limits", Limits), ("execution", Execution)):
             if not isinstance(given := getattr(self, name), kind):
                 raise ArgumentError(f"{name} is {given!r}: give hx.{kind.__name__}(…)")
 
@@ -169,6 +174,7 @@ class Plan:
     limits: Limits
     targets: list[Target | Quote]
     engine: dict[str, Any]
+    venues: Venues
     venue: dict[str, Any]
     stop_ns: int | None
     sample_ns: int
@@ -196,18 +202,16 @@ class Plan:
         callbacks = [strategy for strategy in strategies if called(strategy) or not declares(strategy)]
         limits = strictest(backtest.limits, strategies)
         sources = _actions_after_bars(sources)
+        venues = Venues.of(backtest.venue)
         known = {symbol for source in sources for symbol in source.symbols if _is_market(source)}
-        symbols = _universe(outputs, strategies, known)
+        offered = venues.offered(known)
+        symbols = sorted(venues.completed(_universe(outputs, strategies, offered), known))
         ids = {symbol: number for number, symbol in enumerate(symbols)}
-        refuse_unknown([*symbols_of(outputs), *ids], known)
+        refuse_unknown([*symbols_of(outputs), *ids], offered)
         refuse_unfed(sources_of(outputs), sources)
-        refuse_mixed(sources, backtest.venue)
-        if backtest.venue.latency.feed == "data":
-            refuse_unstamped(sources)
-        if isinstance(backtest.venue.impact, Mapping) and (
-            strange := sorted(backtest.venue.impact.keys() - ids.keys())
-        ):
-            raise ArgumentError(f"venue: impact of {', '.join(strange)}, which this run does not trade")
+        refuse_mixed(sources, venues)
+        holders = venues.holders(symbols)
+        refuse_misnamed(venues, symbols, holders, outputs, sources)
         series, groups = series_of(sources)
         graph = compile_graph(outputs, ids, series)
         names = list(dict.fromkeys([*graph.strategies, *(strategy.name for strategy in strategies)]))
@@ -215,16 +219,21 @@ class Plan:
         style = backtest.execution.style
         style = ("market" if bars_only else "touch") if style == "auto" else style
         start = moment(backtest.start, "start")
-        instruments, rules = _instruments(backtest, symbols)
+        instruments, rules = _instruments(backtest, venues, symbols)
         engine = {
             "instruments": instruments,
+            "holds": holders,
             "rules": rules,
             "nodes": graph.nodes,
             "series": groups,
             "limits": limits.rows(),
             "cash": _scaled(backtest.cash, CASH_SCALE, "cash"),
             "style": (style, backtest.execution.ticks),
-            "without_price": [symbol for symbol in symbols if symbol not in known],
+            "without_price": [
+                symbol
+                for number, symbol in enumerate(symbols)
+                if symbols[holders[number] if holders else number] not in known
+            ],
             "limit_prices": style != "market" or bool(callbacks) or any(isinstance(o, Quote) for o in outputs),
             "max_orders": _count(backtest.max_orders, "max_orders"),
             "trade_from": start or 0,
@@ -245,7 +254,8 @@ class Plan:
             limits,
             [output for output in outputs if isinstance(output, Target | Quote)],
             engine,
-            backtest.venue.spec(ids),
+            venues,
+            venues.spec(ids),
             stop_ns=stop,
             sample_ns=nanoseconds(backtest.sample, "sample"),
             marks_ns=0 if backtest.marks is None else nanoseconds(backtest.marks, "marks"),
@@ -268,6 +278,7 @@ class Plan:
                 measure=self.backtest.latency,
             )
             ids = {symbol: number for number, symbol in enumerate(self.symbols)}
+            dark = {number for symbol, number in ids.items() if self.venues.is_dark(symbol)}
             series, _ = series_of(self.sources)
             session.sources([core_source(source, ids, series) for source in self.sources], self.stop_ns)
             for strategy in self.callbacks:
@@ -275,7 +286,7 @@ class Plan:
                 if in_python(strategy):
                     methods, timer_ns = strategy.methods()
                     signals = own_signals(strategy, self.signals)
-                    strategy.connect(session.strategy(accounts, methods, signals, timer_ns), ids)
+                    strategy.connect(session.strategy(accounts, methods, signals, timer_ns), ids, dark)
                     strategy.on_start()
                 code = strategy.machine_code(self.symbols)
                 if code is not None:
@@ -316,7 +327,8 @@ class Plan:
             orders = latency["orders"]
             meta["latency"] = {**orders, "count": orders["counts"]} if orders["count"] else None
             meta["latency_events"] = {**latency["events"], "count": latency["events"]["counts"]}
-        return Results.from_core(tables, Names(self.strategies, self.symbols, self.signals), meta)
+        listings = [self.venues.split(symbol) for symbol in self.symbols]
+        return Results.from_core(tables, Names(self.strategies, self.symbols, self.signals, listings), meta)
 
     def description(self) -> dict[str, Any]:
         """What the journal begins with: enough to build the same engine again."""
@@ -338,7 +350,9 @@ class Plan:
             "parameters": {strategy.name: _shown(strategy.params) for strategy in self.declared if strategy.params},
             "graph nodes": len(self.engine["nodes"]),
             "cash": b.cash,
-            "venue": asdict(b.venue) | {"session": None if b.venue.session is None else repr(b.venue.session)},
+            "venue": _shown_venue(b.venue)
+            if isinstance(b.venue, Venue)
+            else {name or "default": _shown_venue(one) for name, one in b.venue.items()},
             "tick": b.tick if isinstance(b.tick, int | float) else [list(band) for band in b.tick],
             "lot": b.lot,
             "start": None if b.start is None else str(b.start),
@@ -347,6 +361,13 @@ class Plan:
             "limits": {name: getattr(self.limits, name) for name, _ in self.limits.rows()},
             "execution": self.engine["style"],
         }
+
+
+def _shown_venue(venue: Venue | DarkPool) -> dict[str, Any]:
+    shown = asdict(venue)
+    if isinstance(venue, Venue):
+        shown["session"] = None if venue.session is None else repr(venue.session)
+    return shown
 
 
 def versions() -> dict[str, str]:
@@ -377,6 +398,7 @@ def engine_of(config: bytes) -> dict[str, Any]:
             "instruments": [tuple(row) for row in engine["instruments"]],
             "nodes": [tuple(node) for node in engine["nodes"]],
             "series": engine.get("series", []),
+            "holds": engine.get("holds", []),
             "rules": [([tuple(band) for band in bands], least, unit) for bands, least, unit in engine.get("rules", [])],
             "limits": [tuple(row) for row in engine["limits"]],
             "style": tuple(engine["style"]),
@@ -511,10 +533,39 @@ def _count(value: int, what: str) -> int:
     return value
 
 
+def refuse_misnamed(
+    venues: Venues, symbols: list[str], holders: list[int], outputs: Iterable[Output], sources: Sequence[Source]
+) -> None:
+    """What names the wrong listing, or asks of one what its data cannot give."""
+    for output in outputs:
+        if isinstance(output, Target) and holders:
+            held = symbols[holders[symbols.index(output.symbol)]]
+            if held != output.symbol:
+                raise ArgumentError(f"a target is of a security, not of a listing: write target({held!r}, …)")
+    if len(venues.exchanges) + len(venues.pools) > 1 and not all(_is_market(source) for source in sources):
+        raise ArgumentError("corporate actions work with one venue only: this run has several")
+    for name, exchange in venues.exchanges.items():
+        own = {symbol for symbol in symbols if venues.split(symbol)[1] == name}
+        if exchange.latency.feed == "data":
+            refuse_unstamped([source for source in sources if not venues.named or own.intersection(source.symbols)])
+        if isinstance(exchange.impact, Mapping) and (strange := sorted(exchange.impact.keys() - own)):
+            raise ArgumentError(f"venue: impact of {', '.join(strange)}, which this run does not trade")
+    quoted = {symbol for source in sources if "mid" in FEEDS[source.schema] for symbol in source.symbols}
+    for symbol in filter(venues.is_dark, symbols):
+        security, venue = venues.split(symbol)
+        reference = listing(security, venues.pools[venue].reference)
+        if reference not in quoted:
+            raise ArgumentError(
+                f"{symbol!r} trades at the midpoint of {reference!r}, of which there are no bid and ask"
+            )
+
+
 Rules = tuple[list[tuple[int, int]], int, int]
 
 
-def _instruments(backtest: Backtest, symbols: list[str]) -> tuple[list[tuple[str, int, int]], list[Rules]]:
+def _instruments(
+    backtest: Backtest, venues: Venues, symbols: list[str]
+) -> tuple[list[tuple[str, int, int]], list[Rules]]:
     """Symbol, tick and lot of each instrument; its tick table, least notional and unit of positions, where any has."""
     special = {instrument.symbol: instrument for instrument in backtest.instruments}
     unknown = sorted(special.keys() - set(symbols))
@@ -522,7 +573,9 @@ def _instruments(backtest: Backtest, symbols: list[str]) -> tuple[list[tuple[str
         raise ArgumentError(f"instruments that this run does not trade: {', '.join(unknown)}")
     rows, rules = [], []
     for symbol in symbols:
-        instrument = special.get(symbol, Instrument(symbol, backtest.tick, backtest.lot))
+        # A listing is as its security, where nothing else is said of it.
+        alike = special.get(venues.split(symbol)[0], Instrument(symbol, backtest.tick, backtest.lot))
+        instrument = special.get(symbol, alike)
         bands, tick = _ticks(instrument)
         lot = _scaled(instrument.lot, QUANTITY_SCALE, f"the lot of {symbol!r}")
         if tick <= 0 or lot <= 0:

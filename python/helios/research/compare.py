@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from helios.errors import ArgumentError
+from helios.execution.venues import with_mode
 from helios.research import text
 from helios.research.backtest import Backtest
 from helios.research.summary import as_text
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from helios.research.results import Results
 
-_SAME: Final = ("ts_event", "instrument", "side", "price", "quantity")
+_SAME: Final = ("ts_event", "instrument", "venue", "side", "price", "quantity")
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def compare(build: Callable[[], Backtest], *, progress: bool = False) -> Compari
         backtest = build()
         if not isinstance(backtest, Backtest):
             raise ArgumentError(f"compare takes a function that makes a Backtest, not {backtest!r}")
-        venue = replace(backtest.venue, mode=mode)
+        venue = with_mode(backtest.venue, mode)
         results[mode] = replace(backtest, venue=venue, name=f"{backtest.name}, {mode}").run(progress=progress)
     exact, fast = (results[mode].market_fills for mode in ("exact", "fast"))
     counted = [fills.with_columns(pl.int_range(pl.len()).over(_SAME).alias("nth")) for fills in (exact, fast)]

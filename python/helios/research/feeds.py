@@ -8,7 +8,7 @@ from typing import Any
 from helios.data import AgentsSource, ColumnSource, ItchSource
 from helios.data.external import ExternalSource
 from helios.errors import ArgumentError
-from helios.execution import Venue
+from helios.execution.venues import Venues
 from helios.signals import Expr
 from helios.signals.graph import near
 
@@ -48,7 +48,7 @@ def series_of(sources: Sequence[Source]) -> tuple[dict[str, int], list[int]]:
 def core_source(source: Source, ids: Mapping[str, int], series: Mapping[str, int]) -> tuple[Any, ...]:
     """A source as the core takes it."""
     if isinstance(source, ItchSource):
-        return (source.path, source.midnight_ns)
+        return (source.path, source.midnight_ns, source.venue)
     if isinstance(source, AgentsSource):
         return (source.settings, source.midnight_ns)
     numbers = series if isinstance(source, ExternalSource) else ids
@@ -73,7 +73,7 @@ def refuse_unknown(symbols: Iterable[str], known: set[str]) -> None:
             raise ArgumentError(f"no data source has the symbol {symbol!r}{near(symbol, sorted(known))}")
 
 
-def refuse_mixed(sources: Sequence[Source], venue: Venue) -> None:
+def refuse_mixed(sources: Sequence[Source], venues: Venues) -> None:
     """Agents are the whole market, and answer by themselves."""
     if not any(isinstance(source, AgentsSource) for source in sources):
         return
@@ -81,6 +81,9 @@ def refuse_mixed(sources: Sequence[Source], venue: Venue) -> None:
     if len(others) > 1:
         names = " and ".join(source_name(source) for source in others)
         raise ArgumentError(f"agents are the whole market of a run, so it has no other market data: {names}")
+    if venues.named:
+        raise ArgumentError("venue: agents are a venue of their own: give one hx.Venue(…), without names")
+    (venue,) = venues.exchanges.values()
     if venue.impact is not None:
         raise ArgumentError("venue: agents answer our orders by themselves: leave impact out")
     if venue.mode == "fast":
@@ -106,7 +109,11 @@ def refuse_unfed(exprs: Iterable[Expr], sources: Sequence[Source]) -> None:
     for expr in exprs:
         if expr.symbol is None:
             continue
-        there = fed[expr.symbol]
+        there = fed.get(expr.symbol, set())
         if expr.op.removeprefix("source:") not in there:
+            if not there:
+                raise ArgumentError(
+                    f"{expr!r} would never have a value: {expr.symbol!r} is in a dark pool, which shows nothing"
+                )
             names = ", ".join(dict.fromkeys(name for feed in FEEDS.values() for name in feed if name in there))
             raise ArgumentError(f"{expr!r} would never have a value: the sources of {expr.symbol!r} give {names}")

@@ -128,7 +128,8 @@ TABLES: Final[dict[str, dict[str, str]]] = {
         "ts": "time",
         "order": "count",
         "strategy": "strategy",
-        "instrument": "instrument",
+        "instrument": "security",
+        "venue": "venue",
         "side": "side",
         "quantity": "quantity",
         "price": "price",
@@ -146,7 +147,8 @@ TABLES: Final[dict[str, dict[str, str]]] = {
         "order": "count",
         "execution": "count",
         "strategy": "strategy",
-        "instrument": "instrument",
+        "instrument": "security",
+        "venue": "venue",
         "side": "side",
         "price": "price",
         "quantity": "quantity",
@@ -181,7 +183,7 @@ TABLES: Final[dict[str, dict[str, str]]] = {
         "financing": "cash",
     },
     "positions": {
-        "instrument": "instrument",
+        "instrument": "security",
         "quantity": "quantity",
         "average_price": "price",
         "mark": "price",
@@ -233,7 +235,10 @@ _DTYPES: Final[dict[str, pl.DataType]] = {
     "count": pl.UInt64(),
     "flag": pl.Boolean(),
     **dict.fromkeys(("price", "quantity", "cash", "number", "by_rule", "display"), pl.Float64()),
-    **dict.fromkeys(("strategy", "instrument", "signal", "maybe_strategy", "maybe_instrument", *CODES), pl.String()),
+    **dict.fromkeys(
+        ("strategy", "instrument", "security", "venue", "signal", "maybe_strategy", "maybe_instrument", *CODES),
+        pl.String(),
+    ),
 }
 _TRADES: Final[dict[str, pl.DataType]] = {
     "strategy": pl.String(),
@@ -302,6 +307,8 @@ class Names:
     strategies: Sequence[str] = ()
     instruments: Sequence[str] = ()
     signals: Sequence[str] = ()
+    #: Security and venue of each instrument; empty: each is a security, at the only venue.
+    listings: Sequence[tuple[str, str]] = ()
 
 
 def _empty(name: str) -> Callable[[], pl.DataFrame]:
@@ -696,6 +703,9 @@ def _last_per_bucket(
 
 def _conform(name: str, frame: pl.DataFrame) -> pl.DataFrame:
     schema = {column: _DTYPES[kind] for column, kind in TABLES[name].items()}
+    if "venue" in schema and "venue" not in frame.columns:
+        # Runs of before there were several, and tables made by hand.
+        frame = frame.with_columns(pl.lit("").alias("venue"))
     absent = [column for column in schema if column in _OPTIONAL and column not in frame.columns]
     frame = frame.with_columns(pl.lit(0.0).alias(column) for column in absent)
     later = {column: value for column, value in _LATER.get(name, {}).items() if column not in frame.columns}
@@ -732,6 +742,7 @@ def _conform(name: str, frame: pl.DataFrame) -> pl.DataFrame:
 def _table_from_core(name: str, raw: Mapping[str, NDArray[Any]], names: Names) -> pl.DataFrame:
     if name not in TABLES:
         raise DataError(f"no table named {name!r} in a run", hint=f"Tables are {', '.join(TABLES)}.")
+    raw = {**raw, "venue": raw["instrument"]} if "venue" in TABLES[name] and "instrument" in raw else raw
     missing = [column for column in TABLES[name] if column not in raw and column not in _OPTIONAL]
     if missing:
         raise DataError(f"from the core lacks {', '.join(map(repr, missing))}", source=f"table {name!r}", hint=_REBUILD)
@@ -774,7 +785,14 @@ def _read_kind(kind: str, values: NDArray[Any], names: Names, table: str, column
         # Any number that has a name will do where there is nobody.
         someone = np.where(known, values, values[known][0])
         return _read_kind(kind.removeprefix("maybe_"), someone, names, table, column).set(pl.Series(~known), None)
-    of = {"strategy": names.strategies, "instrument": names.instruments, "signal": names.signals}
+    listings = names.listings or [(instrument, "") for instrument in names.instruments]
+    of = {
+        "strategy": names.strategies,
+        "instrument": names.instruments,
+        "security": [security for security, _ in listings],
+        "venue": [venue for _, venue in listings],
+        "signal": names.signals,
+    }
     texts = of[kind] if kind in of else CODES[kind]
     codes = values.astype(np.int64)
     wrong = np.flatnonzero((codes < 0) | (codes >= len(texts)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, runtime_checkable
@@ -157,7 +157,8 @@ class Strategy(Parametrised):
         peg: Literal["mid"] | None = None,
         stop: float | None = None,
     ) -> int:
-        """Wishes to buy; returns the order's identifier. Without a price it is a market order.
+        """Wishes to buy; returns the order's identifier. Without a price it is a market order; in a
+        dark pool it waits for any midpoint.
 
         `tif`: "day" (rests; the default with a price), "ioc" (takes what it can at once; the default without one; also
         `ioc=True`), "fok" (all at once or nothing), "open" and "close" (the next opening or closing auction only).
@@ -191,8 +192,8 @@ class Strategy(Parametrised):
         number, shares = self._id(symbol), self._quantity(quantity)
         limit = None if price is None else self._price(price)
         if given == _PLAIN:
-            # A market order does not rest: it takes what is there.
-            return self._port.order(number, buy, shares, limit, int(price is None))
+            # A market order does not rest: it takes what is there. In a dark pool it waits for any midpoint.
+            return self._port.order(number, buy, shares, limit, int(price is None and number not in self._dark))
         return self._port.order(number, buy, shares, limit, *raw_terms(self, quantity, price, *given))
 
     def queue(self, symbol: str | int, order: int) -> Queue | None:
@@ -303,8 +304,9 @@ class Strategy(Parametrised):
         numbers = [symbols.index(symbol) for symbol in self.universe] or list(range(len(symbols)))
         return addresses, list(code.values()), content, self.memory, period, numbers
 
-    def connect(self, port: Port, ids: Mapping[str, int]) -> None:
-        """Called by the run: hands over the line to the engine and the instruments' numbers."""
+    def connect(self, port: Port, ids: Mapping[str, int], dark: Set[int] = frozenset()) -> None:
+        """Called by the run: hands over the line to the engine, the instruments' numbers, and which are dark."""
+        self._dark: Set[int] = dark
         self._port: Port = port
         self._ids: Mapping[str, int] = ids
 

@@ -112,8 +112,8 @@ fn actions() -> impl Strategy<Value = Event> {
 }
 
 fn events() -> impl Strategy<Value = Event> {
-    // Instrument 2 does not exist.
-    let instrument = || prop_oneof![30 => 0u32..2, 1 => Just(2u32)].prop_map(InstrumentId);
+    // Instrument 2 is another listing of instrument 0, instrument 3 does not exist.
+    let instrument = || prop_oneof![30 => 0u32..3, 1 => Just(3u32)].prop_map(InstrumentId);
     let control = prop_oneof![4 => Just(Control::Resume), 2 => Just(Control::Pause), 1 => Just(Control::Kill)];
     prop_oneof![
         12 => (instrument(), any::<u8>(), updates()).prop_map(|(instrument, ts, update)| {
@@ -142,6 +142,8 @@ fn inputs() -> impl Strategy<Value = Vec<(u64, Event)>> {
 }
 
 const LIMIT: Quantity = Quantity::whole(100);
+/// KO is listed twice and held once.
+const HOLDS: [InstrumentId; 3] = [InstrumentId(0), InstrumentId(1), InstrumentId(0)];
 
 fn state(limits: Limits) -> State {
     let source = |id: u32| Node::Source { instrument: InstrumentId(id), field: Field::Mid };
@@ -167,7 +169,8 @@ fn state(limits: Limits) -> State {
     let instrument =
         |symbol: &str| Instrument { symbol: symbol.to_owned(), tick: Price(10_000_000), lot: Quantity::whole(1) };
     let config = Config {
-        instruments: vec![instrument("KO"), instrument("PEP")],
+        instruments: vec![instrument("KO"), instrument("PEP"), instrument("KO@B")],
+        holds: HOLDS.to_vec(),
         nodes,
         series: Vec::new(),
         limits,
@@ -192,8 +195,12 @@ fn run(state: &mut State, events: &[(u64, Event)], mut after: impl FnMut(&State,
     }
 }
 
-/// The strategies' accounts are the net position, in quantity and in money.
+/// The strategies' accounts are the net position, in quantity and in money; all listings of a security are one.
 fn check_accounts(state: &State) {
+    for (id, holder) in (0..).map(InstrumentId).zip(HOLDS) {
+        assert_eq!(state.risk().position(id), state.risk().position(holder));
+        assert!(state.risk().accounts().iter().all(|account| account.instrument != id || id == holder));
+    }
     for id in [0, 1].map(InstrumentId) {
         let (net, mut held, mut flows) = (state.risk().position(id), 0i128, 0i128);
         for account in state.risk().accounts().iter().filter(|account| account.instrument == id) {
@@ -270,10 +277,11 @@ impl Ledger {
         match *output {
             Output::Submit(order) => {
                 self.sent.push(Sent { order, total: order.quantity.0, asked: None, filled: 0, done: false });
-                let at = order.instrument;
+                let at = HOLDS[order.instrument.index()];
                 return Some((before[at.index()], self.furthest(at)));
             }
-            Output::Replace { order, instrument: at, quantity, .. } => {
+            Output::Replace { order, instrument, quantity, .. } => {
+                let at = HOLDS[instrument.index()];
                 self.find(order).asked = Some(quantity.0);
                 return Some((before[at.index()], self.furthest(at)));
             }
@@ -289,7 +297,7 @@ impl Ledger {
                 }
             }
             Output::Fill(fill) if fill.execution != 0 => {
-                self.held[fill.instrument.index()] += fill.side.sign() * fill.quantity.0;
+                self.held[HOLDS[fill.instrument.index()].index()] += fill.side.sign() * fill.quantity.0;
                 let sent = self.find(fill.order);
                 sent.filled += fill.quantity.0;
                 if let Some(asked) = sent.asked.filter(|_| sent.filled > sent.total) {
@@ -307,7 +315,7 @@ impl Ledger {
 
     fn furthest(&self, instrument: InstrumentId) -> i64 {
         let open = |side: Side| -> i64 {
-            let here = |sent: &&Sent| (sent.order.instrument, sent.order.side) == (instrument, side);
+            let here = |sent: &&Sent| (HOLDS[sent.order.instrument.index()], sent.order.side) == (instrument, side);
             self.sent.iter().filter(here).map(Sent::open).sum()
         };
         let held = self.held[instrument.index()];
@@ -356,11 +364,15 @@ proptest! {
     fn no_order_passes_the_position_limit(events in inputs()) {
         let limits = Limits { position: Some(LIMIT), ..Limits::default() };
         let mut ledger = Ledger::default();
-        run(&mut state(limits), &events, |_, input, out| {
+        run(&mut state(limits), &events, |state, input, out| {
             for output in out {
                 if let Some((before, after)) = ledger.note(&input.event, output) {
                     assert!(after <= LIMIT.0.max(before), "{before} -> {after} by {output:?} after {input:?}");
                 }
+            }
+            // Whatever venue filled it: the position is the sum of the fills.
+            for (id, held) in (0..).map(InstrumentId).zip(ledger.held) {
+                assert_eq!(state.risk().position(id).quantity.0, held, "after {input:?}");
             }
         });
     }

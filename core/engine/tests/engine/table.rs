@@ -159,10 +159,19 @@ impl Table {
         InstrumentId(at as u32)
     }
 
+    /// `KO@B` is another listing of KO: the first of a name holds the position.
+    fn holder(&self, at: usize) -> InstrumentId {
+        let security = |symbol: &String| symbol.split('@').next().unwrap_or_default().to_owned();
+        let own = security(&self.symbols[at]);
+        let first = self.symbols.iter().position(|symbol| security(symbol) == own).expect("itself at least");
+        InstrumentId(first as u32)
+    }
+
     fn fresh(&self) -> State {
         let instrument = |symbol: &String| Instrument { symbol: symbol.clone(), tick: self.tick, lot: self.lot };
         let config = Config {
             instruments: self.symbols.iter().map(instrument).collect(),
+            holds: (0..self.symbols.len()).map(|at| self.holder(at)).collect(),
             nodes: self.nodes.clone(),
             series: Vec::new(),
             limits: self.limits,

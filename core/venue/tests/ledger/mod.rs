@@ -106,6 +106,11 @@ impl Ledger {
         *self.brought.entry((instrument, at)).or_default() += brought.max(0);
     }
 
+    /// An instrument of which nobody sees what is displayed.
+    pub fn hidden(&mut self, instrument: InstrumentId) {
+        self.barred.push(instrument);
+    }
+
     fn quotes(&self, instrument: InstrumentId) -> bool {
         self.levels.keys().any(|key| key.0 == instrument)
     }
