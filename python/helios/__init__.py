@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from helios.config import run_file
-    from helios.data import Universe, actions, at, bars, depth, external, lobster, quotes, rename, trades
+    from helios.data import Universe, actions, agents, at, bars, depth, external, lobster, quotes, rename, trades
     from helios.data.itch import itch
     from helios.errors import ArgumentError, ConfigError, DataError, HeliosError, ReplayMismatch, RunError
     from helios.execution import (
@@ -113,7 +113,19 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "helios.config": ("run_file",),
-    "helios.data": ("Universe", "actions", "at", "bars", "depth", "external", "lobster", "quotes", "rename", "trades"),
+    "helios.data": (
+        "Universe",
+        "actions",
+        "agents",
+        "at",
+        "bars",
+        "depth",
+        "external",
+        "lobster",
+        "quotes",
+        "rename",
+        "trades",
+    ),
     "helios.data.itch": ("itch",),
     "helios.errors": ("ArgumentError", "ConfigError", "DataError", "HeliosError", "ReplayMismatch", "RunError"),
     "helios.execution": (
@@ -249,6 +261,7 @@ __all__ = [
     "Venue",
     "VolatilityTarget",
     "actions",
+    "agents",
     "ask",
     "ask_depth",
     "ask_size",

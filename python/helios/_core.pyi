@@ -183,17 +183,9 @@ class MatchingEngine:
 
 class Market:
     progress: float
+    symbols: list[str]
     @staticmethod
-    def agents(
-        symbols: int,
-        minutes: int,
-        seed: int,
-        group_size: int,
-        messages_per_symbol_second: float,
-        ou_half_life_s: float,
-        deviation_bp: float,
-        volatility: float,
-    ) -> Market: ...
+    def agents(settings: tuple[int, int, int, int, float, float, float, float]) -> Market: ...
     @staticmethod
     def flow(seed: int, symbols: int, messages: int) -> Market: ...
     def next_chunk(self) -> bytes | None: ...

@@ -4,7 +4,7 @@
     cash = 1_000_000
 
     [[data]]
-    kind = "itch"                    # itch, bars, quotes, trades, depth, lobster or catalog
+    kind = "itch"                    # itch, bars, quotes, trades, depth, lobster, catalog, agents
     path = "day.itch"                # relative to this file
     date = 2026-01-05
 
@@ -94,8 +94,9 @@ class _Table(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class DataTable(_Table):
     """[[data]]"""
 
-    kind: Literal["itch", "bars", "quotes", "trades", "depth", "lobster", "catalog", "actions"]
-    path: str
+    kind: Literal["itch", "bars", "quotes", "trades", "depth", "lobster", "catalog", "actions", "agents"]
+    #: Not for agents, which no file holds.
+    path: str | None = None
     date: Date | None = None
     tz: str | None = None
     ts_unit: str | None = None
@@ -107,12 +108,20 @@ class DataTable(_Table):
     span: str | None = None
     label: Literal["end", "start"] = "end"
     sort: bool = False
-    #: LOBSTER: read the order book file too.
-    seed: bool | None = None
+    #: LOBSTER: read the order book file too. Agents: a number.
+    seed: bool | int | None = None
+    #: Agents: the settings of `helios simulate`, with `symbols` and `seed`.
+    minutes: int | None = None
+    group_size: int | None = None
+    rate: float | None = None
+    half_life_s: float | None = None
+    deviation_bp: float | None = None
+    volatility: float | None = None
     on_error: Literal["raise", "skip"] = "raise"
     #: Catalog: what is read of it; `start` and `end` are trading dates, both included, or moments.
     schema: str | None = None
-    symbols: list[str] | None = None
+    #: Of a catalog which, of agents how many.
+    symbols: list[str] | int | None = None
     start: Any = None
     end: Any = None
     adjust: str | None = None
@@ -414,7 +423,7 @@ def _build(table: _Run, file: Path, data: Sequence[Source] | None = None) -> Bac
     default = _venue(table.venue, file)
     named = {name: _venue(one, file) for name, one in table.venues.items()}
     return Backtest(
-        data=data or [_source(each, file) for each in table.data],
+        data=data or _sources(table, file),
         strategy=_strategies(table, file),
         venue={"": default, **named} if named else default,
         limits=table.limits,
@@ -502,24 +511,68 @@ def _delay(table: str | DelayTable | None, key: str, file: Path) -> Delay | None
     return LogNormal(median=str(table.median), p99=table.p99, minimum=table.minimum, seed=table.seed)
 
 
-def _source(table: DataTable, file: Path) -> Source:
+#: Those of them that another kind of data has too.
+_SHARED_KEYS: Mapping[str, set[str]] = {"lobster": {"seed"}, "catalog": {"symbols"}}
+#: Keys of [[data]] that are settings of agents.
+_AGENTS = ("seed", "symbols", "minutes", "group_size", "rate", "half_life_s", "deviation_bp", "volatility")
+
+
+def _whether(seed: bool | int | None, file: Path, place: str) -> bool | None:
+    if seed is None or isinstance(seed, bool):
+        return seed
+    raise ConfigError("seed of a LOBSTER day is true or false", file=str(file), key=f"{place}.seed")
+
+
+def _agents(table: DataTable, settings: dict[str, Any], file: Path, place: str) -> Source:
     from helios import data
 
-    source = _source_of(table, file)
-    return source if table.venue is None else data.at(source, table.venue)
+    if table.path is not None:
+        raise ConfigError('kind = "agents" reads no file', file=str(file), key=f"{place}.path", hint="Leave path out.")
+    if table.date is not None:
+        settings["date"] = table.date
+    if table.tz is not None:
+        settings["tz"] = table.tz
+    try:
+        return data.agents(**settings)
+    except ArgumentError as error:
+        raise ConfigError(str(error), file=str(file), key=place) from None
 
 
-def _source_of(table: DataTable, file: Path) -> Source:
+def _sources(table: RunTable, file: Path) -> list[Source]:
+    return [_source(each, file, f"data[{n}]") for n, each in enumerate(table.data)]
+
+
+def _source(table: DataTable, file: Path, place: str) -> Source:
     from helios import data
 
+    source = _source_of(table, file, place)
+    if table.venue is None:
+        return source
+    if isinstance(source, data.AgentsSource):
+        raise ConfigError("agents trade at one exchange", file=str(file), key=f"{place}.venue", hint="Leave venue out.")
+    return data.at(source, table.venue)
+
+
+def _source_of(table: DataTable, file: Path, place: str) -> Source:
+    from helios import data
+
+    settings = {name: value for name in _AGENTS if (value := getattr(table, name)) is not None}
+    if table.kind == "agents":
+        return _agents(table, settings, file, place)
+    wrong = sorted(settings.keys() - _SHARED_KEYS.get(table.kind, set()))
+    if wrong:
+        raise ConfigError(f'only kind = "agents" has {", ".join(wrong)}', file=str(file), key=f"{place}.{wrong[0]}")
+    if table.path is None:
+        raise ConfigError(f'kind = "{table.kind}" needs a path', file=str(file), key=place)
     if table.kind == "catalog":
-        return _catalog_source(table, file)
+        return _catalog_source(table, table.path, file, place)
     path = file.parent / table.path
     day = None if table.date is None else table.date.isoformat()
     if table.kind == "itch":
         return data.itch(path, date=day, tz=table.tz or "America/New_York")
     if table.kind == "lobster":
-        return data.lobster(path, symbol=table.symbol, date=day, tz=table.tz or "America/New_York", seed=table.seed)
+        book = _whether(table.seed, file, place)
+        return data.lobster(path, symbol=table.symbol, date=day, tz=table.tz or "America/New_York", seed=book)
     if table.kind == "actions":
         return data.actions(path, symbol_is=table.symbol, tz=table.tz)
     options: dict[str, Any] = {
@@ -538,12 +591,14 @@ def _source_of(table: DataTable, file: Path) -> Source:
     return (data.quotes if table.kind == "quotes" else data.trades)(path, **options)
 
 
-def _catalog_source(table: DataTable, file: Path) -> Source:
+def _catalog_source(table: DataTable, path: str, file: Path, key: str) -> Source:
     from helios.data import Catalog
 
     if table.schema is None:
         raise ConfigError("say which schema of the catalog to read, like schema = 'quotes'", file=str(file), key="data")
-    place = table.path if "://" in table.path else file.parent / table.path
+    if isinstance(table.symbols, int):
+        raise ConfigError("symbols of a catalog are a list of them", file=str(file), key=f"{key}.symbols")
+    place = path if "://" in path else file.parent / path
     memory = {} if table.memory is None else {"memory": table.memory}
     return Catalog.open(place).source(
         table.schema, table.symbols, table.start, table.end, adjust=table.adjust, **memory
@@ -757,7 +812,7 @@ class _TomlRun(Recipe):
     @property
     def data(self) -> list[Source]:
         with _naming(self._file):
-            return [_source(each, self._file) for each in _table(self._raw, self._file).data]
+            return _sources(_table(self._raw, self._file), self._file)
 
     def parameter(self, name: str) -> str:
         if name in ("name", "strategy.name") and name not in self._strategy.get("params", {}):

@@ -104,6 +104,24 @@ def test_demo(tmp_path: Path) -> None:
     assert sum(parts.values()) == pytest.approx(2 * parts["net P&L"], abs=2.0)
 
 
+def test_a_market_that_answers(tmp_path: Path) -> None:
+    told = run(tmp_path, EXAMPLES / "07_a_market_that_answers.py", "--small")
+    assert max(len(line) for line in told.splitlines()) <= 100
+    assert list(tmp_path.iterdir()) == []
+    figure = r"-?\d+\.\d\d"
+    paid = [
+        float(x) for x in re.findall(rf"^ +[\d,]+ +({figure}) ± .*$", told.split("A steady buyer")[0], re.MULTILINE)
+    ]
+    assert len(paid) == 5
+    assert paid == sorted(paid), "larger blocks cost more"
+    (slope,) = re.findall(rf"price paid grows as size to the power of ({figure})", told)
+    assert 0.1 < float(slope) < 0.9
+    steady = re.findall(rf"^ +(\d+) +({figure}) ± \S+ +({figure}) ± \S+ +({figure}) ± \S+$", told, re.MULTILINE)
+    assert [row[0] for row in steady] == ["20", "50", "100", "200"]
+    assert float(steady[-1][3]) > 0, "a market that answers is dearer than a recorded day"
+    assert "improves by 1" in told
+
+
 def test_minute_bars_without_the_data(tmp_path: Path) -> None:
     told = run(tmp_path, EXAMPLES / "02_pairs_on_minute_bars.py", tmp_path / "nothing/*.parquet")
     assert told.startswith("skipped: there is no data at")

@@ -10,6 +10,7 @@
 //! | price levels | `depth`: queue positions are estimated | `docs/models/depth.md` |
 //! | quotes, or trades alone | `quotes`: fills at the touch | `docs/models/quotes.md` |
 //! | bars | `bars`: fills at the next bar's open plus half a spread | `docs/models/bars.md` |
+//! | none: agents make it | `reactive`: agents trade with our orders and answer them | `docs/models/reactive.md` |
 //!
 //! Order of things at one moment: order messages that arrive, in the order in which they were sent; then the market
 //! event; reports whenever they are due, in the order in which they were written. A message sent at a moment that
@@ -34,6 +35,7 @@ mod pool;
 #[cfg(test)]
 mod properties;
 mod quotes;
+mod reactive;
 mod replay;
 mod sessions;
 mod venues;
@@ -61,6 +63,7 @@ use helios_types::{
 use impact::{Impacts, moved};
 use parked::{Cross, Parked};
 use quotes::Quotes;
+use reactive::Live;
 use replay::Replay;
 use sessions::Sessions;
 use std::collections::{BTreeMap, VecDeque};
@@ -174,6 +177,8 @@ enum Model {
     Quotes,
     Depth,
     Orders,
+    /// A market of agents inside the venue: no data at all.
+    Live,
 }
 
 /// One listed instrument.
@@ -216,6 +221,8 @@ pub(crate) struct Best {
     pub(crate) shift: i64,
 }
 
+const ALIVE: &str = "only a venue with agents has live instruments";
+
 /// What the engine asks of the venue.
 #[derive(Clone, Copy, Debug)]
 enum Request {
@@ -251,6 +258,7 @@ pub struct Venue {
     replay: Replay,
     depth: Depth,
     desk: Desk,
+    live: Option<Box<Live>>,
     /// Requests on their way, with the moment at which they were sent.
     requests: Line<(Nanos, Request)>,
     /// Changes that wait for a bar under way, by the end of their wait and their order; with the moment sent.
@@ -292,6 +300,7 @@ impl Venue {
             ),
             requests: Line::new(config.order_latency.clone(), stream(ORDERS, config.number)),
             config,
+            live: None,
             held: BTreeMap::new(),
             held_so_far: 0,
             awake: VecDeque::new(),
@@ -363,7 +372,7 @@ impl Venue {
         }
         let awake = self.awake.front().map(|(at, _)| *at);
         let reports = self.desk.reports.next();
-        [self.requests.next(), self.next_held(), awake, reports, charge].into_iter().flatten().min()
+        [self.next_request(), self.next_held(), awake, reports, charge].into_iter().flatten().min()
     }
 
     /// Lets time pass: requests due at or before `to` act, then reports due at or before `to` come out, each with
@@ -432,6 +441,7 @@ impl Venue {
         let top = match self.listings[instrument.index()].model {
             Model::Orders => Some(self.replay.books().top(instrument)),
             Model::Depth => Some(self.depth.top(instrument)),
+            Model::Live => Some(self.live.as_ref().expect(ALIVE).top(instrument)),
             Model::Unknown | Model::Bars | Model::Quotes => None,
         };
         self.desk.account.observe(instrument, update, top.map(|top| (top.bid.price, top.ask.price)));
@@ -514,7 +524,8 @@ impl Venue {
     /// Where a resting order stands in its queue; `None` unless it rests in an order-level book.
     pub fn standing(&self, order: OrderId, instrument: InstrumentId) -> Option<Standing> {
         let number = self.desk.number(order, instrument)?;
-        self.replay.standing(&self.desk, number).or_else(|| self.depth.standing(&self.desk, number))
+        let there = self.replay.standing(&self.desk, number).or_else(|| self.depth.standing(&self.desk, number));
+        there.or_else(|| self.live.as_ref().and_then(|live| live.standing(number)))
     }
 
     /// Best bid and ask with our own orders and without what we took; `None` while the instrument does not trade, or
@@ -532,7 +543,8 @@ impl Venue {
             Model::Orders => Some(of(self.replay.books().top(instrument))),
             Model::Depth => Some(of(self.depth.top(instrument))),
             Model::Quotes => listing.quotes.best(),
-            Model::Bars | Model::Unknown => None,
+            // Agents make one exchange of their own.
+            Model::Bars | Model::Live | Model::Unknown => None,
         }
     }
 
@@ -558,7 +570,8 @@ impl Venue {
                 listing.quotes.history(&mut self.desk, at, update, trading);
             }
             Model::Bars => self.bar(at, instrument, update, trading),
-            Model::Unknown => {}
+            // What agents do is known here already.
+            Model::Live | Model::Unknown => {}
         }
     }
 
@@ -662,7 +675,7 @@ impl Venue {
             Model::Depth => self.depth.clear(&mut self.desk, at, instrument),
             Model::Quotes => listing.quotes.clear(&mut self.desk, at),
             // Bars know no book that could be void.
-            Model::Bars | Model::Unknown => {}
+            Model::Bars | Model::Live | Model::Unknown => {}
         }
     }
 
@@ -697,7 +710,8 @@ impl Venue {
     fn let_each_arrive(&mut self, to: Nanos) {
         loop {
             let wait = self.next_held().filter(|until| *until <= to);
-            let others = [self.requests.next(), self.awake.front().map(|(at, _)| *at)].into_iter().flatten().min();
+            let request = self.next_request();
+            let others = [request, self.awake.front().map(|(at, _)| *at)].into_iter().flatten().min();
             if wait.is_some_and(|until| others.is_none_or(|other| until <= other)) {
                 let ((until, _), (sent, change)) = self.held.pop_first().expect("a wait was just seen");
                 self.begin_day(until);
@@ -705,13 +719,25 @@ impl Venue {
             } else if let Some((at, number)) = self.next_awake(to) {
                 self.begin_day(at);
                 self.wake(at, number);
-            } else if let Some((at, (sent, request))) = self.requests.receive(to) {
+            } else if let Some(at) = request.filter(|at| *at <= to)
+                && let Some((_, (sent, request))) = self.requests.receive(at)
+            {
                 self.begin_day(at);
+                if let Some(live) = &mut self.live {
+                    live.turn_to(at);
+                }
                 self.request(at, sent, request);
             } else {
                 break;
             }
         }
+    }
+
+    /// When the next request acts: when it arrives, or as soon as the agents' exchange is free.
+    #[inline]
+    fn next_request(&self) -> Option<Nanos> {
+        let arrival = self.requests.next()?;
+        Some(self.live.as_ref().map_or(arrival, |live| live.acts_at(arrival)))
     }
 
     fn request(&mut self, at: Nanos, sent: Nanos, request: Request) {
@@ -814,6 +840,11 @@ impl Venue {
         if let Some(reason) = listing.refusal(order, order.quantity, order.price) {
             return Some(reason);
         }
+        if listing.model == Model::Live
+            && let Some(reason) = self.live_refusal(order.instrument, order.quantity, order.price)
+        {
+            return Some(reason);
+        }
         if listing.model == Model::Unknown {
             // Reading the terms needs no data: what no model can do is not a matter of waiting.
             return Some(if is_for_any_model(order) { RejectReason::NoMarket } else { RejectReason::Unsupported });
@@ -868,6 +899,7 @@ impl Venue {
                 Model::Unknown => false,
                 Model::Orders => order.time_in_force != TimeInForce::Close || self.sessions.are_given(),
                 Model::Depth | Model::Quotes => !unseen && !is_for_auction(order),
+                Model::Live => !unseen && !is_for_auction(order) && !terms.stop.is_defined(),
                 Model::Bars => {
                     !unseen
                         && (order.time_in_force != TimeInForce::Close
@@ -906,6 +938,7 @@ impl Venue {
                 Model::Orders => self.replay.would_take(order),
                 Model::Depth => self.depth.would_take(order.instrument, order.side, order.price),
                 Model::Quotes => listing.quotes.would_take(order),
+                Model::Live => self.live.as_ref().expect(ALIVE).would_take(order.instrument, order.side, order.price),
                 Model::Bars | Model::Unknown => false,
             }
     }
@@ -924,6 +957,8 @@ impl Venue {
         let limit_or_not = price.is_defined() == working.order.price.is_defined();
         let wrong = listing.refusal(&working.order, quantity, price);
         let wrong = wrong.or((!limit_or_not).then_some(RejectReason::BadPrice));
+        let is_live = listing.model == Model::Live;
+        let wrong = wrong.or_else(|| is_live.then(|| self.live_refusal(instrument, quantity, price)).flatten());
         let changed = Order { quantity, price, ..working.order };
         let (awake, moved) = (!working.asleep, price != working.order.price);
         let reason = wrong.or_else(|| self.untimely(at, &changed)).or_else(|| {
@@ -955,9 +990,19 @@ impl Venue {
     fn shrink(&mut self, number: BookRef, order: &Order, quantity: Quantity) {
         let by = Quantity(order.quantity.0 - quantity.0);
         // Only books keep quantities of their own.
-        if self.listings[order.instrument.index()].model == Model::Orders && by.0 > 0 {
-            self.replay.shrink(&self.desk, number, by);
+        match self.listings[order.instrument.index()].model {
+            Model::Orders if by.0 > 0 => self.replay.shrink(&self.desk, number, by),
+            Model::Live if by.0 > 0 => self.live().shrink(order.instrument, number, by),
+            _ => {}
         }
+    }
+
+    fn live(&mut self) -> &mut Live {
+        self.live.as_mut().expect(ALIVE)
+    }
+
+    fn live_refusal(&self, instrument: InstrumentId, quantity: Quantity, price: Price) -> Option<RejectReason> {
+        self.live.as_ref().expect(ALIVE).refusal(instrument, quantity, price)
     }
 
     /// An accepted, awoken or replaced order goes to its instrument's model, or waits for what it waits for.
@@ -990,6 +1035,7 @@ impl Venue {
             Model::Orders => self.replay.arrive(&mut self.desk, at, number),
             Model::Depth => self.depth.arrive(&mut self.desk, at, number),
             Model::Quotes => listing.quotes.arrive(&mut self.desk, at, number),
+            Model::Live => self.live.as_mut().expect(ALIVE).arrive(&mut self.desk, at, number),
             Model::Bars | Model::Unknown => unreachable!("orders of an instrument without data are rejected"),
         }
     }
@@ -1006,6 +1052,7 @@ impl Venue {
             Model::Depth => self.depth.withdraw(order.instrument, order.side, number),
             Model::Quotes => listing.quotes.withdraw(order.side, number),
             Model::Bars => listing.bars.withdraw(number),
+            Model::Live => self.live().withdraw(order.instrument, number),
             Model::Unknown => unreachable!("orders of an instrument without data are rejected"),
         }
     }

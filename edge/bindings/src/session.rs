@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use helios_io::{
-    Backtest, ColumnBatch, Columns, ItchSource, JournalFile, Latency, Merge, NoCallbacks, Schema, Setup, Source,
-    SourceError, Tables,
+    AgentsSource, Backtest, ColumnBatch, Columns, ItchSource, JournalFile, Latency, Merge, NoCallbacks, Schema, Setup,
+    Source, SourceError, Tables,
 };
-use helios_types::Nanos;
+use helios_types::{Instrument, Nanos};
 use pyo3::buffer::{Element, PyBuffer};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyIterator};
@@ -15,6 +15,7 @@ use pyo3::types::{PyBytes, PyDict, PyIterator};
 use crate::compiled::{Compiled, CompiledSpec};
 use crate::spec::{EngineSpec, VenuesSpec};
 use crate::strategy::{Attached, Callee, Handler, METHODS, Port};
+use crate::tools::{AgentsSpec, simulation};
 use crate::{raise, refuse};
 
 /// Where the market events come from, as Python names it.
@@ -25,6 +26,8 @@ pub(crate) enum SourceSpec<'py> {
     Itch((PathBuf, u64, String)),
     /// Name, schema, rows, iterator of dictionaries of arrays.
     Columns((String, String, Option<u64>, Bound<'py, PyAny>)),
+    /// A market of agents: its settings, and midnight as above.
+    Agents((AgentsSpec, u64)),
 }
 
 /// The exception that a source's iterator raised, until control is back in Python: it is raised again there, with its
@@ -38,6 +41,7 @@ pub(crate) struct Session {
     callees: Vec<Callee>,
     raised: Raised,
     trade_from: u64,
+    instruments: Vec<Instrument>,
 }
 
 #[pymethods]
@@ -77,6 +81,7 @@ impl Session {
             callees: Vec::new(),
             raised: Raised::default(),
             trade_from: engine.trade_from(),
+            instruments: engine.instruments(),
         })
     }
 
@@ -85,7 +90,17 @@ impl Session {
     #[pyo3(signature = (sources, stop=None))]
     fn sources(&mut self, py: Python<'_>, sources: Vec<SourceSpec<'_>>, stop: Option<u64>) -> PyResult<()> {
         let run = self.run.as_mut().ok_or_else(|| refuse("run", "it is finished"))?;
-        let merged = merge(py, sources, run.symbols(), &self.raised)?;
+        let mut others = Vec::new();
+        for source in sources {
+            match source {
+                SourceSpec::Agents((settings, midnight)) => {
+                    let simulation = simulation(settings)?;
+                    run.set_agents(simulation, Nanos(midnight), &self.instruments).map_err(raise)?;
+                }
+                other => others.push(other),
+            }
+        }
+        let merged = merge(py, others, run.symbols(), &self.raised)?;
         run.set_source(merged.until(Nanos(stop.unwrap_or(u64::MAX))));
         Ok(())
     }
@@ -234,6 +249,9 @@ pub(crate) fn merge(
                 SourceSpec::Itch((path, midnight, venue)) => {
                     let stocks: Vec<String> = symbols.iter().map(|symbol| stock(symbol, &venue)).collect();
                     Box::new(ItchSource::open(&path, Nanos(midnight), &stocks).map_err(raise)?)
+                }
+                SourceSpec::Agents((settings, midnight)) => {
+                    Box::new(AgentsSource::new(simulation(settings)?, Nanos(midnight), symbols))
                 }
                 SourceSpec::Columns((name, schema, rows, batches)) => {
                     Box::new(columns(name, &schema, rows, batches.try_iter()?.unbind(), Arc::clone(raised))?)

@@ -154,6 +154,27 @@ enum Maker {
     Flow(Box<Flow>),
 }
 
+/// A market of agents as Python describes it: symbols, minutes, seed, symbols a group, messages a symbol and second,
+/// half-life, deviation, volatility.
+pub(crate) type AgentsSpec = (u32, u32, u64, u32, f64, f64, f64, f64);
+
+/// A market before its first message.
+pub(crate) fn simulation(settings: AgentsSpec) -> PyResult<Simulation> {
+    let (symbols, minutes, seed, group_size, rate, ou_half_life_s, deviation_bp, volatility) = settings;
+    let messages_per_symbol_second = rate;
+    let config = Config {
+        symbols,
+        minutes,
+        seed,
+        group_size,
+        messages_per_symbol_second,
+        ou_half_life_s,
+        deviation_bp,
+        volatility,
+    };
+    Simulation::new(config).map_err(|error| refuse("simulate", error.to_string()))
+}
+
 /// A simulated market that writes a genuine ITCH 5.0 day, piece by piece.
 #[pyclass(module = "helios._core")]
 pub(crate) struct Market(Maker);
@@ -162,30 +183,17 @@ pub(crate) struct Market(Maker);
 impl Market {
     /// Agents that trade on our matching engine.
     #[staticmethod]
-    #[pyo3(signature = (symbols, minutes, seed, group_size, messages_per_symbol_second, ou_half_life_s, deviation_bp, volatility))]
-    #[allow(clippy::too_many_arguments)]
-    fn agents(
-        symbols: u32,
-        minutes: u32,
-        seed: u64,
-        group_size: u32,
-        messages_per_symbol_second: f64,
-        ou_half_life_s: f64,
-        deviation_bp: f64,
-        volatility: f64,
-    ) -> PyResult<Self> {
-        let config = Config {
-            symbols,
-            minutes,
-            seed,
-            group_size,
-            messages_per_symbol_second,
-            ou_half_life_s,
-            deviation_bp,
-            volatility,
-        };
-        let simulation = Simulation::new(config).map_err(|error| refuse("simulate", error.to_string()))?;
-        Ok(Self(Maker::Agents(Box::new(simulation))))
+    fn agents(settings: AgentsSpec) -> PyResult<Self> {
+        Ok(Self(Maker::Agents(Box::new(simulation(settings)?))))
+    }
+
+    /// Names, in the order of their locates.
+    #[getter]
+    fn symbols(&self) -> Vec<String> {
+        match &self.0 {
+            Maker::Agents(simulation) => simulation.symbols().map(str::to_owned).collect(),
+            Maker::Flow(flow) => flow.symbols().map(str::to_owned).collect(),
+        }
     }
 
     /// Statistical flow without agents, for benchmarks.

@@ -9,9 +9,13 @@
 use helios_data::Touched;
 use helios_engine::{State, step};
 use helios_execution::OuchGateway;
-use helios_types::{Event, Input, InstrumentId, Intent, Market, Nanos, Output, Report, Timer, TradeKind, Update};
+use helios_types::{
+    Event, Input, Instrument, InstrumentId, Intent, Market, Nanos, Output, Report, Timer, TradeKind, Update,
+};
 use helios_venue::Venues;
+use helios_venue::agents::Simulation;
 
+use crate::agents::{Hearing, Next};
 use crate::feed::{Feed, FeedLatency, Sent};
 use crate::journal_file::JournalFile;
 use crate::latency::Latency;
@@ -150,6 +154,8 @@ pub struct Backtest {
     /// What our orders do to prices is shown to the engine.
     shows_impact: bool,
     fast: bool,
+    /// Set when the market is agents in the venue.
+    agents: Option<Box<Hearing>>,
     journal: Option<JournalFile>,
     recorder: Recorder,
     gateway: OuchGateway,
@@ -179,6 +185,7 @@ impl Backtest {
             feed: Feed::new(setup.feeds),
             shows_impact: setup.venue.has_impact(),
             fast: setup.fast,
+            agents: None,
             venue: setup.venue,
             source: setup.source,
             journal: setup.journal,
@@ -207,7 +214,9 @@ impl Backtest {
             }
             let begun = self.latency.as_ref().map(|latency| latency.stamp());
             let Event::Market(market) = &mut input.event else { unreachable!("it was built as one") };
-            if self.source.next(market)? {
+            let more =
+                if self.agents.is_none() { self.source.next(market)? } else { self.next_of_agents(market, callbacks)? };
+            if more {
                 if self.feed.is_none() {
                     self.market(&mut input, begun, callbacks)?;
                 } else {
@@ -216,7 +225,8 @@ impl Backtest {
                 }
             } else {
                 // Where the data was cut the clock still goes to the cut: timers before it ring, as they would have.
-                if let Some(stop) = self.source.stopped() {
+                let cut = self.agents.as_ref().and_then(|agents| agents.stopped);
+                if let Some(stop) = cut.or(self.source.stopped()) {
                     self.settle(stop, callbacks)?;
                 }
                 // What is under way still arrives, and timers before it ring.
@@ -232,6 +242,40 @@ impl Backtest {
             journal.tick()?;
         }
         Ok(self.progress())
+    }
+
+    /// The next event where agents make the market: they act, and our requests, in the order of time, until one is heard.
+    #[inline(never)]
+    fn next_of_agents(&mut self, market: &mut Market, callbacks: &mut impl Callbacks) -> Result<bool, SourceError> {
+        loop {
+            self.listen();
+            let act = self.venue.next_act();
+            let agents = self.agents.as_mut().expect("the caller saw them");
+            let Some(next) = agents.next(&mut self.source, act)? else { return Ok(false) };
+            if let Next::Feed(_) = next {
+                agents.take(next, market);
+                return Ok(true);
+            }
+            // What is due before it may be heard before it.
+            self.settle(next.at(), callbacks)?;
+            if self.listen().is_some() {
+                continue;
+            }
+            if let Next::Other(_) = next {
+                self.agents.as_mut().expect("the caller saw them").take(next, market);
+                return Ok(true);
+            }
+            self.venue.act();
+        }
+    }
+
+    /// Collects what agents' market has written; when the next event of it happened.
+    fn listen(&mut self) -> Option<Nanos> {
+        let agents = self.agents.as_mut()?;
+        if let Some(frames) = self.venue.feed() {
+            agents.listen(frames);
+        }
+        agents.heard()
     }
 
     /// Nanoseconds since a stamp, where time is measured.
@@ -366,7 +410,10 @@ impl Backtest {
     fn deliver_due(&mut self, to: Nanos, callbacks: &mut impl Callbacks) -> Result<(), SourceError> {
         let mut rounds = 0;
         let mut last = Nanos(0);
+        let end = to;
         loop {
+            // What our own requests have done at the agents' market is heard in its turn.
+            let to = self.listen().map_or(end, |heard| end.min(heard));
             let timer = self.next_timer.filter(|timer| *timer <= to && to.0 != u64::MAX);
             let answer = self.venue.next_due().filter(|due| *due <= to);
             if self.feed.is_some() && self.deliver_next(to, timer, answer, callbacks)? {
@@ -507,7 +554,11 @@ impl Backtest {
             inputs: self.state.next_seq(),
             outputs: self.output_count,
             now: self.state.now(),
-            fraction: if self.done { 1.0 } else { self.source.progress().min(1.0) },
+            fraction: if self.done {
+                1.0
+            } else {
+                self.venue.live_progress().unwrap_or_else(|| self.source.progress()).min(1.0)
+            },
             done: self.done,
         }
     }
@@ -520,6 +571,23 @@ impl Backtest {
     /// Symbols by instrument number.
     pub fn symbols(&self) -> &[String] {
         &self.symbols
+    }
+
+    /// Puts a market of agents into the venue, before the first event; [`Backtest::set_source`] gives series beside it.
+    pub fn set_agents(
+        &mut self,
+        simulation: Simulation,
+        midnight: Nanos,
+        instruments: &[Instrument],
+    ) -> Result<(), SourceError> {
+        assert!(self.events == 0, "a run's market is set before it starts");
+        let wrong = |message: String| SourceError { source: "run".to_owned(), message };
+        if self.fast {
+            return Err(wrong("mode 'fast' keeps no books at the venue: agents need them".to_owned()));
+        }
+        self.venue.go_live(simulation, midnight, instruments).map_err(wrong)?;
+        self.agents = Some(Box::new(Hearing::new(midnight, &self.symbols)));
+        Ok(())
     }
 
     /// Sets where market events come from, before the first one is handled.

@@ -3,6 +3,7 @@
 //! [`Backtest`] is the loop of a backtest: sources -> journal -> engine -> venue -> engine. [`replay`] feeds a
 //! journal back. [`ItchFile`] streams a day of messages with flat memory, and [`survey`] answers questions about one.
 
+mod agents;
 mod backtest;
 mod bench;
 mod bench_matching;
@@ -20,6 +21,7 @@ mod replay;
 mod source;
 mod survey;
 
+pub use agents::AgentsSource;
 pub use backtest::{Backtest, Callbacks, NoCallbacks, Progress, Setup};
 pub use bench::{BookTimes, bench_book, bench_decode, bench_graph, bench_step};
 pub use bench_matching::{MatchingFlow, MatchingTimes};

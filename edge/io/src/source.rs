@@ -133,6 +133,11 @@ impl Merge {
         Self { stop, ..self }
     }
 
+    /// The moment after which nothing is given.
+    pub(crate) fn stop(&self) -> Nanos {
+        self.stop
+    }
+
     /// The moment at which the data was cut, once that has happened.
     pub fn stopped(&self) -> Option<Nanos> {
         self.stopped.then_some(self.stop)

@@ -7,6 +7,7 @@ time order. Importing this package imports NumPy and Polars.
 """
 
 from helios.data.actions import ActionsSource, actions
+from helios.data.agents import AgentsSource, agents
 from helios.data.catalog import Catalog
 from helios.data.external import ExternalSource, external
 from helios.data.frames import bars, depth, quotes, trades
@@ -19,6 +20,7 @@ from helios.data.universe import Universe
 
 __all__ = [
     "ActionsSource",
+    "AgentsSource",
     "Batch",
     "Catalog",
     "ColumnSource",
@@ -27,6 +29,7 @@ __all__ = [
     "Skipped",
     "Universe",
     "actions",
+    "agents",
     "at",
     "bars",
     "depth",

@@ -27,6 +27,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from helios.data.agents import AgentsSource
 from helios.data.itch import ItchSource
 from helios.data.source import BATCH_ROWS, Batch, ColumnSource, Schema, Skipped, check_request
 
@@ -34,13 +35,16 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 def share(
-    source: ItchSource | ColumnSource, folder: Path, *, symbols: Iterable[str] | None = None
-) -> tuple[ItchSource | SharedColumns, str]:
+    source: ItchSource | AgentsSource | ColumnSource, folder: Path, *, symbols: Iterable[str] | None = None
+) -> tuple[ItchSource | AgentsSource | SharedColumns, str]:
     """The same data as a source that many processes read as one copy, and its digest. Writes into `folder`, a new one.
 
     `symbols` are those that will be read, all of the source without it; the others are left out. Raises what reading
     the source raises, and OSError where the folder cannot be written.
     """
+    if isinstance(source, AgentsSource):
+        # Every reader has a market of its own.
+        return source, hashlib.sha256(repr(source).encode()).hexdigest()
     if isinstance(source, ItchSource):
         return _shared_itch(source, folder)
     wanted = None if symbols is None else set(symbols)

@@ -19,6 +19,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from helios.data.agents import AgentsSource
 from helios.data.itch import NO_DATE, ItchSource
 from helios.data.source import ColumnSource
 from helios.duration import moment, nanoseconds
@@ -30,6 +31,7 @@ from helios.research.feeds import (
     FEEDS,
     Source,
     core_source,
+    refuse_mixed,
     refuse_unfed,
     refuse_unknown,
     refuse_unstamped,
@@ -187,10 +189,10 @@ class Plan:
         if not sources:
             raise ArgumentError("a backtest needs at least one data source")
         for source in sources:
-            if not isinstance(source, ItchSource | ColumnSource):
+            if not isinstance(source, ItchSource | ColumnSource | AgentsSource):
                 what = repr(source) if isinstance(source, str) else f"a {type(source).__name__}"
                 raise ArgumentError(
-                    f"{what} is no data source: use itch(…), bars(…), quotes(…), trades(…) or lobster(…)"
+                    f"{what} is no data source: use itch(…), bars(…), quotes(…), trades(…), lobster(…) or agents(…)"
                 )
         wishes = list(flatten(backtest.strategy))
         if not wishes:
@@ -209,6 +211,7 @@ class Plan:
         refuse_unfed(sources_of(outputs), sources)
         holders = venues.holders(symbols)
         refuse_misnamed(venues, symbols, holders, outputs, sources)
+        refuse_mixed(sources, backtest.venue)
         series, groups = series_of(sources)
         graph = compile_graph(outputs, ids, series)
         names = list(dict.fromkeys([*graph.strategies, *(strategy.name for strategy in strategies)]))

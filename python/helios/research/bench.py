@@ -87,7 +87,7 @@ def _step(small: bool, _: Path | None) -> dict[str, Any]:
         from helios.research.simulate import write
 
         path = Path(folder) / "day.itch"
-        write(Market.agents(200, minutes, 7, 10, 4.0, 180.0, 6.0, 0.15), path)
+        write(Market.agents((200, minutes, 7, 10, 4.0, 180.0, 6.0, 0.15)), path)
         source = itch(path)
         strategy = [pair(a, b, halflife="20s") for a, b in pairs_in_groups(source.symbols, 300)]
         plain = Plan.of(Backtest(data=source, strategy=strategy)).engine

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from helios.data import ColumnSource, ItchSource
+from helios.data import AgentsSource, ColumnSource, ItchSource
 from helios.data.external import ExternalSource
 from helios.errors import ArgumentError
+from helios.execution import Venue
+from helios.execution.venues import VenueChoice
 from helios.signals import Expr
 from helios.signals.graph import near
 
-Source = ItchSource | ColumnSource
+Source = ItchSource | ColumnSource | AgentsSource
 
 _TOP = ("mid", "microprice", "bid", "ask", "imbalance", "bid_size", "ask_size")
 _TRADES = ("last", "last_size", "flow")
@@ -48,6 +50,8 @@ def core_source(source: Source, ids: Mapping[str, int], series: Mapping[str, int
     """A source as the core takes it."""
     if isinstance(source, ItchSource):
         return (source.path, source.midnight_ns, source.venue)
+    if isinstance(source, AgentsSource):
+        return (source.settings, source.midnight_ns)
     numbers = series if isinstance(source, ExternalSource) else ids
     return (source_name(source), source.schema, source.rows, source.batches(numbers))
 
@@ -56,6 +60,8 @@ def source_name(source: Source) -> str:
     """A source for people."""
     if isinstance(source, ItchSource):
         return f"{source.path} of {source.date}"
+    if isinstance(source, AgentsSource):
+        return f"agents ({source.number} symbols, {source.minutes} minutes, seed {source.seed})"
     if isinstance(source, ExternalSource):
         return f"series ({', '.join(source.names)})"
     return f"{source.schema} ({len(source.symbols)} symbols)"
@@ -66,6 +72,22 @@ def refuse_unknown(symbols: Iterable[str], known: set[str]) -> None:
     for symbol in dict.fromkeys(symbols):
         if symbol not in known:
             raise ArgumentError(f"no data source has the symbol {symbol!r}{near(symbol, sorted(known))}")
+
+
+def refuse_mixed(sources: Sequence[Source], venue: VenueChoice) -> None:
+    """Agents are the whole market, and answer by themselves."""
+    if not any(isinstance(source, AgentsSource) for source in sources):
+        return
+    others = [source for source in sources if not isinstance(source, ExternalSource)]
+    if len(others) > 1:
+        names = " and ".join(source_name(source) for source in others)
+        raise ArgumentError(f"agents are the whole market of a run, so it has no other market data: {names}")
+    if not isinstance(venue, Venue):
+        raise ArgumentError("agents trade at one exchange: give one venue, not several by name")
+    if venue.impact is not None:
+        raise ArgumentError("venue: agents answer our orders by themselves: leave impact out")
+    if venue.mode == "fast":
+        raise ArgumentError("venue: mode 'fast' keeps no books at the venue, and agents trade in them: leave it out")
 
 
 def refuse_unstamped(sources: Sequence[Source]) -> None:

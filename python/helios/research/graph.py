@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from helios.data import ColumnSource, ItchSource, bars, quotes, trades
+from helios.data import AgentsSource, ColumnSource, ItchSource, bars, quotes, trades
 from helios.data.external import ExternalSource, floats, plain_floats, plain_stamps, stamps
 from helios.data.tables import find_column, frame_of
 from helios.errors import ArgumentError, DataError
@@ -153,11 +153,11 @@ class Graph:
         return numbering.nodes, outputs, numbering.texts
 
     def _sources(self, data: object, symbol: str, ts: str, wanted: Sequence[Expr]) -> list[Source]:
-        if isinstance(data, ItchSource | ColumnSource):
+        if isinstance(data, ItchSource | ColumnSource | AgentsSource):
             return [data]
         if isinstance(data, Sequence) and not isinstance(data, str):
             parts = list(data)
-            if not parts or not all(isinstance(part, ItchSource | ColumnSource) for part in parts):
+            if not parts or not all(isinstance(part, ItchSource | ColumnSource | AgentsSource) for part in parts):
                 raise ArgumentError("over: give a frame, a source, or a list of sources like bars(…) and external(…)")
             return parts
         if not isinstance(data, pl.DataFrame):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from helios.errors import RunError
+from helios.errors import ArgumentError, RunError
 
 
 def simulate(
@@ -29,17 +29,22 @@ def simulate(
     its group, `volatility` the group's walk per year. The same settings give the same bytes on every machine. The file
     appears only when it is complete. Raises RunError for a setting out of range, naming the range.
     """
-    from helios._core import CoreError, Market
+    from helios.data.agents import agents
 
-    whole = {"symbols": (symbols, 32), "minutes": (minutes, 32), "seed": (seed, 64), "group_size": (group_size, 32)}
-    for name, (value, bits) in whole.items():
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**bits:
-            raise RunError(f"simulation setting {name} is {value!r}: it is a whole number from 0 to 2**{bits} - 1")
     try:
-        market = Market.agents(symbols, minutes, seed, group_size, rate, half_life_s, deviation_bp, volatility)
-    except CoreError as error:
-        raise RunError(error.args[1]) from None
-    return write(market, out, progress)
+        source = agents(
+            symbols=symbols,
+            minutes=minutes,
+            seed=seed,
+            group_size=group_size,
+            rate=rate,
+            half_life_s=half_life_s,
+            deviation_bp=deviation_bp,
+            volatility=volatility,
+        )
+    except ArgumentError as error:
+        raise RunError(str(error)) from None
+    return write(source.market(), out, progress)
 
 
 def write(market: Any, out: str | os.PathLike[str], progress: Callable[[float], None] | None = None) -> int:

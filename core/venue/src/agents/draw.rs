@@ -76,6 +76,7 @@ impl Draw {
 }
 
 /// Draws an index with given weights in constant time (Walker 1977, Vose 1991).
+#[derive(Clone)]
 pub(crate) struct Alias {
     keep: Vec<f64>,
     other: Vec<u32>,

@@ -39,6 +39,7 @@ pub(crate) struct Imbalance {
 }
 
 /// The feed of one day: time, numbers, and the frames that were asked for.
+#[derive(Clone)]
 pub(crate) struct Feed {
     /// Stamp of the next message, nanoseconds since midnight.
     clock: u64,
@@ -51,6 +52,11 @@ pub(crate) struct Feed {
 impl Feed {
     pub(crate) fn new(clock: u64) -> Self {
         Self { clock, next_order: 1, next_match: 1, messages: 0 }
+    }
+
+    /// Stamp of the latest message.
+    pub(crate) fn now(&self) -> u64 {
+        self.clock
     }
 
     /// Time moves to `ts`, never back.

@@ -7,11 +7,13 @@ use helios_book::{Books, Capacity};
 use helios_types::{BookRef, InstrumentId, PRICE_SCALE, Price, QUANTITY_SCALE, Quantity, Side, TimeInForce};
 
 use super::emit::{CENT, Feed, Mpid, Shown, Stock};
+use super::guest::GuestFill;
+use crate::desk::is_ours;
 use crate::matching::{Amend, Event, Events, MatchingEngine, NewOrder};
 
-const PRICE_PER_CENT: i64 = PRICE_SCALE / 100;
+pub(super) const PRICE_PER_CENT: i64 = PRICE_SCALE / 100;
 /// Time that one action of an agent takes at the exchange.
-const ACTION_NS: u64 = 250;
+pub(super) const ACTION_NS: u64 = 250;
 /// Orders that may rest at once; [`super::market`] bounds what its agents keep to less.
 pub(crate) const CAPACITY: Capacity = Capacity { orders: 1 << 21, levels: 1 << 21 };
 
@@ -78,12 +80,15 @@ pub(crate) struct Ticket {
 }
 
 /// Matching and its feed.
+#[derive(Clone)]
 pub(crate) struct Exchange {
     engine: MatchingEngine,
     names: Vec<Stock>,
     /// What the engine said of the last order or replacement; of cancels and reductions only their refusal matters.
     events: Events,
     answers: Events,
+    /// What agents took from guests.
+    pub(super) guest_fills: Vec<GuestFill>,
     pub(crate) feed: Feed,
 }
 
@@ -94,6 +99,7 @@ impl Exchange {
             names,
             events: Vec::with_capacity(256),
             answers: Vec::new(),
+            guest_fills: Vec::new(),
             feed: Feed::new(clock),
         }
     }
@@ -135,9 +141,34 @@ impl Exchange {
                 break;
             }
             cents = cents_of(level.price);
-            seen += shares_of(level.quantity);
+            seen = shares.min(seen.saturating_add(shares_of(level.quantity)));
         }
         cents
+    }
+
+    /// Matches a guest's order and tells the feed; true when it rests. The feed is where it is: no time passes.
+    pub(super) fn submit_guest(&mut self, symbol: usize, new: &NewOrder, out: &mut Vec<u8>) -> bool {
+        self.events.clear();
+        self.engine.submit(new, &mut self.events);
+        self.print(symbol, new.side, Print::Displayed, out);
+        let Some(resting) = self.engine.books().order(new.order) else { return false };
+        let (shares, price) = (shares_of(resting.quantity), cents_of(resting.price) * CENT);
+        self.feed.add(
+            locate(symbol),
+            self.names[symbol],
+            Shown { order: new.order, side: new.side, shares, price },
+            None,
+            out,
+        );
+        true
+    }
+
+    /// Trades of the last submitted order: at which price, how much.
+    pub(super) fn prices(&self) -> impl Iterator<Item = (Price, Quantity)> + '_ {
+        self.events.iter().filter_map(|event| match *event {
+            Event::Traded { price, quantity, .. } => Some((price, quantity)),
+            _ => None,
+        })
     }
 
     /// Matches an order, tells the feed, and returns what rests of it.
@@ -158,10 +189,31 @@ impl Exchange {
         Quote { order, cents, shares }
     }
 
+    /// A guest's order that an agent took is told to the guest. It hides no better price: it prints at its own.
+    fn note_guest(
+        fills: &mut Vec<GuestFill>,
+        at: u64,
+        order: BookRef,
+        price: Price,
+        quantity: Quantity,
+        print: Print,
+    ) -> Print {
+        if !is_ours(order) {
+            return print;
+        }
+        let (print, price) = match print {
+            Print::Cross(cents) => (print, price_of(cents)),
+            _ => (Print::Displayed, price),
+        };
+        fills.push(GuestFill { order, at, price, quantity });
+        print
+    }
+
     fn print(&mut self, symbol: usize, side: Side, print: Print, out: &mut Vec<u8>) {
         for event in &self.events {
             let Event::Traded { resting: order, quantity, price, .. } = *event else { continue };
             let (shares, displayed) = (shares_of(quantity), cents_of(price) * CENT);
+            let print = Self::note_guest(&mut self.guest_fills, self.feed.now(), order, price, quantity, print);
             match print {
                 Print::Displayed => self.feed.executed(locate(symbol), order, shares, out),
                 Print::Improved => {
@@ -177,10 +229,14 @@ impl Exchange {
 
     pub(crate) fn cancel(&mut self, symbol: usize, order: BookRef, out: &mut Vec<u8>) {
         self.feed.pass(ACTION_NS);
+        self.remove(symbol, order);
+        self.feed.deleted(locate(symbol), order, out);
+    }
+
+    pub(super) fn remove(&mut self, symbol: usize, order: BookRef) {
         self.answers.clear();
         self.engine.cancel(InstrumentId(symbol as u32), order, &mut self.answers);
         expect_accepted(&self.answers);
-        self.feed.deleted(locate(symbol), order, out);
     }
 
     /// Takes `shares` off, fewer than the order has.
@@ -212,7 +268,14 @@ impl Exchange {
     }
 
     /// Changes an order so that `left` of it is open; true when it keeps its place and number.
-    fn amend(&mut self, symbol: usize, order: BookRef, new_order: BookRef, price: Price, left: Quantity) -> bool {
+    pub(super) fn amend(
+        &mut self,
+        symbol: usize,
+        order: BookRef,
+        new_order: BookRef,
+        price: Price,
+        left: Quantity,
+    ) -> bool {
         let instrument = InstrumentId(symbol as u32);
         let filled = self.engine.order(order).expect("agents change what they have").filled;
         let quantity = Quantity(filled.0 + left.0);
@@ -252,6 +315,7 @@ fn cents_of(price: Price) -> u32 {
     (price.0 / PRICE_PER_CENT) as u32
 }
 
-fn shares_of(quantity: Quantity) -> u32 {
-    (quantity.0 / QUANTITY_SCALE) as u32
+/// A level with more than fits, which agents alone never make, shows what fits.
+pub(super) fn shares_of(quantity: Quantity) -> u32 {
+    (quantity.0 / QUANTITY_SCALE).min(i64::from(u32::MAX)) as u32
 }

@@ -25,6 +25,7 @@ pub struct Member {
 }
 
 /// The values of all symbols.
+#[derive(Clone)]
 pub(crate) struct Fundamentals {
     pub(crate) members: Vec<Member>,
     walks: Vec<f64>,

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use helios_book::Top;
+use helios_book::{Books, Top};
 use helios_types::{InstrumentId, NANOS_PER_SECOND, Price};
 
 use super::config::{Config, ConfigError, MAX_SYMBOLS};
 use super::draw::{Alias, Draw};
 use super::emit::{Stock, time_of_day};
-use super::exchange::{CAPACITY, Exchange, locate};
+use super::exchange::{ACTION_NS, CAPACITY, Exchange, locate};
 use super::fundamental::{Fundamentals, Member, STEP_NS};
 use super::pit::{LEVELS, MAKERS, MPIDS, Moment, PASSIVE_MOST, Pit};
 
@@ -28,6 +28,8 @@ const ANNOUNCE_S: [u64; 3] = [30, 20, 10];
 /// What one agent's act is expected to write before there is experience, and over how many acts it is measured.
 const FIRST_MESSAGES_PER_ACT: f64 = 2.0;
 const MEASURED_ACTS: f64 = 200.0;
+/// The stream of draws for [`Simulation::answer`].
+const GUEST_STREAM: u64 = 4;
 /// The measure is held above this, so that a quiet market cannot make a second endless.
 const LEAST_MESSAGES_PER_ACT: f64 = 0.1;
 
@@ -43,17 +45,22 @@ enum Phase {
     Participants(usize),
     Prepare(u64),
     Market(u64),
+    /// The second has begun: agents act in it.
+    Acting(u64),
     Close(usize),
     Done,
 }
 
 /// A seeded market of many symbols that writes its day as ITCH 5.0.
+#[derive(Clone)]
 pub struct Simulation {
     config: Config,
     fundamentals: Fundamentals,
-    exchange: Exchange,
-    pits: Vec<Pit>,
+    pub(super) exchange: Exchange,
+    pub(super) pits: Vec<Pit>,
     draw: Draw,
+    /// Of what agents do because of a guest's order: the draws of what they do anyway stay where they are.
+    guest_draw: Draw,
     /// Which symbol is acted on: some are busier than others.
     activity: Alias,
     phase: Phase,
@@ -82,13 +89,14 @@ impl Simulation {
         let pits = (0..symbols).map(|i| Pit::new(i, fundamentals.value_cents(i), &mut draw)).collect();
         let weights: Vec<f64> = (0..symbols).map(|_| libm::exp(0.5 * draw.normal())).collect();
         Ok(Self {
-            config,
             fundamentals,
             exchange,
             pits,
             draw,
+            guest_draw: Draw::new(config.seed, GUEST_STREAM),
             activity: Alias::new(&weights),
             phase: Phase::Directory(0),
+            config,
             next_step: OPEN_NS,
             next_act: OPEN_NS,
             messages_per_act: FIRST_MESSAGES_PER_ACT,
@@ -98,22 +106,60 @@ impl Simulation {
     /// Appends the next piece of the day (a second of trading, or some hundred symbols' directory) to `out`.
     /// False, and nothing appended, once the day is complete.
     pub fn next_chunk(&mut self, out: &mut Vec<u8>) -> bool {
+        let more = self.next_step(out);
+        while let Phase::Acting(_) = self.phase {
+            self.next_step(out);
+        }
+        more
+    }
+
+    /// Appends what happens next and cannot be divided: one act of an agent, the open, some symbols' directory. False, and
+    /// nothing appended, once the day is complete.
+    pub fn next_step(&mut self, out: &mut Vec<u8>) -> bool {
         self.phase = match self.phase {
             Phase::Directory(from) => self.directory(from, out),
             Phase::Participants(from) => self.participants(from, out),
             Phase::Prepare(second) => self.prepare(second, out),
-            Phase::Market(second) => self.market(second, out),
+            Phase::Market(second) => self.begin_second(second, out),
+            Phase::Acting(second) => self.act_in(second, out),
             Phase::Close(from) => self.close(from, out),
             Phase::Done => return false,
         };
         true
     }
 
+    /// When the next step begins, nanoseconds since midnight; `None` once the day is complete.
+    pub fn next_at(&self) -> Option<u64> {
+        let at = match self.phase {
+            Phase::Directory(_) | Phase::Participants(_) | Phase::Close(_) => 0,
+            Phase::Prepare(second) => PREPARE_NS + second * NANOS_PER_SECOND,
+            Phase::Market(second) => OPEN_NS + second * NANOS_PER_SECOND,
+            Phase::Acting(second) => self.next_act.min(end_of(second)),
+            Phase::Done => return None,
+        };
+        Some(at.max(self.now()))
+    }
+
+    /// Stamp of the latest message, nanoseconds since midnight.
+    pub fn now(&self) -> u64 {
+        self.exchange.feed.now()
+    }
+
+    /// The earliest moment at which the exchange can turn to somebody else's request.
+    pub(crate) fn free_at(&self) -> u64 {
+        self.now() + ACTION_NS
+    }
+
+    /// Market hours are over.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Close(_) | Phase::Done)
+    }
+
     /// Part of the day that is written, 0 to 1.
     pub fn progress(&self) -> f64 {
         match self.phase {
             Phase::Directory(_) | Phase::Participants(_) | Phase::Prepare(_) => 0.0,
-            Phase::Market(second) => second as f64 / self.market_s() as f64,
+            Phase::Market(second) | Phase::Acting(second) => second as f64 / self.market_s() as f64,
             Phase::Close(_) | Phase::Done => 1.0,
         }
     }
@@ -137,6 +183,16 @@ impl Simulation {
     /// Best bid and ask of a symbol after the last chunk.
     pub fn top(&self, symbol: usize) -> Top {
         self.exchange.books().top(InstrumentId(symbol as u32))
+    }
+
+    /// All displayed books, by the order of [`Simulation::symbols`].
+    pub fn books(&self) -> &Books {
+        self.exchange.books()
+    }
+
+    /// First quotes have been made, of some symbols at least.
+    pub(crate) fn is_quoting(&self) -> bool {
+        !matches!(self.phase, Phase::Directory(_) | Phase::Participants(_) | Phase::Prepare(_))
     }
 
     /// Messages written so far.
@@ -192,23 +248,28 @@ impl Simulation {
         if second + 1 < PREPARE_S { Phase::Prepare(second + 1) } else { Phase::Market(0) }
     }
 
-    /// A second of market hours.
-    fn market(&mut self, second: u64, out: &mut Vec<u8>) -> Phase {
-        let end = OPEN_NS + (second + 1) * NANOS_PER_SECOND;
+    /// What a second of market hours begins with.
+    fn begin_second(&mut self, second: u64, out: &mut Vec<u8>) -> Phase {
         if second == 0 {
             self.open(out);
         }
         if ANNOUNCE_S.contains(&(self.market_s() - second)) {
-            self.exchange.feed.at(end - NANOS_PER_SECOND);
+            self.exchange.feed.at(OPEN_NS + second * NANOS_PER_SECOND);
             self.with_all(out, |pit, m| pit.announce(b'C', m));
         }
-        while self.next_act < end {
+        Phase::Acting(second)
+    }
+
+    /// The next act of a second, or its end.
+    fn act_in(&mut self, second: u64, out: &mut Vec<u8>) -> Phase {
+        if self.next_act < end_of(second) {
             self.act(out);
+            return Phase::Acting(second);
         }
         if second + 1 < self.market_s() {
             return Phase::Market(second + 1);
         }
-        self.exchange.feed.at(end);
+        self.exchange.feed.at(end_of(second));
         self.exchange.feed.system_event(b'M', out);
         self.with_all(out, Pit::cross);
         Phase::Close(0)
@@ -258,6 +319,13 @@ impl Simulation {
         Phase::Done
     }
 
+    /// Agents of a symbol do something because of what a guest did.
+    pub(super) fn answer(&mut self, symbol: usize, out: &mut Vec<u8>, act: impl FnOnce(&mut Pit, &mut Moment)) {
+        let value = self.fundamentals.value_cents(symbol);
+        let mut moment = Moment { exchange: &mut self.exchange, draw: &mut self.guest_draw, out, value };
+        act(&mut self.pits[symbol], &mut moment);
+    }
+
     fn with(&mut self, symbol: usize, out: &mut Vec<u8>, act: impl FnOnce(&mut Pit, &mut Moment)) {
         let value = self.fundamentals.value_cents(symbol);
         let mut moment = Moment { exchange: &mut self.exchange, draw: &mut self.draw, out, value };
@@ -269,6 +337,11 @@ impl Simulation {
             self.with(symbol, out, &act);
         }
     }
+}
+
+/// When a second of market hours ends.
+const fn end_of(second: u64) -> u64 {
+    OPEN_NS + (second + 1) * NANOS_PER_SECOND
 }
 
 /// Three letters for the group, one for the member, two when groups are larger than the alphabet.

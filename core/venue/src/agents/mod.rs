@@ -5,6 +5,9 @@
 //! [`Flow`] is only the message mix of a busy day, at speed. Both give length-prefixed frames in bounded pieces;
 //! the same seed and settings give the same bytes on every machine.
 //!
+//! Somebody else may trade on the agents' exchange: a guest, which is how a live venue takes part (`guest.rs`,
+//! `docs/models/reactive.md`). Without one nothing of that runs.
+//!
 //! What the market assumes, and when not to trust it: `docs/models/agents.md`. Absent on purpose: files (the
 //! caller writes them), threads, and any knowledge of strategies.
 
@@ -14,6 +17,7 @@ mod emit;
 mod exchange;
 mod flow;
 mod fundamental;
+mod guest;
 mod market;
 mod pit;
 
@@ -21,3 +25,5 @@ pub use config::{Config, ConfigError, MAX_GROUP_SIZE, MAX_MINUTES, MAX_SYMBOLS};
 pub use flow::{Flow, MAX_FLOW_MESSAGES};
 pub use fundamental::Member;
 pub use market::{OPEN_NS, Simulation};
+
+pub(crate) use guest::{MAX_GUEST_ORDERS, MAX_GUEST_PRICE, MAX_GUEST_SHARES, is_in_cents};

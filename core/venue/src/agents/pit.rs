@@ -10,6 +10,7 @@ use helios_types::{BookRef, Side, TimeInForce};
 use super::draw::Draw;
 use super::emit::{CENT, Imbalance, Mpid};
 use super::exchange::{Exchange, Print, Quote, Ticket, Touch, locate};
+use crate::desk::is_ours;
 
 /// Market makers per symbol.
 pub(crate) const MAKERS: usize = 3;
@@ -41,6 +42,7 @@ pub(crate) struct Moment<'a> {
 }
 
 /// Quotes both sides around its own late and noisy estimate, and leans against its inventory.
+#[derive(Clone)]
 struct Maker {
     /// Its estimate of the value, cents.
     view: f64,
@@ -107,6 +109,7 @@ struct Passive {
 }
 
 /// All agents of one symbol and the orders they have.
+#[derive(Clone)]
 pub(crate) struct Pit {
     symbol: usize,
     makers: [Maker; MAKERS],
@@ -161,6 +164,20 @@ impl Pit {
             }
             _ => self.trade_hidden(m),
         }
+        self.keep_two_sides(m);
+    }
+
+    /// A guest's order traded with these orders of agents, or may have emptied a side: their owners know, and a maker looks
+    /// at once, as after any taker.
+    pub(crate) fn answer_guest(&mut self, side: Side, m: &mut Moment) {
+        for (order, shares, left) in m.exchange.trades() {
+            self.book_fill(order, side.opposite(), shares, left);
+        }
+        self.react(m);
+        self.keep_two_sides(m);
+    }
+
+    fn keep_two_sides(&mut self, m: &mut Moment) {
         if !m.exchange.touch(self.symbol).is_two_sided() {
             self.requote(0, m);
         }
@@ -188,7 +205,10 @@ impl Pit {
         let quote = m.exchange.submit(ticket, m.out);
         let mut traded = 0;
         for (order, shares, left) in m.exchange.trades() {
-            self.book_fill(order, ticket.side.opposite(), shares, left);
+            // A guest hears of it from the exchange.
+            if !is_ours(order) {
+                self.book_fill(order, ticket.side.opposite(), shares, left);
+            }
             traded += shares;
         }
         (traded, quote)
@@ -204,7 +224,7 @@ impl Pit {
             }
         }
         let at = self.passive.iter().position(|passive| passive.quote.order == order);
-        let at = at.expect("every order of the book belongs to an agent");
+        let at = at.expect("every order of the book that is no guest's belongs to an agent");
         if left == 0 {
             self.passive.swap_remove(at);
         } else {

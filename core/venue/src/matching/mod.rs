@@ -88,6 +88,7 @@ impl State {
 }
 
 /// The matching engine of all instruments of one venue.
+#[derive(Clone)]
 pub struct MatchingEngine {
     shelves: [Shelf; PLACES],
     states: Vec<State>,

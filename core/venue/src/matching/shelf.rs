@@ -118,6 +118,7 @@ impl Met {
 const SEEN: &str = "an order just seen stands where it stood: report this as a bug of the matching engine";
 
 /// One place: a book, and details by the book's slots.
+#[derive(Clone)]
 pub(super) struct Shelf {
     books: Books,
     details: Vec<Detail>,
