@@ -207,3 +207,14 @@ def test_order_flow_imbalance(tmp_path: Path) -> None:
     readings = re.findall(r"(-?\d\.\d{3}) \((-?[\d.]+)\)", told)
     assert len(readings) == 2 * (5 * 3 + 9 * 2)
     assert all(abs(float(value)) < 0.3 and abs(float(t)) < 15 for value, t in readings)
+
+
+def test_from_a_catalog(tmp_path: Path) -> None:
+    out = run(tmp_path, EXAMPLES / "08_from_a_catalog.py", "--small")
+    rows, instruments = re.findall(r"([\d,]+) rows of (\d+) instruments", out)[0]
+    assert int(rows.replace(",", "")) > 5_000
+    assert instruments == "8"
+    both, every = re.findall(r"([\d,]+) of ([\d,]+) fills are in both runs", out)[0]
+    assert 0 < int(both.replace(",", "")) <= int(every.replace(",", ""))
+    files = list((tmp_path / "runs" / "catalog" / "catalog").rglob("date=2026-01-05/*.parquet"))
+    assert sum(pl.read_parquet(file).height for file in files) == int(rows.replace(",", ""))

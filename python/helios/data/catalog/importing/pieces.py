@@ -67,6 +67,8 @@ class Options:
     def __post_init__(self) -> None:
         if self.on_error not in ("raise", "skip"):
             raise ArgumentError(f"on_error={self.on_error!r}: 'raise' or 'skip'")
+        if self.date is not None and not isinstance(self.date, dt.date):
+            raise ArgumentError(f"date={self.date!r}: give a datetime.date")
 
     def wants(self, schema: str) -> bool:
         """Whether rows of this schema are to be imported."""
