@@ -206,6 +206,17 @@ def test_itch_two_stocks_with_one_symbol_get_permanent_names(tmp_path: Path, cat
     assert [row for row in rows(catalog, "orders", "instrument", "order") if row[1] == 50] == [("KO.2", 50)]
 
 
+def test_replacing_a_day_leaves_the_instruments_of_other_days(tmp_path: Path, catalog: Catalog) -> None:
+    do("itch", small_day().list("XOM", 3).write(tmp_path / "12302019.itch"), catalog)
+    other = Day().list("IBM").add(1, "B", 10, "IBM", 1_000_000).write(tmp_path / "01022020.itch")
+    do("itch", other, catalog, replace=True)
+    assert {name for (name,) in catalog.read("instruments").select("instrument").collect().rows()} >= {
+        "XOM",
+        "IBM",
+        "KO",
+    }
+
+
 def book_of(catalog: Catalog, symbol: str) -> Book:
     """A book driven by the catalog's rows."""
     book = Book()

@@ -270,7 +270,9 @@ class ImportJob:
         # The same import may have run twice at once: what is in already has the same digests.
         there = {(entry.file, entry.imported) for entry in state.entries}
         fresh = [entry for entry in fresh if (entry.file, entry.imported) not in there]
-        entries = self._without_overlaps(state, fresh, indexes)
+        # Market data brings rows of reference tables along: those of other imports stay, whatever is replaced.
+        of_tables = self._replace and not days and not dates
+        entries = self._without_overlaps(state, fresh, indexes, of_tables=of_tables)
         whole = complete or (own is not None and own.complete)
         record = msgspec.structs.replace(self._record, days=sorted(days | set(dates)), complete=whole)
         imports = [each for each in state.imports if each.id != self.id]
@@ -284,9 +286,9 @@ class ImportJob:
         return msgspec.structs.replace(after, replaced=sorted(gone))
 
     def _without_overlaps(
-        self, state: Manifest, fresh: list[Entry], indexes: Mapping[str, pl.DataFrame]
+        self, state: Manifest, fresh: list[Entry], indexes: Mapping[str, pl.DataFrame], *, of_tables: bool
     ) -> list[Entry]:
-        """The entries that stay."""
+        """The entries that stay; `of_tables`: a whole reference table is put in another's place."""
         new: dict[tuple[str, dt.date | None], set[str]] = {}
         for entry in fresh:
             mine: set[str] = set(indexes[entry.index]["instrument"]) if entry.index else set()
@@ -300,7 +302,7 @@ class ImportJob:
             if entry.imported == self.id:
                 continue  # the rest of a day of which something was replaced, and which now comes again
             if entry.index is None:
-                stay += [] if self._replace else [entry]
+                stay += [] if of_tables else [entry]
                 continue
             there = set(self._catalog.index(entry)["instrument"])
             both = sorted(there & names)
