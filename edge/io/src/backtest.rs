@@ -177,8 +177,11 @@ pub struct Backtest {
 impl Backtest {
     /// Ready to run.
     pub fn new(setup: Setup) -> Self {
+        // A venue knows a listing by its security's name.
+        let holders = (0..).map(InstrumentId).map(|id| setup.state.risk().holder(id).index());
+        let stocks = holders.zip(&setup.symbols).map(|(holder, own)| setup.symbols.get(holder).unwrap_or(own).as_str());
         Self {
-            gateway: OuchGateway::new(setup.symbols.iter().map(String::as_str)),
+            gateway: OuchGateway::new(stocks),
             latency: setup.measure.then(|| Box::new(Latency::new())),
             recorder: Recorder::new(setup.cash),
             state: setup.state,
