@@ -538,7 +538,7 @@ def _agents(table: DataTable, settings: dict[str, Any], file: Path, place: str) 
         raise ConfigError(str(error), file=str(file), key=place) from None
 
 
-def _sources(table: _Run, file: Path) -> list[Source]:
+def _sources(table: RunTable, file: Path) -> list[Source]:
     return [_source(each, file, f"data[{n}]") for n, each in enumerate(table.data)]
 
 
@@ -549,7 +549,7 @@ def _source(table: DataTable, file: Path, place: str) -> Source:
     if table.venue is None:
         return source
     if isinstance(source, data.AgentsSource):
-        raise ConfigError("agents are a venue of their own", file=str(file), key=f"{place}.venue")
+        raise ConfigError("agents trade at one exchange", file=str(file), key=f"{place}.venue", hint="Leave venue out.")
     return data.at(source, table.venue)
 
 

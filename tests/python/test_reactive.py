@@ -298,7 +298,7 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], says: str
         ({"venue": hx.Venue(mode="fast")}, "mode 'fast' keeps no books"),
         ({"venue": hx.Venue(latency=hx.Latency(feed="data"))}, "no receive stamps"),
         ({"venue": hx.Venue(self_trade="cancel_oldest")}, "leave self_trade out"),
-        ({"venue": {"": hx.Venue(), "DARK": hx.DarkPool(prints=0.1)}}, "a venue of their own"),
+        ({"venue": {"": hx.Venue(), "DARK": hx.DarkPool(prints=0.1)}}, "agents trade at one exchange"),
         ({"tick": 0.005}, "ticks of a cent"),
         ({"lot": 0.5}, "whole shares"),
     ],
@@ -310,7 +310,7 @@ def test_what_does_not_go_with_agents_is_refused(settings: dict[str, Any], says:
 
 
 def test_agents_are_not_listed_at_a_venue() -> None:
-    with pytest.raises(ArgumentError, match="a venue of their own"):
+    with pytest.raises(ArgumentError, match="agents trade at one exchange"):
         hx.at(hx.agents(**SMALL), "BATS")  # type: ignore[call-overload]
 
 
@@ -358,7 +358,7 @@ def test_a_run_file_has_agents(tmp_path: Path) -> None:
     [
         ('path = "day.itch"', "reads no file"),
         ("volatility = 9.0", "volatility is 9"),
-        ('venue = "BATS"', "a venue of their own"),
+        ('venue = "BATS"', "agents trade at one exchange"),
     ],
 )
 def test_a_run_file_says_what_is_wrong_with_its_agents(tmp_path: Path, more: str, says: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -534,3 +535,24 @@ def test_bad_input_is_refused(wrong: Callable[[], object], says: str) -> None:
     with pytest.raises(HeliosError) as caught:
         wrong()
     assert says in str(caught.value)
+
+
+def test_compiled_methods_see_one_position_too() -> None:
+    pytest.importorskip("numba")
+    from helios.signals import wishes
+
+    class Compiled(hx.Strategy):
+        universe = ("KO", "KO@BATS")
+        memory = 3
+
+        @hx.compiled
+        def on_book(event, books, p, memory, out):  # type: ignore[no-untyped-def]  # noqa: N805
+            if memory[0] == 0 and not math.isnan(books[1].ask):
+                memory[0] = 1
+                wishes.buy(out, 1, 30.0, 10.02)
+            memory[1], memory[2] = books[0].position, books[1].position
+
+    strategy = Compiled()
+    run = hx.Backtest(data=BOTH, strategy=strategy, venue=TWO).run()
+    assert run.fills.select("venue", "position").rows() == [("BATS", 30.0)]
+    assert strategy.recall()[1:] == [30.0, 30.0]

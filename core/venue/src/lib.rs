@@ -542,9 +542,9 @@ impl Venue {
         match listing.model {
             Model::Orders => Some(of(self.replay.books().top(instrument))),
             Model::Depth => Some(of(self.depth.top(instrument))),
-            Model::Live => Some(of(self.live.as_ref().expect(ALIVE).top(instrument))),
             Model::Quotes => listing.quotes.best(),
-            Model::Bars | Model::Unknown => None,
+            // Agents make one exchange of their own.
+            Model::Bars | Model::Live | Model::Unknown => None,
         }
     }
 

@@ -8,9 +8,10 @@
 //! That the listings of one security are one position is the engine's business, not the venues'. See
 //! `docs/models/venues.md`. Absent: routing, trade-through rules between venues, fees that depend on all of them.
 
+use crate::agents::Simulation;
 use crate::pool::DarkPool;
 use crate::{Standing, Venue};
-use helios_types::{Charge, InstrumentId, Market, Nanos, OrderId, Output, Report, Update};
+use helios_types::{Charge, Instrument, InstrumentId, Market, Nanos, OrderId, Output, Report, Update};
 
 /// Which venue an instrument is listed at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +76,39 @@ impl Venues {
         }
         let alone = lit.len() == 1 && dark.is_empty();
         Self { lit_of: of.iter().map(lit_of).collect(), lit, dark, of, pools_of, alone }
+    }
+
+    /// Puts a market of agents into the one exchange: see [`Venue::go_live`].
+    pub fn go_live(
+        &mut self,
+        simulation: Simulation,
+        midnight: Nanos,
+        instruments: &[Instrument],
+    ) -> Result<(), String> {
+        if !self.alone {
+            return Err("agents trade at one exchange: a run on them has no other venue".to_owned());
+        }
+        self.lit[0].go_live(simulation, midnight, instruments)
+    }
+
+    /// When agents act next: see [`Venue::next_act`].
+    pub fn next_act(&self) -> Option<Nanos> {
+        self.lit[0].next_act()
+    }
+
+    /// The agents act: see [`Venue::act`].
+    pub fn act(&mut self) {
+        self.lit[0].act();
+    }
+
+    /// What the agents' market has written: see [`Venue::feed`].
+    pub fn feed(&mut self) -> Option<&mut Vec<u8>> {
+        self.lit[0].feed()
+    }
+
+    /// How much of the agents' day is done: see [`Venue::live_progress`].
+    pub fn live_progress(&self) -> Option<f64> {
+        self.lit[0].live_progress()
     }
 
     /// Takes the engine's messages on their way to the venue of their instrument. One about an instrument that no venue
@@ -172,11 +206,6 @@ impl Venues {
     /// The exchange of each instrument; of a pool's own listings, and where there is only one, the first.
     pub fn exchange_of(&self, instrument: InstrumentId) -> usize {
         self.lit_of.get(instrument.index()).map_or(0, |at| *at as usize)
-    }
-
-    /// The only venue, which may have agents in it; `None` where there are several.
-    pub fn with_agents(&mut self) -> Option<&mut Venue> {
-        if self.alone { self.lit.first_mut() } else { None }
     }
 
     /// The exchanges, in their order.

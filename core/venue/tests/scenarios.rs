@@ -57,7 +57,7 @@ scenarios! {
     unnamed_trades
     latency_by_time_of_day impact_decays impact_keeps_what_is_taken impact_on_bars
     venues_each_their_own venues_reports_in_time_order dark_prints dark_no_reference dark_limits_and_minimum
-    dark_own_orders dark_rejects dark_days dark_sessions
+    dark_own_orders dark_rejects dark_days dark_sessions dark_impact dark_levels
     split split_of_bars borrow_and_interest not_shortable fee_tiers sale_fees
     tick_table least_notional
     impact_on_orders impact_on_levels impact_of_resting post_only fill_or_kill hidden iceberg midpoint stops

@@ -96,7 +96,7 @@ fn arrivals_are_poisson_and_buy_as_often_as_they_sell() {
     assert!((bought / n - 0.5).abs() < 2.0 / n.sqrt(), "{bought} of {n} sold to us");
     // Gaps are exponential: the share of those longer than two means is e^-2.
     let long = got.windows(2).filter(|pair| pair[1].0 - pair[0].0 > 2 * SECOND).count() as f64 / n;
-    let expected = (-2.0f64).exp();
+    let expected = libm::exp(-2.0);
     assert!((long - expected).abs() < 4.0 * (expected * (1.0 - expected) / n).sqrt(), "{long} of the gaps are long");
     assert!(got.iter().all(|fill| fill.3 == 1000 * TICK + TICK / 2 && fill.2 == 100_000_000));
 }
@@ -124,7 +124,7 @@ fn sizes_are_log_normal_in_whole_lots() {
     let n = got.len() as f64;
     // Standard normal quantiles (tables): 200 e^z is reached by so many.
     for (z, above) in [(-1.0, 0.841_345), (0.0, 0.5), (1.0, 0.158_655), (2.0, 0.022_75)] {
-        let least = (200.0 * f64::exp(z)).ceil() as i64 * 100_000_000;
+        let least = (200.0 * libm::exp(z)).ceil() as i64 * 100_000_000;
         let share = got.iter().filter(|fill| fill.2 >= least).count() as f64 / n;
         assert!((share - above).abs() < 4.0 * (above * (1.0 - above) / n).sqrt(), "{share} reach {z}, not {above}");
     }

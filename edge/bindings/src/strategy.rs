@@ -492,6 +492,7 @@ pub(crate) struct Handler {
 impl Handler {
     /// `methods` are the bound methods `on_book on_trade on_bar on_fill on_timer on_signal on_refusal on_order`, None
     /// where not overridden; `signals` the names of this strategy's, by number, None for those of others.
+    #[allow(clippy::too_many_arguments)]
     pub(crate) fn new(
         py: Python<'_>,
         accounts: &[(u32, String)],

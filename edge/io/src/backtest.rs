@@ -177,8 +177,11 @@ pub struct Backtest {
 impl Backtest {
     /// Ready to run.
     pub fn new(setup: Setup) -> Self {
+        // A venue knows a listing by its security's name.
+        let holders = (0..).map(InstrumentId).map(|id| setup.state.risk().holder(id).index());
+        let stocks = holders.zip(&setup.symbols).map(|(holder, own)| setup.symbols.get(holder).unwrap_or(own).as_str());
         Self {
-            gateway: OuchGateway::new(setup.symbols.iter().map(String::as_str)),
+            gateway: OuchGateway::new(stocks),
             latency: setup.measure.then(|| Box::new(Latency::new())),
             recorder: Recorder::new(setup.cash),
             state: setup.state,
@@ -249,7 +252,7 @@ impl Backtest {
     fn next_of_agents(&mut self, market: &mut Market, callbacks: &mut impl Callbacks) -> Result<bool, SourceError> {
         loop {
             self.listen();
-            let act = self.venue.with_agents().and_then(|venue| venue.next_act());
+            let act = self.venue.next_act();
             let agents = self.agents.as_mut().expect("the caller saw them");
             let Some(next) = agents.next(&mut self.source, act)? else { return Ok(false) };
             if let Next::Feed(_) = next {
@@ -265,14 +268,14 @@ impl Backtest {
                 self.agents.as_mut().expect("the caller saw them").take(next, market);
                 return Ok(true);
             }
-            self.venue.with_agents().expect("the caller saw them").act();
+            self.venue.act();
         }
     }
 
     /// Collects what agents' market has written; when the next event of it happened.
     fn listen(&mut self) -> Option<Nanos> {
         let agents = self.agents.as_mut()?;
-        if let Some(frames) = self.venue.with_agents().and_then(|venue| venue.feed()) {
+        if let Some(frames) = self.venue.feed() {
             agents.listen(frames);
         }
         agents.heard()
@@ -557,7 +560,7 @@ impl Backtest {
             fraction: if self.done {
                 1.0
             } else {
-                self.venue.exchanges()[0].live_progress().unwrap_or_else(|| self.source.progress()).min(1.0)
+                self.venue.live_progress().unwrap_or_else(|| self.source.progress()).min(1.0)
             },
             done: self.done,
         }
@@ -585,9 +588,7 @@ impl Backtest {
         if self.fast {
             return Err(wrong("mode 'fast' keeps no books at the venue: agents need them".to_owned()));
         }
-        let one = || wrong("agents are a venue of their own: a run with them has no other".to_owned());
-        let venue = self.venue.with_agents().ok_or_else(one)?;
-        venue.go_live(simulation, midnight, instruments).map_err(wrong)?;
+        self.venue.go_live(simulation, midnight, instruments).map_err(wrong)?;
         self.agents = Some(Box::new(Hearing::new(midnight, &self.symbols)));
         Ok(())
     }

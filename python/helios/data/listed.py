@@ -60,7 +60,7 @@ def at(source: ColumnSource, venue: str) -> ColumnSource: ...
 def at(source: ItchSource | ColumnSource, venue: str) -> ItchSource | ColumnSource:
     """The source with its symbols at a venue: "KO" becomes "KO@BATS". ArgumentError for what cannot be listed."""
     if isinstance(source, AgentsSource):
-        raise ArgumentError("at: agents are a venue of their own, and the only one of their run")
+        raise ArgumentError("at: agents trade at one exchange, the only one of their run")
     if not isinstance(venue, str) or not venue or "@" in venue:
         raise ArgumentError(f"at: {venue!r} cannot name a venue: give a text without @")
     if isinstance(source, ExternalSource):

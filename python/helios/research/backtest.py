@@ -209,9 +209,9 @@ class Plan:
         ids = {symbol: number for number, symbol in enumerate(symbols)}
         refuse_unknown([*symbols_of(outputs), *ids], offered)
         refuse_unfed(sources_of(outputs), sources)
-        refuse_mixed(sources, venues)
         holders = venues.holders(symbols)
         refuse_misnamed(venues, symbols, holders, outputs, sources)
+        refuse_mixed(sources, backtest.venue)
         series, groups = series_of(sources)
         graph = compile_graph(outputs, ids, series)
         names = list(dict.fromkeys([*graph.strategies, *(strategy.name for strategy in strategies)]))

@@ -8,7 +8,8 @@ from typing import Any
 from helios.data import AgentsSource, ColumnSource, ItchSource
 from helios.data.external import ExternalSource
 from helios.errors import ArgumentError
-from helios.execution.venues import Venues
+from helios.execution import Venue
+from helios.execution.venues import VenueChoice
 from helios.signals import Expr
 from helios.signals.graph import near
 
@@ -73,7 +74,7 @@ def refuse_unknown(symbols: Iterable[str], known: set[str]) -> None:
             raise ArgumentError(f"no data source has the symbol {symbol!r}{near(symbol, sorted(known))}")
 
 
-def refuse_mixed(sources: Sequence[Source], venues: Venues) -> None:
+def refuse_mixed(sources: Sequence[Source], venue: VenueChoice) -> None:
     """Agents are the whole market, and answer by themselves."""
     if not any(isinstance(source, AgentsSource) for source in sources):
         return
@@ -81,9 +82,8 @@ def refuse_mixed(sources: Sequence[Source], venues: Venues) -> None:
     if len(others) > 1:
         names = " and ".join(source_name(source) for source in others)
         raise ArgumentError(f"agents are the whole market of a run, so it has no other market data: {names}")
-    if venues.named:
-        raise ArgumentError("venue: agents are a venue of their own: give one hx.Venue(…), without names")
-    (venue,) = venues.exchanges.values()
+    if not isinstance(venue, Venue):
+        raise ArgumentError("agents trade at one exchange: give one venue, not several by name")
     if venue.impact is not None:
         raise ArgumentError("venue: agents answer our orders by themselves: leave impact out")
     if venue.mode == "fast":

@@ -415,7 +415,7 @@ def _run(backtest: Backtest, stop: str | date | int | None) -> _Run:
     results = plan.run(None, progress=False)
     of_target = pl.col("who").str.starts_with(_TARGET)
     signals = _stamped(results.signals, "signal")
-    orders = ["ts", "order", "strategy", "instrument", "side", "time_in_force"]
+    orders = ["ts", "order", "strategy", "instrument", "venue", "side", "time_in_force"]
     # A replacement changes these two later; where there can be one, wishes tell them.
     orders += [] if plan.callbacks else ["quantity", "price"]
     said = {
@@ -497,7 +497,7 @@ class _Ear:
 
 def _listen(strategy: Any, heard: list[tuple[Any, ...]]) -> None:
     connect = strategy.connect
-    strategy.connect = lambda port, ids: connect(_Ear(port, strategy.name, heard), ids)
+    strategy.connect = lambda port, *run: connect(_Ear(port, strategy.name, heard), *run)
 
 
 # ---- what the engine reads -------------------------------------------------------------------------------------------
