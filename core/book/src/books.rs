@@ -8,6 +8,9 @@ use helios_types::{BookRef, Digest, Hasher, InstrumentId, Price, QualityKind, Qu
 use crate::index::Index;
 use crate::ladder::{Ladder, Rank};
 
+/// Empty levels that may wait before they are swept away.
+const MOST_EMPTY: u32 = 1 << 12;
+
 /// No slot.
 const NONE: u32 = u32::MAX;
 
@@ -231,6 +234,8 @@ pub struct Books {
     nodes: Slab,
     orders: u32,
     levels: u32,
+    /// How many of the levels without orders are empty, and wait for their size to come back.
+    empty: u32,
     capacity: Capacity,
     /// `instrument << 1 | side`.
     ladders: Vec<Ladder>,
@@ -258,6 +263,7 @@ impl Books {
             nodes: Slab::default(),
             orders: 0,
             levels: 0,
+            empty: 0,
             capacity,
             ladders,
             tops: vec![Best([Level::EMPTY; 2]); instruments],
@@ -281,7 +287,7 @@ impl Books {
 
     /// Price levels now, all instruments.
     pub fn levels(&self) -> usize {
-        self.levels as usize
+        (self.levels - self.empty) as usize
     }
 
     /// Loads the lines in which a coming event's order number, best prices and ladders stand; only speed depends on it.
@@ -494,19 +500,28 @@ impl Books {
         let owner = instrument.0 << 1 | side as u32;
         let rank = Rank::new(side, price);
         if let Ok((at, level)) = self.find_level(owner, rank) {
-            if quantity.0 == 0 {
-                return Ok(self.drop_level(at, level));
-            }
-            self.nodes[level].quantity = quantity.0;
             let best = &mut self.tops[instrument.index()].0[side as usize];
             let top_changed = best.price == price;
-            best.quantity.0 = select_unpredictable(top_changed, quantity.0, best.quantity.0);
+            if top_changed && quantity.0 == 0 {
+                self.drop_best(at, level);
+            } else {
+                // Behind the best an empty level keeps its place: most come back.
+                let before = std::mem::replace(&mut self.nodes[level].quantity, quantity.0);
+                self.empty = self.empty + u32::from(quantity.0 == 0) - u32::from(before == 0);
+                best.quantity.0 = select_unpredictable(top_changed, quantity.0, best.quantity.0);
+            }
             return Ok(Change { side, price, top_changed });
         }
         match self.ladders.get(owner as usize).ok_or(BookError::WrongInstrument)?.find(rank) {
             Ok(_) => Err(BookError::BadValue),
             Err(_) if quantity.0 == 0 => Ok(Change { side, price, top_changed: false }),
-            Err(_) if self.levels == self.capacity.levels => Err(BookError::Full),
+            Err(_) if self.levels() == self.capacity.levels as usize => Err(BookError::Full),
+            Err(_)
+                if self.empty > MOST_EMPTY && self.empty > self.levels / 2 || self.levels == self.capacity.levels =>
+            {
+                self.sweep();
+                self.set_level(instrument, side, price, quantity)
+            }
             Err(at) => {
                 if at == 0 {
                     self.uncross(instrument, side, price)?;
@@ -548,25 +563,51 @@ impl Books {
         {
             let rank = Rank::from_key(self.nodes[level].key);
             let (at, _) = self.find_level(owner, rank).map_err(|_| BookError::BadValue)?;
-            self.drop_level(at, level);
+            self.drop_best(at, level);
         }
         Ok(())
     }
 
-    /// Takes away a level without orders, which the price index holds at `at`.
-    fn drop_level(&mut self, at: usize, level: u32) -> Change {
+    /// Takes away the best level of a side, one without orders, which the price index holds at `at`; and empty ones that
+    /// would be the best after it: what is empty never ranks first.
+    fn drop_best(&mut self, at: usize, level: u32) {
+        let owner = self.nodes[level].owner;
+        self.drop_level(at, level);
+        while let Some(level) = self.ladders[owner as usize].best()
+            && self.nodes[level].quantity == 0
+        {
+            self.empty -= 1;
+            self.drop_known(owner, level);
+        }
+        self.tops[owner as usize >> 1].0[side_of(owner) as usize] = self.best_of_ladder(owner);
+    }
+
+    /// Takes a level without orders out of index, ladder and table; the best level is the caller's.
+    fn drop_level(&mut self, at: usize, level: u32) {
         let Node { key, owner, .. } = self.nodes[level];
-        let (side, rank) = (side_of(owner), Rank::from_key(key));
-        let price = rank.price(side);
         self.prices.remove_at(at);
-        self.ladders[owner as usize].remove(rank);
+        self.ladders[owner as usize].remove(Rank::from_key(key));
         self.nodes.give_back(level);
         self.levels -= 1;
-        let top_changed = self.tops[owner as usize >> 1].0[side as usize].price == price;
-        if top_changed {
-            self.tops[owner as usize >> 1].0[side as usize] = self.best_of_ladder(owner);
+    }
+
+    fn drop_known(&mut self, owner: u32, level: u32) {
+        let rank = Rank::from_key(self.nodes[level].key);
+        let (at, _) = self.find_level(owner, rank).expect("a level without orders is known by its price");
+        self.drop_level(at, level);
+    }
+
+    /// Takes away all levels that are empty.
+    #[cold]
+    fn sweep(&mut self) {
+        for owner in 0..self.ladders.len() {
+            let empty: Vec<u32> =
+                self.ladders[owner].best_first().filter(|level| self.nodes[*level].quantity == 0).collect();
+            for level in empty {
+                self.drop_known(owner as u32, level);
+            }
         }
-        Change { side, price, top_changed }
+        self.empty = 0;
     }
 
     /// Takes `quantity` from an order, which keeps its place; at zero it is removed.
@@ -764,12 +805,13 @@ impl Books {
                         self.remove(instrument, resting.order).expect("the front order is in the book");
                     }
                     None => {
-                        let rank = Rank::from_key(self.nodes[level].key);
-                        let (at, _) =
-                            self.find_level(owner, rank).expect("a level without orders is known by its price");
-                        self.drop_level(at, level);
+                        self.empty -= u32::from(self.nodes[level].quantity == 0);
+                        self.drop_known(owner, level);
                     }
                 }
+            }
+            if let Some(best) = self.tops.get_mut(instrument.index()) {
+                best.0[side as usize] = Level::EMPTY;
             }
         }
     }
@@ -830,7 +872,7 @@ impl Books {
             .into_iter()
             .flat_map(Ladder::best_first)
             .map(|level| self.level(level))
-            .filter(|level| level.price.is_defined())
+            .filter(|level| level.price.is_defined() && level.quantity.0 != 0)
     }
 
     /// What a level displays; zero without such a level.
@@ -884,10 +926,11 @@ impl Books {
     }
 }
 
-/// One number of a side and a price, for the index.
+/// One number of a side and a price, for the index: prices are all multiples of a tick, so their bits are mixed well.
 #[inline(always)]
 fn mix(owner: u32, key: u64) -> u64 {
-    (key ^ key >> 32).wrapping_add(u64::from(owner).wrapping_mul(0x9E37_79B1))
+    let mixed = (key ^ u64::from(owner) << 40).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    mixed ^ mixed >> 32
 }
 
 #[inline(always)]
@@ -901,7 +944,7 @@ impl Digest for Books {
         for (owner, ladder) in self.ladders.iter().enumerate() {
             for level in ladder.best_first() {
                 let price = self.level(level).price;
-                if self.nodes[level].next == level {
+                if self.nodes[level].next == level && self.nodes[level].quantity != 0 {
                     hasher.u64(owner as u64);
                     hasher.i64(price.0);
                     hasher.i64(self.nodes[level].quantity);

@@ -400,8 +400,11 @@ fn level_change() -> impl Strategy<Value = (bool, i64, i64)> {
 proptest! {
     /// A sorted map is the oracle; a level that crosses removes what it crosses.
     #[test]
-    fn levels_without_orders_equal_a_sorted_map(changes in prop::collection::vec(level_change(), 1..400)) {
-        let mut books = Books::new(2, Capacity::default());
+    fn levels_without_orders_equal_a_sorted_map(
+        changes in prop::collection::vec(level_change(), 1..400),
+        most in prop_oneof![1 => 1u32..40, 1 => Just(1_000)],
+    ) {
+        let mut books = Books::new(2, Capacity { orders: 1, levels: most });
         let id = InstrumentId(1);
         let mut sides = [std::collections::BTreeMap::new(), std::collections::BTreeMap::new()];
         for (n, (buy, price, quantity)) in changes.into_iter().enumerate() {
@@ -415,6 +418,13 @@ proptest! {
                 (bid, sides[1].first_key_value().map(|(p, q)| (*p, *q)))
             };
             let before = best(&sides);
+            let full = sides[0].len() + sides[1].len() == most as usize;
+            if quantity > 0 && full && !sides[side as usize].contains_key(&price) {
+                let refused = books.set_level(id, side, Price(price), Quantity(quantity));
+                prop_assert_eq!(refused, Err(BookError::Full));
+                prop_assert_eq!(books.levels(), most as usize);
+                continue;
+            }
             if quantity == 0 {
                 sides[side as usize].remove(&price);
             } else {
