@@ -322,7 +322,7 @@ impl Books {
     }
 
     /// Applies a normalised event; `None` for events that are not about the book.
-    #[inline]
+    #[inline(always)]
     pub fn apply(&mut self, instrument: InstrumentId, update: &Update) -> Result<Option<Change>, BookError> {
         match *update {
             Update::Add { order, side, price, quantity } => {
@@ -365,7 +365,8 @@ impl Books {
         price: Price,
         quantity: Quantity,
     ) -> Result<Change, BookError> {
-        self.add_in_slot(instrument, order, side, price, quantity).map(|(change, _)| change)
+        let mut slot = NONE;
+        self.add_at(instrument, order, side, price, quantity, &mut slot)
     }
 
     /// As [`Books::add`]; says the order's slot too: a small number that is the order's as long as it rests, for tables
@@ -379,6 +380,22 @@ impl Books {
         price: Price,
         quantity: Quantity,
     ) -> Result<(Change, u32), BookError> {
+        let mut slot = NONE;
+        let change = self.add_at(instrument, order, side, price, quantity, &mut slot)?;
+        Ok((change, slot))
+    }
+
+    /// Writes the slot beside the result: taking a pair apart again stalls on bytes that were just stored.
+    #[inline(always)]
+    fn add_at(
+        &mut self,
+        instrument: InstrumentId,
+        order: BookRef,
+        side: Side,
+        price: Price,
+        quantity: Quantity,
+        slot: &mut u32,
+    ) -> Result<Change, BookError> {
         if quantity.0 <= 0 || price.0 <= 0 {
             return Err(BookError::BadValue);
         }
@@ -387,9 +404,10 @@ impl Books {
         if self.orders == self.capacity.orders || self.levels == self.capacity.levels {
             return Err(BookError::Full);
         }
-        let (slot, top_changed) = self.enqueue(instrument, order, side, price, quantity)?;
-        self.index.put(at, order, slot);
-        Ok((Change { side, price, top_changed }, slot))
+        let (taken, top_changed) = self.enqueue(instrument, order, side, price, quantity)?;
+        self.index.put(at, order, taken);
+        *slot = taken;
+        Ok(Change { side, price, top_changed })
     }
 
     /// Why an order could not be added now, its number aside.
@@ -449,13 +467,7 @@ impl Books {
         let rank = Rank::new(side, price);
         let ladder = self.ladders.get_mut(owner as usize).ok_or(BookError::WrongInstrument)?;
         let (at, level) = match ladder.find(rank) {
-            Ok(at) => {
-                let level = ladder.level_at(at);
-                if self.nodes[level].next == level {
-                    return Err(BookError::BadValue);
-                }
-                (at, level)
-            }
+            Ok(at) => (at, ladder.level_at(at)),
             Err(at) => {
                 let level = self.nodes.take();
                 let empty =
@@ -466,7 +478,10 @@ impl Books {
                 (at, level)
             }
         };
-        let sum = self.nodes[level].quantity.checked_add(quantity.0).ok_or(BookError::BadValue)?;
+        let ring = &self.nodes[level];
+        // A level that stands alone, without orders, takes none.
+        let alone = (ring.next == level) & (ring.level_or_count != 0);
+        let sum = ring.quantity.checked_add(quantity.0).filter(|_| !alone).ok_or(BookError::BadValue)?;
         let slot = self.nodes.take();
         self.orders += 1;
         let ring = &mut self.nodes[level];
@@ -486,7 +501,7 @@ impl Books {
     /// that what it crosses on the other side is no more: those levels are taken away too.
     ///
     /// A level is either this or made of orders; a book that mixes both is refused.
-    #[inline]
+    #[inline(never)]
     pub fn set_level(
         &mut self,
         instrument: InstrumentId,
@@ -666,6 +681,7 @@ impl Books {
 
     /// Takes `quantity` from the orders of a side, first in first out, at prices up to `limit`. Refused whole when they
     /// have less: as an unknown order when there is none at all, and levels without single orders have none.
+    #[inline(never)]
     pub fn trade(
         &mut self,
         instrument: InstrumentId,
@@ -711,7 +727,8 @@ impl Books {
     /// Removes an order.
     #[inline]
     pub fn remove(&mut self, instrument: InstrumentId, order: BookRef) -> Result<Change, BookError> {
-        self.withdraw(instrument, order).map(|(change, _)| change)
+        let (at, slot) = self.own(instrument, order)?;
+        Ok(self.unlink(at, slot))
     }
 
     /// As [`Books::remove`]; says what the order had.

@@ -50,9 +50,6 @@ struct Rung {
 /// How many of the best levels stand in the ladder itself: their ranks fill a cache line.
 const NEAR: usize = 8;
 
-/// How many levels of the list are looked at one by one before it is halved.
-const STEPS: usize = 24;
-
 /// Two cache lines. Positions below [`NEAR`] are in the arrays; the others, less [`NEAR`], count from the worst.
 #[derive(Clone)]
 #[repr(C, align(64))]
@@ -104,14 +101,7 @@ impl Ladder {
 
     #[inline(never)]
     fn find_far(&self, rank: Rank) -> Result<usize, usize> {
-        // Most changes are just behind the arrays: steps from there are better guessed than halves of the list.
-        let worse = self.far.iter().rev().take(STEPS).take_while(|rung| rung.rank > rank).count();
-        let at = self.far.len() - worse;
-        if worse < STEPS {
-            let there = at > 0 && self.far[at - 1].rank == rank;
-            return if there { Ok(NEAR + at - 1) } else { Err(NEAR + at) };
-        }
-        match self.far[..at].binary_search_by_key(&rank, |rung| rung.rank) {
+        match self.far.binary_search_by_key(&rank, |rung| rung.rank) {
             Ok(at) => Ok(NEAR + at),
             Err(at) => Err(NEAR + at),
         }
