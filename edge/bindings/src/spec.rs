@@ -17,6 +17,9 @@ use std::collections::BTreeMap;
 /// One node: operation, inputs, integer and float parameters.
 pub(crate) type NodeSpec = (String, Vec<u32>, Vec<i64>, Vec<f64>);
 
+/// Bands of ticks (lowest price, tick), least notional, unit of positions.
+type RulesSpec = (Vec<(i64, i64)>, i64, i64);
+
 /// Everything that the engine needs.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
@@ -37,8 +40,8 @@ pub(crate) struct EngineSpec {
     limit_prices: bool,
     max_orders: u32,
     trade_from: u64,
-    /// For each instrument, or for none: bands of ticks (lowest price, tick), least notional, unit of positions.
-    rules: Vec<(Vec<(i64, i64)>, i64, i64)>,
+    /// For each instrument, or for none.
+    rules: Vec<RulesSpec>,
 }
 
 /// Kind, whole numbers (mostly nanoseconds) and others.
