@@ -123,6 +123,8 @@ class Venue:
     impact: Impact | Mapping[str, Impact] | None = None
 
     def __post_init__(self) -> None:
+        if self.mode not in ("exact", "fast"):
+            raise ArgumentError(f"Venue: mode is {self.mode!r}: it must be 'exact' or 'fast'")
         if self.self_trade not in _SELF_TRADE:
             raise ArgumentError(f"Venue: self_trade is {self.self_trade!r}: it must be one of {', '.join(_SELF_TRADE)}")
         if self.session is not None and not isinstance(self.session, Hours):
@@ -141,7 +143,6 @@ class Venue:
 
     def spec(self, ids: Mapping[str, int] | None = None) -> dict[str, Any]:
         """As the core takes it; `ids` are the numbers of the run's symbols."""
-        self._check_mode()
         half = self.half_spread
         return {
             **self.latency.spec(),
@@ -176,10 +177,6 @@ class Venue:
             "not_shortable": sorted(ids[symbol] for symbol in borrow.not_shortable if symbol in ids),
             "days_per_year": borrow.days_per_year,
         }
-
-    def _check_mode(self) -> None:
-        if self.mode not in ("exact", "fast"):
-            raise ArgumentError(f"Venue: mode is {self.mode!r}: it must be 'exact' or 'fast'")
 
     def _impacts(self) -> list[ImpactSpec]:
         if isinstance(self.impact, Mapping):
