@@ -24,6 +24,8 @@ pub fn step(state: &mut State, input: &Input, out: &mut Vec<Output>) {
         Event::Timer(_) => {}
         Event::Control(control) => on_control(state, *control, out),
         Event::Charge(charge) => account::charge(state, charge, out),
+        Event::Feed(feed) => out.extend(state.markets.feed(*feed).map(Output::Quality)),
+        Event::Link(_) => {}
     }
     if let Some(breach) = state.risk.supervise() {
         out.push(Output::Breach(breach));

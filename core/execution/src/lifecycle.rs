@@ -37,7 +37,7 @@ enum Next {
 }
 
 const HAPPENINGS: usize = Happening::RefuseChange as usize + 1;
-const STATES: usize = Rejected as usize + 1;
+const STATES: usize = Unknown as usize + 1;
 
 use Next::{No, To, Working};
 
@@ -53,6 +53,7 @@ const TABLE: [[Next; HAPPENINGS]; STATES] = [
 /* Cancelled */     [No,           No,                 No,         No,                No,            No,                 No,      No,           No],
 /* ReplacePending */[To(ReplacePending), To(ReplacePending), To(Filled), To(CancelPending), To(Cancelled), No,           Working, To(Rejected), Working],
 /* Rejected */      [No,           No,                 No,         No,                No,            No,                 No,      No,           No],
+/* Unknown */       [Working,      To(PartlyFilled),   To(Filled), To(CancelPending), To(Cancelled), No,                 Working, To(Rejected), Working],
 ];
 
 /// The state that follows; `None` when this cannot happen in this state.
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     const ALL: [OrderState; STATES] =
-        [New, Accepted, PartlyFilled, Filled, CancelPending, Cancelled, ReplacePending, Rejected];
+        [New, Accepted, PartlyFilled, Filled, CancelPending, Cancelled, ReplacePending, Rejected, Unknown];
     const HAPPEN: [Happening; HAPPENINGS] = [
         Happening::Accept,
         Happening::Fill,

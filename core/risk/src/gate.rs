@@ -453,10 +453,14 @@ impl Risk {
     /// takes a new run.
     pub fn control(&mut self, control: Control) {
         self.allowed = match control {
-            Control::Pause => self.allowed.max(Mode::ReduceOnly),
+            Control::Pause | Control::Flatten => self.allowed.max(Mode::ReduceOnly),
             Control::Resume if self.allowed == Mode::Killed => Mode::Killed,
             Control::Resume => Mode::Normal,
             Control::Kill => Mode::Killed,
+            Control::SetLimit { rule, limit } => {
+                self.limits.set(rule, limit);
+                self.allowed
+            }
         };
     }
 

@@ -114,7 +114,7 @@ fn in_unit(rule: Rule, value: i64) -> String {
         Rule::OrderNotional | Rule::GrossExposure | Rule::DailyLoss => helios_types::Cash(value).to_string(),
         Rule::PriceCollar => format!("{value}ppm"),
         // What is invalid may be a price or a quantity: as it is, in units of its scale.
-        Rule::OrderRate | Rule::Stopped | Rule::Invalid => value.to_string(),
+        Rule::OrderRate | Rule::Stopped | Rule::Invalid | Rule::Unlinked => value.to_string(),
     }
 }
 
@@ -169,6 +169,9 @@ pub fn output(symbols: &[String], output: &Output) -> String {
             }
         }
         Output::Booked(b) => booking(symbols, b),
+        Output::Difference(d) => {
+            format!("difference {} ours {} theirs {}", symbol(symbols, d.instrument.index()), d.ours, d.theirs)
+        }
         Output::Breach(b) => {
             format!("breach {} limit {} value {}", named(b.rule), in_unit(b.rule, b.limit), in_unit(b.rule, b.value))
         }

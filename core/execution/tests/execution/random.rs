@@ -88,6 +88,7 @@ fn follows(from: OrderState, to: OrderState) -> bool {
         PartlyFilled => !matches!(to, New | Rejected | Accepted),
         CancelPending => !matches!(to, New | ReplacePending),
         ReplacePending => to != New,
+        OrderState::Unknown => !matches!(to, New | OrderState::Unknown),
         Filled | Cancelled | Rejected => false,
     }
 }
