@@ -1,4 +1,4 @@
-//! Bytes to messages and back, without I/O: TotalView-ITCH 5.0, OUCH 5.0, MoldUDP64, SoupBinTCP, length-prefixed
+//! Bytes to messages and back, without I/O: TotalView-ITCH 5.0, OUCH 4.2 and 5.0, MoldUDP64, SoupBinTCP, length-prefixed
 //! files and packet captures.
 //!
 //! Decoders borrow: a message is a view of the bytes it came in. They judge form (type, length, counts) and never
@@ -15,6 +15,7 @@ pub mod generic;
 pub mod itch;
 pub mod moldudp64;
 pub mod ouch;
+pub mod ouch42;
 pub mod pcap;
 pub mod soupbintcp;
 
