@@ -3,7 +3,8 @@
 //!
 //! Decoders borrow: a message is a view of the bytes it came in. They judge form (type, length, counts) and never
 //! meaning, and no input makes them panic. Encoders write the exact bytes of the specification.
-//! Absent: sockets, files, clocks, session state; those live in `edge/io` or with the caller.
+//! Sessions (SoupBinTCP) are state machines without sockets. Absent: sockets, files, clocks; those live in `edge` or with
+//! the caller.
 
 mod error;
 mod fuzz;
