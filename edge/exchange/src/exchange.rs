@@ -281,6 +281,13 @@ impl Exchange {
         format!("{{{}}}", objects.join(","))
     }
 
+    /// A number that is another one whenever a ledger is.
+    pub fn ledger_changes(&self) -> u64 {
+        let each = self.users.ledgers.iter();
+        each.map(|ledger| ledger.received + ledger.accepted + ledger.rejected + ledger.cancelled + ledger.executed)
+            .sum()
+    }
+
     /// Names of the venues, in order.
     pub fn venues(&self) -> impl Iterator<Item = &str> + '_ {
         self.venues.iter().map(|venue| venue.name.as_str())

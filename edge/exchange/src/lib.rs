@@ -44,6 +44,7 @@
 //! Assumes whole shares and prices in cents.
 //! Absent, and refused with the protocol's reason: crosses, pegs, reserves, routes, discretion, retail. Broken trades and
 //! corrections do not happen.
+//! [`serve`] puts it on sockets.
 //! Limits: connections, users, venues, open orders, references, stores, faults: each has a named maximum beside its type.
 
 use std::fmt;
@@ -56,6 +57,7 @@ mod ledger;
 mod order;
 mod ouch42;
 mod ouch50;
+pub mod serve;
 mod snapshot;
 mod tape;
 mod venue;
