@@ -1,4 +1,5 @@
 //! The wire crate from outside: published vectors in both directions, and properties of arbitrary bytes.
 
 mod properties;
+mod receiver;
 mod vectors;
