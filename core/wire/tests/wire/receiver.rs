@@ -529,7 +529,7 @@ fn nothing_that_arrives_makes_it_panic_or_disorders_it() {
             let number = match rng.below(20) {
                 0 => rng.next_u64(),
                 1 => u64::MAX - rng.below(3),
-                _ => (receiver.next() + rng.below(20)).saturating_sub(rng.below(10)),
+                _ => receiver.next().saturating_add(rng.below(20)).saturating_sub(rng.below(10)),
             };
             let session = if rng.below(30) == 0 { *b"OTHER     " } else { SESSION };
             let mut bytes = match rng.below(12) {
