@@ -2,4 +2,5 @@
 
 mod properties;
 mod receiver;
+mod soup_sessions;
 mod vectors;

@@ -9,7 +9,7 @@ use helios_wire::frame::{self, Frames, Framing, Tail};
 use helios_wire::generic::{Direction, Family, Fields, Value, from_fields, to_fields, type_of};
 use helios_wire::pcap::{Capture, Item, Transport};
 use helios_wire::soupbintcp::{self, Justify, Packet};
-use helios_wire::{Field, Kind, Layout, itch, moldudp64, ouch};
+use helios_wire::{Field, Kind, Layout, itch, moldudp64, ouch, ouch42};
 use serde_json::Value as Json;
 
 /// A folder of `../shared`, or a message that it is not there.
@@ -549,6 +549,8 @@ fn assert_layouts(ours: &[&Layout], published: &Json) {
 fn the_layouts_are_the_published_ones() {
     let Some(document) = nasdaq("layouts.json") else { return };
     assert_layouts(itch::LAYOUTS, &document["itch50"]);
+    assert_layouts(ouch42::inbound::LAYOUTS, &document["ouch42"]["inbound"]);
+    assert_layouts(ouch42::outbound::LAYOUTS, &document["ouch42"]["outbound"]);
     assert_layouts(ouch::inbound::LAYOUTS, &document["ouch50"]["inbound"]);
     assert_layouts(ouch::outbound::LAYOUTS, &document["ouch50"]["outbound"]);
     let header = Json::Array(moldudp64::HEADER_FIELDS.iter().map(field_json).collect());
