@@ -5,6 +5,8 @@
 //! it wants of the world it asks of its [`FeedOut`] or [`EntryOut`]. So the same stations run on one thread, on four, and
 //! in the world test, where time and the network are simulated.
 
+pub mod feed;
 mod out;
 
+pub use feed::{Feed, FeedConfig, FeedCounters};
 pub use out::{EntryOut, FeedOut};
