@@ -15,5 +15,5 @@ mod orders;
 mod quoting;
 mod used;
 
-pub use gateway::{EncodeError, OuchGateway};
+pub use gateway::{EncodeError, Ouch42, Ouch50, OuchGateway};
 pub use orders::{CALLER_IDS, Counts, MAX_ENDED_ORDERS, MAX_OPEN_ORDERS, Orders, Style, Touch};
