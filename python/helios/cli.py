@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helios.cli_data import app as data_app
+from helios.cli_fix import app as fix_app
 from helios.errors import ArgumentError, HeliosError, ReplayMismatch
 from helios.scales import PRICE_SCALE, QUANTITY_SCALE
 
@@ -27,6 +28,7 @@ app.add_typer(lobster_app, name="lobster")
 check_app = typer.Typer(no_args_is_help=True, help="Checks of a run: does it know the future?")
 app.add_typer(check_app, name="check")
 app.add_typer(data_app, name="data")
+app.add_typer(fix_app, name="fix")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
