@@ -59,6 +59,7 @@ __all__ = [
     "Session",
     "SessionConfig",
     "Status",
+    "Value",
     "load_fix",
     "stored",
 ]
