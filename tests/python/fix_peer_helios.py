@@ -40,6 +40,8 @@ class Desk(fix.Application):
             return True
         self.seen.add(order)
         report: dict[int, fix.Value] = {37: order, 17: f"{order}.{time.time_ns()}", 150: "0", 39: "0", 11: order}
+        if VERSION == "FIX.4.2":
+            report[20] = 0
         session.send("8", report | {55: "KO", 54: "1", 38: 100, 151: 100, 14: 0, 6: 0})
         return True
 

@@ -110,6 +110,8 @@ class Application(fix.Application):
             14: "0",
             6: "0",
         }
+        if VERSION == "FIX.4.2":
+            report[20] = "0"
         fix.Session.sendToTarget(message_of("8", report), session)
 
 
