@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command()(run)
     app.add_typer(ctl, name="ctl")
+    app.command()(latency)
     app.command()(doctor)
 
 
@@ -147,6 +148,25 @@ def limit(
 def stop(directory: Directory, json_: Json = False) -> None:
     """Stop the run in an orderly way, like its first Ctrl-C."""
     _asked(directory, json_, command="stop")
+
+
+def latency(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a live run, or its latency.json.")],
+    out: Annotated[Path | None, typer.Option(help="Where the picture goes. Default: latency.html in DIR.")] = None,
+    json_: Json = False,
+) -> None:
+    """Show how long each stage from packet to order took, as a table and as a picture."""
+    from helios.live.latency import PAGE_FILE, as_dict, print_stages, read, write_page
+
+    stages = read(directory)
+    if json_:
+        print(json.dumps(as_dict(stages)))
+        return
+    from rich.console import Console
+
+    folder = directory if directory.is_dir() else directory.parent
+    print_stages(stages, Console())
+    print(write_page(stages, out or folder / PAGE_FILE, str(directory)))
 
 
 def doctor(
