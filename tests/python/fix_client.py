@@ -20,7 +20,12 @@ class Client:
     """One connection. `seq` is the number of the next message that it sends."""
 
     def __init__(
-        self, port: int, target: str = "US", sender: str = "THEM", begin: str = "FIX.4.4", sock: socket.socket | None = None
+        self,
+        port: int,
+        target: str = "US",
+        sender: str = "THEM",
+        begin: str = "FIX.4.4",
+        sock: socket.socket | None = None,
     ) -> None:
         self.sock = sock or socket.create_connection(("127.0.0.1", port), 10)
         self.sock.settimeout(10)
@@ -29,7 +34,9 @@ class Client:
         self.seq = 1
         self.buffer = b""
 
-    def make(self, kind: str, body: list[tuple[int, object]] | None = None, *, seq: int | None = None, dup: bool = False) -> bytes:
+    def make(
+        self, kind: str, body: list[tuple[int, object]] | None = None, *, seq: int | None = None, dup: bool = False
+    ) -> bytes:
         number = self.seq if seq is None else seq
         self.seq = number + 1
         now = datetime.now(UTC)
@@ -39,7 +46,9 @@ class Client:
             head += [(43, "Y"), (122, f"{now - timedelta(seconds=1):%Y%m%d-%H:%M:%S}")]
         return message([*head, *(body or [])], self.begin)
 
-    def send(self, kind: str, body: list[tuple[int, object]] | None = None, *, seq: int | None = None, dup: bool = False) -> None:
+    def send(
+        self, kind: str, body: list[tuple[int, object]] | None = None, *, seq: int | None = None, dup: bool = False
+    ) -> None:
         self.sock.sendall(self.make(kind, body, seq=seq, dup=dup))
 
     def logon(self, *more: tuple[int, object], seq: int | None = None) -> dict[int, str]:

@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
-import os
-import resource
-import signal
-import socket
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from textwrap import dedent
@@ -20,12 +12,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from helios.cli import app
-from helios.errors import ArgumentError, ConfigError, RunError
+from helios.errors import ArgumentError, ConfigError
 from helios.live import fix
 from helios.live.fix import _bytes, readable
 from helios.live.fix_config import Schedule, spec, windows
-from typer.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "fix_acceptor.toml"

@@ -25,7 +25,7 @@ PATIENCE = 30.0
 
 
 def _there() -> bool:
-    if THEIR_PYTHON == sys.executable:
+    if sys.executable == THEIR_PYTHON:
         return importlib.util.find_spec("quickfix") is not None
     return subprocess.run([THEIR_PYTHON, "-c", "import quickfix"], capture_output=True).returncode == 0
 
