@@ -5,6 +5,8 @@
 //! it wants of the world it asks of its [`FeedOut`] or [`EntryOut`]. So the same stations run on one thread, on four, and
 //! in the world test, where time and the network are simulated.
 
+mod entry;
 mod out;
 
+pub use entry::{Entry, EntryConfig, EntryCounters, EntryError, MAX_ORDERS, Ouch, Protocol, Secret, first_reference};
 pub use out::{EntryOut, FeedOut};
