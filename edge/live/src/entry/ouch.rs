@@ -12,6 +12,7 @@ use helios_types::{
     RejectReason, Report, ReportKind, StateChange, Terms,
 };
 use helios_wire::soupbintcp::{Accepted, Client, ClientOut, ClientSettings, Closed, NOT_AUTHORIZED};
+use helios_wire::text;
 
 use super::reconnect::{MAX_REFUSALS, Reconnect};
 use super::said::{Said, cancel_reason, read42, read50};
@@ -435,7 +436,7 @@ impl Account {
         let known = self.venue != [b' '; 10];
         let changed = known && login.session != self.venue;
         if changed {
-            let (old, new) = (self.venue.escape_ascii(), login.session.escape_ascii());
+            let (old, new) = (text(&self.venue).escape_ascii(), text(&login.session).escape_ascii());
             out.note(format_args!("{}: the venue's session is {new}; until now it was {old}", self.name));
             self.day += 1;
             (self.queries, self.missed) = (0, 0);
@@ -515,7 +516,7 @@ impl Account {
 
     /// Everything was told: what went over an earlier connection and was not mentioned never arrived.
     fn decide_fates(&mut self, now: Nanos, out: &mut impl EntryOut) {
-        let (connection, day, session) = (self.connection, self.day, self.session);
+        let (connection, day) = (self.connection, self.day);
         let (mut never, mut expired) = (0, 0);
         for row in self.table.rows_mut() {
             let mut tell = |row: &Row, kind| {
@@ -555,7 +556,7 @@ impl Account {
         if expired > 0 {
             out.note(format_args!(
                 "{}: {expired} orders ended with the venue's old session, of which the last messages may be missing: \
-                 compare positions with the venue's books (session {session})",
+                 compare positions with the venue's books",
                 self.name
             ));
         }
