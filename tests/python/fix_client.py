@@ -20,7 +20,12 @@ class Client:
     """One connection. `seq` is the number of the next message that it sends."""
 
     def __init__(
-        self, port: int, target: str = "US", sender: str = "THEM", begin: str = "FIX.4.4", sock: socket.socket | None = None
+        self,
+        port: int,
+        target: str = "US",
+        sender: str = "THEM",
+        begin: str = "FIX.4.4",
+        sock: socket.socket | None = None,
     ) -> None:
         self.sock = sock or socket.create_connection(("127.0.0.1", port), 10)
         self.sock.settimeout(10)
@@ -28,8 +33,12 @@ class Client:
         self.begin = begin
         self.seq = 1
         self.buffer = b""
+        #: The bytes of the message received last.
+        self.last = b""
 
-    def make(self, kind: str, body: list[tuple[int, object]] | None = None, *, seq: int | None = None, dup: bool = False) -> bytes:
+    def make(
+        self, kind: str, body: list[tuple[int, object]] | None = None, *, seq: int | None = None, dup: bool = False
+    ) -> bytes:
         number = self.seq if seq is None else seq
         self.seq = number + 1
         now = datetime.now(UTC)
@@ -39,7 +48,9 @@ class Client:
             head += [(43, "Y"), (122, f"{now - timedelta(seconds=1):%Y%m%d-%H:%M:%S}")]
         return message([*head, *(body or [])], self.begin)
 
-    def send(self, kind: str, body: list[tuple[int, object]] | None = None, *, seq: int | None = None, dup: bool = False) -> None:
+    def send(
+        self, kind: str, body: list[tuple[int, object]] | None = None, *, seq: int | None = None, dup: bool = False
+    ) -> None:
         self.sock.sendall(self.make(kind, body, seq=seq, dup=dup))
 
     def logon(self, *more: tuple[int, object], seq: int | None = None) -> dict[int, str]:
@@ -60,10 +71,12 @@ class Client:
             end = self.buffer.find(SOH, at + 1) if at >= 0 else -1
             if end >= 0:
                 raw, self.buffer = self.buffer[: end + 1], self.buffer[end + 1 :]
+                self.last = raw
                 pairs = (field.split(b"=", 1) for field in raw.split(SOH) if field)
                 found: dict[int, str] = {}
                 for tag, value in pairs:
-                    found.setdefault(int(tag), value.decode("latin-1"))
+                    if tag.isdigit():  # else it is inside a data field
+                        found.setdefault(int(tag), value.decode("latin-1"))
                 return found
             data = self.sock.recv(65_536)
             if not data:
