@@ -406,7 +406,7 @@ impl<'a> Message<'a> {
     }
 
     /// All fields in order.
-    pub fn iter(&self) -> impl Iterator<Item = (i32, &'a [u8])> + '_ {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (i32, &'a [u8])> + Clone + '_ {
         self.fields.iter().map(|field| (field.tag, self.value(field)))
     }
 
@@ -631,7 +631,7 @@ impl Builder {
     }
 
     /// A field whose value is taken as it is: of a message that was read, whose data fields may hold delimiters.
-    pub(super) fn raw_field(&mut self, tag: u32, value: &[u8]) {
+    pub(crate) fn raw_field(&mut self, tag: u32, value: &[u8]) {
         self.tag(tag);
         self.buffer.extend_from_slice(value);
         self.buffer.push(SOH);
