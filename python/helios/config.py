@@ -30,6 +30,9 @@
     [limits]
     order_notional = 50_000
 
+The tables [live], [[feed]], [[session]], [[drop_copy]] and [standby] are for `helios run` (helios.live.settings); a
+backtest of the same file checks their keys and uses none of them. A live run reads no [[data]].
+
 A key that is not known is an error that names the nearest one.
 
 `run_file` gives the same file as something to sweep over: the keys of RUN.toml are its parameters; in a RUN.py, `run`
@@ -74,6 +77,7 @@ from helios.execution import (
     Venue,
 )
 from helios.execution.latency import Delay
+from helios.live.settings import DropCopyTable, FeedTable, LiveTable, Mode, SessionTable, StandbyTable, Tables, checked
 from helios.research.recipe import FunctionRecipe, Params, Recipe, Value, unknown_parameter
 from helios.risk import Limits
 from helios.settings_file import keys_of, read_toml, refuse_unknown_keys
@@ -82,8 +86,9 @@ from helios.signals.parameters import own_constructor, parameter_types, parsed
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set
 
+    from helios.live.plan import LiveRun
     from helios.research.backtest import Backtest, Wish
-    from helios.research.feeds import Source
+    from helios.research.feeds import Source, Supply
     from helios.signals import Strategy
 
 
@@ -244,8 +249,9 @@ class VenueTable(_Table):
 class RunTable(_Table):
     """The whole file."""
 
-    data: list[DataTable]
     strategy: StrategyTable | list[StrategyTable]
+    #: A live run has feeds in its place.
+    data: list[DataTable] = []
     name: str | None = None
     cash: float = 1_000_000.0
     seed: int | None = None
@@ -259,6 +265,11 @@ class RunTable(_Table):
     venue: VenueTable = msgspec.field(default_factory=VenueTable)
     execution: Execution = msgspec.field(default_factory=Execution)
     limits: Limits = msgspec.field(default_factory=Limits)
+    live: LiveTable | None = None
+    feed: list[FeedTable] = []
+    session: list[SessionTable] = []
+    drop_copy: list[DropCopyTable] = []
+    standby: StandbyTable | None = None
 
 
 class _Run(RunTable):
@@ -274,6 +285,24 @@ def load_run(path: str | os.PathLike[str]) -> Backtest:
         return _load_python(file)
     with _naming(file):
         return _build(_table(_read(file), file), file)
+
+
+def load_live(path: str | os.PathLike[str], mode: Mode) -> LiveRun:
+    """The live run that a RUN.toml describes: strategies, limits and venue as its backtest has them, fed by its feeds.
+
+    ConfigError names file, key and what to do; it also says so of a password that is not there.
+    """
+    from helios.live.plan import plan
+
+    file = _checked(path)
+    if file.suffix != ".toml":
+        hint = "Name its strategies in a RUN.toml: [strategy] class = 'file.py:Class'."
+        raise ConfigError("a live run is described by a .toml file", file=str(file), hint=hint)
+    with _naming(file):
+        table = _table(_read(file), file)
+        tables = Tables(table.live, table.feed, table.session, table.drop_copy, table.standby)
+        settings = checked(tables, mode, file)
+        return plan(settings, lambda feeds: _build(table, file, feeds), _strategies(table, file), set(table.venues))
 
 
 def run_file(path: str | os.PathLike[str]) -> Recipe:
@@ -390,12 +419,14 @@ def _naming(file: Path) -> Iterator[None]:
         raise ConfigError(str(error), file=str(file)) from None
 
 
-def _build(table: _Run, file: Path, data: Sequence[Source] | None = None) -> Backtest:
+def _build(table: _Run, file: Path, data: Sequence[Supply] | None = None) -> Backtest:
     """`data` are sources to use in place of those that the file names."""
     from helios.research.backtest import Backtest
 
     default = _venue(table.venue, file)
     named = {name: _venue(one, file) for name, one in table.venues.items()}
+    if not table.data and data is None:
+        raise ConfigError("a backtest needs [[data]]", file=str(file), key="data")
     return Backtest(
         data=data or _sources(table, file),
         strategy=_strategies(table, file),
@@ -808,8 +839,8 @@ class _TomlRun(Recipe):
 
     def identity(self, params: Params) -> dict[str, Any]:
         raw = self._with(params)
-        # The data are known by their content, and a name changes nothing.
-        return dict(_flat({key: value for key, value in raw.items() if key not in ("data", "name")}))
+        # The data are known by their content, and neither a name nor a live table changes anything.
+        return dict(_flat({key: value for key, value in raw.items() if key not in ("data", "name", *_LIVE_KEYS)}))
 
     def files(self, params: Params) -> list[Path]:
         table = _table(self._with(params), self._file).strategy
@@ -892,11 +923,15 @@ class _PythonRun(Recipe):
 _loaded: dict[Path, FunctionRecipe] = {}
 
 
+#: Tables that only a live run reads.
+_LIVE_KEYS = ("live", "feed", "session", "drop_copy", "standby")
+
+
 def _paths(table: Any, place: str = "") -> Iterator[str]:
     """The dotted names of all keys that a sweep may change; the strategy's own are those that the file has."""
     for key, kind in keys_of(table).items():
-        # A name changes nothing, so its values would all be one point.
-        if place + key in ("data", "name", "strategy.name", "strategy.params"):
+        # A name or a live table changes nothing, so its values would all be one point.
+        if place + key in ("data", "name", "strategy.name", "strategy.params", *_LIVE_KEYS):
             continue
         inner = next((each for each in (kind, *get_args(kind)) if keys_of(each)), None)
         if inner is not None:

@@ -222,6 +222,18 @@ def test_a_flood_waits_and_others_do_not(tmp_path: Path) -> None:
         assert sum("rate" in note for note in run.notes) < 60
 
 
+def test_logging_on_again_and_again_is_a_flood_too(tmp_path: Path) -> None:
+    with running(tmp_path, reset_on_logon=True, rate=fix.Rate(per_second=1, burst=5)) as run:
+        for _ in range(30):
+            client = Client(run.port)
+            with suppress(EOFError, ConnectionError):
+                client.logon()
+            client.close()
+            until(lambda: not run.session.status.connected, "it is gone")
+        run.noted("sent more than its rate allows before")
+        assert sum("connected from" in note for note in run.notes) < 10
+
+
 def test_a_slow_reader_is_disconnected_and_others_are_not(tmp_path: Path) -> None:
     with running(tmp_path, send_buffer=1 << 16) as run:
         sock = socket.socket()

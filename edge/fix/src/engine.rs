@@ -492,6 +492,9 @@ impl<A: Application> Engine<A> {
         if slot.config.schedule.open(now).is_none() {
             return Err(format!("{} is not open now", slot.name));
         }
+        if slot.bucket.as_ref().is_some_and(|bucket| !bucket.has(now)) {
+            return Err(format!("{} sent more than its rate allows before", slot.name));
+        }
         Ok(*i)
     }
 
@@ -527,7 +530,7 @@ impl<A: Application> Engine<A> {
             if !link.readable {
                 return;
             }
-            if let Some(bucket) = &mut slot.bucket {
+            if let Some(bucket) = &slot.bucket {
                 let full = !bucket.has(now);
                 let news = full && !slot.paused;
                 slot.paused = full;

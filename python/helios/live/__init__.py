@@ -1,1 +1,1 @@
-"""What speaks to the world."""
+"""A live run: its settings, the process that keeps it, and what an operator asks of it."""
