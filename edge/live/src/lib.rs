@@ -8,5 +8,7 @@
 mod entry;
 mod out;
 
-pub use entry::{Entry, EntryConfig, EntryCounters, EntryError, MAX_ORDERS, Ouch, Protocol, Secret, first_reference};
+pub use entry::{
+    Entry, EntryConfig, EntryCounters, EntryError, MAX_ORDERS, Ouch, Protocol, Recorded, Secret, first_reference,
+};
 pub use out::{EntryOut, FeedOut};
