@@ -8,7 +8,7 @@
 mod driver;
 mod engine;
 mod entry;
-mod feed;
+pub mod feed;
 mod journal;
 mod latency;
 mod out;
@@ -18,8 +18,10 @@ mod scratch;
 mod sockets;
 
 pub use engine::Engine;
-pub use entry::{Entry, EntryConfig, EntryCounters, EntryError, MAX_ORDERS, Ouch, Protocol, Secret, first_reference};
-pub use feed::{Feed, FeedConfig, FeedCounters, Join, ReceiverConfig, SnapshotLogin};
+pub use entry::{
+    Entry, EntryConfig, EntryCounters, EntryError, MAX_ORDERS, Ouch, Protocol, Recorded, Secret, first_reference,
+};
+pub use feed::{Feed, FeedConfig, FeedCounters};
 pub use journal::{ACK_LEN, Chore, Durability, Journal, Replica, Settings as JournalSettings, WINDOW};
 pub use latency::{Stage, Stages, Ticks};
 pub use out::{EntryOut, FeedOut};
