@@ -238,6 +238,12 @@ impl Orders {
         self.working.len()
     }
 
+    /// Orders working now and their instruments, lowest number first.
+    pub fn working(&self) -> Vec<(OrderId, InstrumentId)> {
+        let instrument = |id| self.working.get(id).expect("it was listed a moment ago").order.instrument;
+        self.working.sorted().into_iter().map(|id| (id, instrument(id))).collect()
+    }
+
     /// What happened so far.
     pub fn counts(&self) -> Counts {
         self.counts

@@ -45,8 +45,9 @@ struct Shared {
 struct Look<'a>(&'a Shared);
 
 impl<'a> Look<'a> {
-    fn at(shared: &'a Shared, venue: &'a Venues) -> Self {
-        shared.venue.store(std::ptr::from_ref(venue).cast_mut(), Relaxed);
+    fn at(shared: &'a Shared, venue: Option<&'a Venues>) -> Self {
+        let venue = venue.map_or(std::ptr::null_mut(), |venue| std::ptr::from_ref(venue).cast_mut());
+        shared.venue.store(venue, Relaxed);
         Self(shared)
     }
 }
@@ -755,7 +756,7 @@ impl Callbacks for Attached<'_, '_> {
         input: &Input,
         outputs: &[Output],
         state: &State,
-        venue: &Venues,
+        venue: Option<&Venues>,
         wishes: &mut Vec<Intent>,
     ) -> Result<(), SourceError> {
         for callee in self.callees.iter_mut() {

@@ -15,6 +15,10 @@ mod ring;
 mod scratch;
 mod sockets;
 
+pub use driver::{
+    Answer, Beside, Command, Ended, EntrySetup, EntryStation, FeedSetup, FeedStation, Handle, Layout, MAX_NOTES,
+    MAX_ROWS, Options, Setup, Shared, Status, Stopping, Venue, monotonic, pin,
+};
 pub use engine::Engine;
 pub use journal::{ACK_LEN, Chore, Durability, Journal, Replica, Settings as JournalSettings, WINDOW};
 pub use latency::{Stage, Stages, Ticks};
