@@ -9,6 +9,7 @@ mod driver;
 mod engine;
 mod journal;
 mod latency;
+pub mod feed;
 mod out;
 mod ring;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use driver::{
 pub use engine::Engine;
 pub use journal::{ACK_LEN, Chore, Durability, Journal, Replica, Settings as JournalSettings, WINDOW};
 pub use latency::{Stage, Stages, Ticks};
+pub use feed::{Feed, FeedConfig, FeedCounters};
 pub use out::{EntryOut, FeedOut};
 pub use ring::{Alarm, Bed, Inlet, Item, Receiver, Sender, ring};
 pub use sockets::{Change, Connection, Datagrams, Drops, Line, MAX_DATAGRAM, MAX_READ, MAX_UNSENT};
