@@ -131,8 +131,10 @@ impl<F: FeedStation> Feeds<F> {
         waiting
     }
 
-    pub(super) fn packets(&self) -> u64 {
-        self.packets
+    /// Says how they stand.
+    pub(super) fn tell(&self, shared: &Shared) {
+        shared.packets.store(self.packets, std::sync::atomic::Ordering::Relaxed);
+        shared.set_feeds(self.list.iter().map(|(station, _)| station.told()));
     }
 }
 

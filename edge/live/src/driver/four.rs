@@ -15,7 +15,7 @@ use super::beside::Slots;
 use super::core::{Back, Core};
 use super::entries::{Entries, Outlet, Stamps};
 use super::feeds::{Feeds, Sink};
-use super::one::limit;
+use super::one::{SLOW_NS, limit};
 use super::shared::{Shared, utc};
 use super::station::{EntryStation, FeedStation};
 use super::{pin_noted, spawn};
@@ -33,8 +33,6 @@ pub const OUTPUT_ROOM: usize = 1 << 14;
 const MAX_WAITING: usize = 1 << 18;
 /// Items taken from one ring before others are looked at.
 const BATCH: usize = 64;
-/// How often a thread hands on what it has measured.
-const SLOW_NS: u64 = 100_000_000;
 
 /// Where the engine's outputs go: to the order thread.
 pub(super) struct OverRing {
@@ -174,6 +172,9 @@ fn feed<F: FeedStation>(
         sink.inlet.flush();
         if now >= slow {
             slow = Nanos(now.0 + SLOW_NS);
+            feeds.tell(shared);
+            shared.conflated.store(sink.inlet.conflated(), Relaxed);
+            shared.waited.store(sink.inlet.waits(), Relaxed);
             if let Some(stages) = &mut sink.stages {
                 slots.give(2, stages);
             }
@@ -181,9 +182,6 @@ fn feed<F: FeedStation>(
         if busy {
             continue;
         }
-        shared.packets.store(feeds.packets(), Relaxed);
-        shared.conflated.store(sink.inlet.conflated(), Relaxed);
-        shared.waited.store(sink.inlet.waits(), Relaxed);
         if spin {
             std::hint::spin_loop();
         } else {
@@ -192,6 +190,7 @@ fn feed<F: FeedStation>(
             bed.sleep(limit(due, now, hurry), || shared.over.load(Acquire))?;
         }
     }
+    feeds.tell(shared);
     if let Some(stages) = &sink.stages {
         slots.give_last(2, stages);
     }

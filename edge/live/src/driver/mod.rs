@@ -40,7 +40,7 @@ pub use self::core::{Answer, Command, Stopping};
 pub use self::entries::EntrySetup;
 pub use self::feeds::FeedSetup;
 pub use self::shared::{Ended, MAX_NOTES, Shared, Status, monotonic};
-pub use self::station::{EntryStation, FeedStation};
+pub use self::station::{EntryStation, FeedStation, FeedTold};
 
 use self::core::{Core, Parts};
 use self::entries::{Entries, Outlet};

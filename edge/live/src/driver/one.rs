@@ -16,6 +16,8 @@ use crate::ring::Bed;
 
 /// Longest sleep: the status is told that often anyway.
 pub(super) const LONGEST: Duration = Duration::from_millis(100);
+/// How often a thread says how it stands.
+pub(super) const SLOW_NS: u64 = 100_000_000;
 /// Sleep while a connection is being made.
 pub(super) const SHORT: Duration = Duration::from_millis(1);
 
@@ -36,16 +38,20 @@ pub(super) fn run<F: FeedStation, O: Outlet, C: Callbacks>(
     }
     core.start();
     feeds.start(utc(), &mut core, shared);
+    let mut slow = Nanos(0);
     while !core.is_over() {
         let mut busy = feeds.poll(&mut core, shared);
         let now = utc();
         feeds.tick(now, &mut core, shared);
         busy |= core.round(now);
+        if now >= slow {
+            slow = Nanos(now.0 + SLOW_NS);
+            feeds.tell(shared);
+        }
         if busy {
             continue;
         }
         core.idle();
-        shared.packets.store(feeds.packets(), std::sync::atomic::Ordering::Relaxed);
         match &mut bed {
             Some(bed) => {
                 let hurry = feeds.watch_fresh(bed) | core.outlet.watch_fresh(bed);
@@ -55,6 +61,7 @@ pub(super) fn run<F: FeedStation, O: Outlet, C: Callbacks>(
             None => std::hint::spin_loop(),
         }
     }
+    feeds.tell(shared);
     core.end();
     Ok(())
 }

@@ -12,6 +12,7 @@ use helios_types::Nanos;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::core::Command;
+use super::station::FeedTold;
 use crate::ring::{Alarm, Sender};
 use crate::sockets::Drops;
 
@@ -73,6 +74,8 @@ pub struct Status {
     pub unnoted: u64,
     /// The run is in its orderly end.
     pub stopping: bool,
+    /// Of each feed.
+    pub feeds: Vec<FeedTold>,
 }
 
 /// How a run ended.
@@ -108,6 +111,7 @@ pub struct Shared {
     notes: Mutex<VecDeque<(u64, String)>>,
     unnoted: AtomicU64,
     drops: Mutex<Vec<Drops>>,
+    feeds: Mutex<Vec<FeedTold>>,
     /// Set when a journal's follower is the condition for sending.
     pub(super) alone: Mutex<Option<Arc<AtomicBool>>>,
     pub(super) last: Mutex<Option<Tables>>,
@@ -138,6 +142,7 @@ impl Default for Shared {
             notes: Mutex::default(),
             unnoted: AtomicU64::new(0),
             drops: Mutex::default(),
+            feeds: Mutex::default(),
             alone: Mutex::default(),
             last: Mutex::default(),
             ended: Mutex::default(),
@@ -221,6 +226,7 @@ impl Shared {
         status.untold = self.untold.load(Relaxed);
         status.fenced = self.fenced.load(Relaxed);
         status.unnoted = self.unnoted.load(Relaxed);
+        status.feeds.clone_from(&lock(&self.feeds));
         status
     }
 
@@ -228,6 +234,14 @@ impl Shared {
     pub(super) fn set_status(&self, fresh: impl FnOnce(&mut Status)) {
         if let Ok(mut status) = self.status.try_lock() {
             fresh(&mut status);
+        }
+    }
+
+    /// Whoever has the feeds says how they stand, unless somebody reads it now.
+    pub(super) fn set_feeds(&self, fresh: impl Iterator<Item = FeedTold>) {
+        if let Ok(mut feeds) = self.feeds.try_lock() {
+            feeds.clear();
+            feeds.extend(fresh);
         }
     }
 
