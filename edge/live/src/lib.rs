@@ -19,7 +19,7 @@ mod sockets;
 
 pub use driver::{
     Answer, Beside, Command, Ended, EntrySetup, EntryStation, FeedSetup, FeedStation, FeedTold, Handle, Layout,
-    MAX_NOTES, MAX_ROWS, Options, Setup, Shared, Status, Stopping, Venue, monotonic, pin,
+    MAX_NOTES, MAX_ROWS, Note, Options, Setup, Shared, Status, Stopping, Venue, monotonic, pin,
 };
 pub use engine::Engine;
 pub use entry::{Entry, EntryConfig, EntryCounters, EntryError, MAX_ORDERS, Ouch, Protocol, Secret, first_reference};

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use helios_io::{Callbacks, Money, Recorder, SourceError};
-use helios_types::{Control, Event, Intent, IntentKind, Link, Nanos, Output, StrategyId, Timer};
+use helios_types::{
+    Control, Event, Feed, InstrumentId, Intent, IntentKind, Link, Market, Nanos, Output, StrategyId, Timer, Update,
+};
 
 use super::beside::{Slots, Told};
 use super::entries::{Outlet, Stamps};
@@ -23,6 +25,8 @@ const MAX_HELD: usize = 1 << 16;
 const COMMANDS: usize = 16;
 /// How often the status is told and histograms are handed on.
 const STATUS_NS: u64 = 100_000_000;
+/// A follower may come so late at the start.
+const FOLLOW_NS: u64 = 5_000_000_000;
 /// How often the money is told to the tables.
 const MONEY_NS: u64 = 1_000_000_000;
 
@@ -110,6 +114,7 @@ pub(super) struct Core<O, C> {
     told: Sender<Told>,
     slots: Slots,
     sessions: u32,
+    started: Nanos,
     stopping: Stopping,
     phase: Phase,
     /// The journal, or the engine: nothing can go on.
@@ -123,6 +128,7 @@ pub(super) struct Core<O, C> {
     next_timer: Option<Nanos>,
     next_status: Nanos,
     next_money: Nanos,
+    follow_from: Nanos,
     paused_alone: bool,
     queued: u64,
     /// Of the packet that is being handled.
@@ -136,6 +142,7 @@ pub(super) struct Parts {
     pub(super) told: Sender<Told>,
     pub(super) slots: Slots,
     pub(super) sessions: u32,
+    pub(super) started: Nanos,
     pub(super) stopping: Stopping,
     pub(super) measure: bool,
 }
@@ -156,6 +163,7 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
             told: parts.told,
             slots: parts.slots,
             sessions: parts.sessions,
+            started: parts.started,
             stopping: parts.stopping,
             phase: Phase::Running,
             fault: None,
@@ -165,6 +173,7 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
             next_timer: None,
             next_status: Nanos(0),
             next_money: Nanos(0),
+            follow_from: Nanos(0),
             paused_alone: false,
             queued: 0,
             decoded: 0,
@@ -173,12 +182,26 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
 
     /// Every session is down until it says otherwise.
     pub(super) fn start(&mut self) {
-        let now = utc();
+        let now = if self.started > Nanos(0) { self.started } else { utc() };
+        self.follow_from = Nanos(now.0.saturating_add(FOLLOW_NS));
         for session in 0..self.sessions {
             self.event_at(Event::Link(Link::Down { session }), now, Stamps::default());
         }
+        if self.engine.state().next_seq() > u64::from(self.sessions) {
+            self.distrust(now);
+        }
         self.outlet.start(now, &mut self.back);
         self.drain(now);
+    }
+
+    /// The books of a run that goes on are those of the moment at which it was stopped: they are void until the feed has
+    /// told all anew.
+    fn distrust(&mut self, now: Nanos) {
+        for instrument in (0..self.engine.state().markets().len() as u32).map(InstrumentId) {
+            self.event_at(Event::Feed(Feed::Incomplete { instrument, missed: 0 }), now, Stamps::default());
+            let void = Market { instrument, ts_event: now, update: Update::Clear };
+            self.event_at(Event::Market(void), now, Stamps::default());
+        }
     }
 
     /// The run is over.
@@ -438,7 +461,7 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
 
     /// Without a follower that must be there, only what reduces a position is sent.
     fn follow(&mut self, now: Nanos) {
-        let alone = self.shared.is_alone();
+        let alone = now >= self.follow_from && self.shared.is_alone();
         if alone && !self.paused_alone {
             self.shared.note(format_args!("no follower keeps up: trading is paused until an operator resumes it"));
             self.event_at(Event::Control(Control::Pause), now, Stamps::default());
@@ -453,7 +476,12 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
             (status.now, status.held, status.queued, status.stopping) = (now, held, queued, stopping);
             status.inputs = engine.state().next_seq();
             (status.outputs, status.refused) = (engine.said(), engine.refused());
-            status.working = engine.state().orders().open_orders() as u64;
+            let (orders, risk, links) = (engine.state().orders(), engine.state().risk(), engine.state().links());
+            (status.working, status.unknown) = (orders.open_orders() as u64, orders.unknown_orders() as u64);
+            (status.counts, status.flat) = (orders.counts(), orders.is_flat());
+            (status.mode, status.equity) = (Some(risk.mode()), risk.equity().0);
+            status.links.clear();
+            status.links.extend((0..self.sessions).map(|at| links.session(at)).map(|one| (one.up, one.settled)));
             if let Some(journal) = engine.journal() {
                 (status.journal, status.committed) = (journal.written(), journal.committed());
                 (status.stalls, status.syncs) = (journal.stalls(), journal.syncs());
@@ -492,8 +520,8 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
 
     /// Cancels what rests. Then the sessions count as down, so that no desk sends anew.
     fn cancel_all(&mut self, now: Nanos) {
-        for (order, instrument) in self.engine.state().orders().working() {
-            let kind = IntentKind::Cancel { order };
+        for open in self.engine.state().orders().open() {
+            let (kind, instrument) = (IntentKind::Cancel { order: open.order.id }, open.order.instrument);
             let wish = Intent { strategy: StrategyId::HOUSE, instrument, kind };
             self.event_at(Event::Intent(wish), now, Stamps::default());
         }

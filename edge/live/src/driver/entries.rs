@@ -8,7 +8,7 @@ use helios_types::{Event, InstrumentId, Market, Nanos, Output};
 use helios_venue::Venues;
 
 use super::core::Back;
-use super::shared::{Shared, utc};
+use super::shared::{INFO, Shared, utc};
 use super::station::EntryStation;
 use crate::EntryOut;
 use crate::latency::{Stage, Stages, Ticks};
@@ -20,6 +20,8 @@ const BATCH: usize = 8;
 
 /// A session as the run is told it.
 pub struct EntrySetup<E> {
+    /// Its name, for the log.
+    pub name: String,
     /// The station.
     pub station: E,
     /// Where it connects to.
@@ -65,9 +67,15 @@ pub(super) trait Outlet {
     }
 }
 
+/// The other end of a session.
+struct Peer {
+    name: String,
+    connection: Connection,
+}
+
 /// Sessions, each with its connection.
 pub(super) struct Entries<E> {
-    list: Vec<(E, Connection)>,
+    list: Vec<(E, Peer)>,
     /// By instrument; empty: all the first.
     session_of: Vec<u32>,
     bytes: Box<[u8; MAX_READ]>,
@@ -78,7 +86,10 @@ pub(super) struct Entries<E> {
 
 impl<E: EntryStation> Entries<E> {
     pub(super) fn new(setups: Vec<EntrySetup<E>>, session_of: Vec<u32>, shared: Arc<Shared>, measure: bool) -> Self {
-        let list = setups.into_iter().map(|setup| (setup.station, Connection::new(setup.address))).collect();
+        let list = setups.into_iter().map(|EntrySetup { name, station, address }| {
+            (station, Peer { name, connection: Connection::new(address) })
+        });
+        let list = list.collect();
         let (bytes, stages) = (Box::new([0; MAX_READ]), measure.then(Box::default));
         Self { list, session_of, bytes, shared, ticks: Ticks::default(), stages }
     }
@@ -106,20 +117,20 @@ impl<E: EntryStation> Outlet for Entries<E> {
     fn send(&mut self, output: &Output, now: Nanos, stamps: Stamps, back: &mut Back) {
         let Some(instrument) = instrument(output) else { return };
         let session = self.session_of.get(instrument.index()).copied().unwrap_or(0);
-        let Some((station, connection)) = self.list.get_mut(session as usize) else { return };
+        let Some((station, Peer { name, connection })) = self.list.get_mut(session as usize) else { return };
         let (ticks, stages) = (&self.ticks, self.stages.as_deref_mut());
-        let mut port = Port { connection, shared: &self.shared, back, ticks, stages, stamps };
+        let mut port = Port { name, connection, shared: &self.shared, back, ticks, stages, stamps };
         station.send(output, now, &mut port);
     }
 
     #[inline]
     fn poll(&mut self, back: &mut Back) -> bool {
         let mut busy = false;
-        for (station, connection) in &mut self.list {
-            connection.flush();
-            if let Some(change) = connection.change() {
+        for (station, peer) in &mut self.list {
+            peer.connection.flush();
+            if let Some(change) = peer.connection.change() {
                 let now = utc();
-                let mut port = Port::quiet(connection, &self.shared, back, &self.ticks);
+                let mut port = Port::quiet(peer, &self.shared, back, &self.ticks);
                 match change {
                     Change::Connected => station.on_connected(now, &mut port),
                     Change::Closed => station.on_closed(now, &mut port),
@@ -127,8 +138,8 @@ impl<E: EntryStation> Outlet for Entries<E> {
                 busy = true;
             }
             for _ in 0..BATCH {
-                let Some(bytes) = connection.read(&mut self.bytes) else { break };
-                let mut port = Port::quiet(connection, &self.shared, back, &self.ticks);
+                let Some(bytes) = peer.connection.read(&mut self.bytes) else { break };
+                let mut port = Port::quiet(peer, &self.shared, back, &self.ticks);
                 station.on_bytes(bytes, utc(), &mut port);
                 busy = true;
             }
@@ -138,9 +149,9 @@ impl<E: EntryStation> Outlet for Entries<E> {
 
     #[inline]
     fn tick(&mut self, now: Nanos, back: &mut Back) {
-        for (station, connection) in &mut self.list {
+        for (station, peer) in &mut self.list {
             if station.next_tick().is_some_and(|at| at <= now) {
-                station.on_tick(now, &mut Port::quiet(connection, &self.shared, back, &self.ticks));
+                station.on_tick(now, &mut Port::quiet(peer, &self.shared, back, &self.ticks));
             }
         }
     }
@@ -151,27 +162,27 @@ impl<E: EntryStation> Outlet for Entries<E> {
     }
 
     fn start(&mut self, now: Nanos, back: &mut Back) {
-        for (station, connection) in &mut self.list {
-            station.on_tick(now, &mut Port::quiet(connection, &self.shared, back, &self.ticks));
+        for (station, peer) in &mut self.list {
+            station.on_tick(now, &mut Port::quiet(peer, &self.shared, back, &self.ticks));
         }
     }
 
     fn stop(&mut self, now: Nanos) -> bool {
         // What its leave-taking makes it say is heard by nobody: the run is over.
         let mut back = Back::default();
-        for (station, connection) in &mut self.list {
-            if connection.is_open() {
-                station.on_stop(now, &mut Port::quiet(connection, &self.shared, &mut back, &self.ticks));
+        for (station, peer) in &mut self.list {
+            if peer.connection.is_open() {
+                station.on_stop(now, &mut Port::quiet(peer, &self.shared, &mut back, &self.ticks));
             }
-            connection.flush();
-            connection.close();
+            peer.connection.flush();
+            peer.connection.close();
         }
         true
     }
 
     fn watch_fresh(&mut self, bed: &Bed) -> bool {
         let mut waiting = false;
-        for (_, connection) in &mut self.list {
+        for (_, Peer { connection, .. }) in &mut self.list {
             waiting |= connection.is_connecting() || connection.unsent() > 0;
             waiting |= connection.fresh().is_some_and(|descriptor| bed.watch(descriptor).is_err());
         }
@@ -185,6 +196,7 @@ impl<E: EntryStation> Outlet for Entries<E> {
 
 /// The world as an entry station sees it.
 struct Port<'a> {
+    name: &'a str,
     connection: &'a mut Connection,
     shared: &'a Shared,
     back: &'a mut Back,
@@ -195,8 +207,9 @@ struct Port<'a> {
 
 impl<'a> Port<'a> {
     /// Not in answer to a packet of market data.
-    fn quiet(connection: &'a mut Connection, shared: &'a Shared, back: &'a mut Back, ticks: &'a Ticks) -> Self {
-        Self { connection, shared, back, ticks, stages: None, stamps: Stamps::default() }
+    fn quiet(peer: &'a mut Peer, shared: &'a Shared, back: &'a mut Back, ticks: &'a Ticks) -> Self {
+        let Peer { name, connection } = peer;
+        Self { name, connection, shared, back, ticks, stages: None, stamps: Stamps::default() }
     }
 }
 
@@ -235,6 +248,6 @@ impl EntryOut for Port<'_> {
     }
 
     fn note(&mut self, text: fmt::Arguments<'_>) {
-        self.shared.note(text);
+        self.shared.note_of(self.name, INFO, text);
     }
 }

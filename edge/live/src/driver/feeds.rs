@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use helios_io::SourceError;
 use helios_types::{Event, Nanos};
 
-use super::shared::{Shared, utc};
+use super::shared::{INFO, Shared, utc};
 use super::station::FeedStation;
 use crate::FeedOut;
 use crate::latency::Ticks;
@@ -19,6 +19,8 @@ const BATCH: usize = 32;
 
 /// A feed as the run is told it.
 pub struct FeedSetup<F> {
+    /// Its name, for the log.
+    pub name: String,
     /// The station.
     pub station: F,
     /// Its lines: A, B, ….
@@ -39,6 +41,7 @@ pub(super) trait Sink {
 
 /// The sockets of a station.
 struct Sockets {
+    name: String,
     lines: Vec<Datagrams>,
     servers: Vec<SocketAddr>,
     snapshot: Option<Connection>,
@@ -56,12 +59,12 @@ pub(super) struct Feeds<F> {
 impl<F: FeedStation> Feeds<F> {
     pub(super) fn open(setups: Vec<FeedSetup<F>>, shared: &Shared) -> Result<Self, SourceError> {
         let mut list = Vec::new();
-        for FeedSetup { station, lines, servers, snapshot } in setups {
+        for FeedSetup { name, station, lines, servers, snapshot } in setups {
             let lines = lines.into_iter().map(Datagrams::open).collect::<Result<Vec<_>, _>>()?;
             for line in &lines {
                 shared.watch_drops(line.drops());
             }
-            list.push((station, Sockets { lines, servers, snapshot: snapshot.map(Connection::new) }));
+            list.push((station, Sockets { name, lines, servers, snapshot: snapshot.map(Connection::new) }));
         }
         let (datagram, bytes) = (Box::new([0; MAX_DATAGRAM]), Box::new([0; MAX_READ]));
         Ok(Self { list, datagram, bytes, ticks: Ticks::default(), packets: 0 })
@@ -204,7 +207,7 @@ impl<S: Sink> FeedOut for Port<'_, S> {
     }
 
     fn note(&mut self, text: fmt::Arguments<'_>) {
-        self.shared.note(text);
+        self.shared.note_of(&self.sockets.name, INFO, text);
     }
 }
 

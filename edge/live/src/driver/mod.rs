@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use helios_engine::State;
 use helios_io::{Callbacks, Recorder, SourceError, Tables};
-use helios_types::Event;
+use helios_types::{Event, Nanos};
 use helios_venue::Venues;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
@@ -39,7 +39,7 @@ pub use self::beside::{Beside, MAX_ROWS};
 pub use self::core::{Answer, Command, Stopping};
 pub use self::entries::EntrySetup;
 pub use self::feeds::FeedSetup;
-pub use self::shared::{Ended, MAX_NOTES, Shared, Status, monotonic};
+pub use self::shared::{Ended, MAX_NOTES, Note, Shared, Status, monotonic};
 pub use self::station::{EntryStation, FeedStation, FeedTold};
 
 use self::core::{Core, Parts};
@@ -100,6 +100,8 @@ pub enum Venue<E> {
 pub struct Setup<F, E, C> {
     /// The engine's state: fresh, or recovered.
     pub state: State,
+    /// The stamp of the first inputs; zero for the clock's.
+    pub started: Nanos,
     /// Standing where the state stands; made with the chores of `beside`.
     pub journal: Option<Journal>,
     /// What is beside the engine.
@@ -133,7 +135,7 @@ where
 {
     /// Opens the sockets and starts the threads.
     pub fn start(self) -> Result<Handle, SourceError> {
-        let Self { state, journal, beside, feeds, venue, session_of, callbacks, options } = self;
+        let Self { state, started, journal, beside, feeds, venue, session_of, callbacks, options } = self;
         let Beside { told, slots, recorder, total, shared } = beside;
         let feeds = Feeds::open(feeds, &shared)?;
         let lines = feeds.addresses();
@@ -141,7 +143,7 @@ where
         let (sender, commands) = ring(COMMAND_ROOM, &bed.alarm());
         *lock(&shared.commands) = Some(sender);
         lock(&shared.alarms).push(bed.alarm());
-        let working = state.orders().working();
+        let working = state.orders().open();
         let instruments = state.markets().len();
         let mut parts = Parts {
             shared: Arc::clone(&shared),
@@ -149,6 +151,7 @@ where
             told,
             slots: slots.clone(),
             sessions: 0,
+            started,
             stopping: options.stopping,
             measure: options.measure,
         };

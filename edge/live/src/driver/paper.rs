@@ -4,6 +4,7 @@
 //! is the clock's. Orders that were working when a run was stopped are cancelled when it starts again: the simulated venue
 //! has forgotten them.
 
+use helios_execution::OpenOrder;
 use helios_types::{CancelReason, Charge, Event, Link, Market, Nanos, Output, Report, ReportKind};
 use helios_venue::Venues;
 
@@ -15,17 +16,13 @@ pub(super) struct Paper {
     venues: Venues,
     sessions: u32,
     /// Working when the run begins.
-    forgotten: Vec<(helios_types::OrderId, helios_types::InstrumentId)>,
+    forgotten: Vec<OpenOrder>,
     reports: Vec<(Nanos, Report)>,
     charges: Vec<Charge>,
 }
 
 impl Paper {
-    pub(super) fn new(
-        venues: Venues,
-        sessions: u32,
-        forgotten: Vec<(helios_types::OrderId, helios_types::InstrumentId)>,
-    ) -> Self {
+    pub(super) fn new(venues: Venues, sessions: u32, forgotten: Vec<OpenOrder>) -> Self {
         Self { venues, sessions, forgotten, reports: Vec::new(), charges: Vec::new() }
     }
 }
@@ -78,7 +75,8 @@ impl Outlet for Paper {
 
     fn start(&mut self, now: Nanos, back: &mut Back) {
         (0..self.sessions).for_each(|session| back.push(Event::Link(Link::Up { session })));
-        for (order, instrument) in self.forgotten.drain(..) {
+        for OpenOrder { order, .. } in self.forgotten.drain(..) {
+            let (order, instrument) = (order.id, order.instrument);
             let kind = ReportKind::Cancelled { reason: CancelReason::Expired };
             back.push(Event::Report(Report { order, instrument, ts_event: now, kind }));
         }

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use helios_execution::Counts;
 use helios_io::Tables;
+use helios_risk::Mode;
 use helios_types::Nanos;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -76,7 +78,37 @@ pub struct Status {
     pub stopping: bool,
     /// Of each feed.
     pub feeds: Vec<FeedTold>,
+    /// Of each session: it is up, it is settled.
+    pub links: Vec<(bool, bool)>,
+    /// Orders of which nobody knows whether they are working.
+    pub unknown: u64,
+    /// What execution did so far.
+    pub counts: Counts,
+    /// What passes the gate: everything, reducing orders, nothing; and whether positions are being closed.
+    pub mode: Option<Mode>,
+    /// See above.
+    pub flat: bool,
+    /// Money and positions at their marks, in cash units.
+    pub equity: i64,
+    /// The lease, if there is one, is good.
+    pub may_send: bool,
 }
+
+/// A line for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// When.
+    pub ts: Nanos,
+    /// As Python's logging has it: 20 information, 30 warning, 40 error.
+    pub level: u8,
+    /// Who says it.
+    pub station: String,
+    /// What.
+    pub text: String,
+}
+
+pub(super) const INFO: u8 = 20;
+const WARNING: u8 = 30;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,12 +140,12 @@ pub struct Shared {
     pub(super) untold: AtomicU64,
     /// Every thread ends.
     pub(super) over: AtomicBool,
-    notes: Mutex<VecDeque<(u64, String)>>,
+    notes: Mutex<VecDeque<Note>>,
     unnoted: AtomicU64,
     drops: Mutex<Vec<Drops>>,
     feeds: Mutex<Vec<FeedTold>>,
     /// Set when a journal's follower is the condition for sending.
-    pub(super) alone: Mutex<Option<Arc<AtomicBool>>>,
+    alone: Mutex<Option<Arc<AtomicBool>>>,
     pub(super) last: Mutex<Option<Tables>>,
     pub(super) ended: Mutex<Option<Ended>>,
     pub(super) commands: Mutex<Option<Sender<Command>>>,
@@ -179,18 +211,23 @@ impl Shared {
         }
     }
 
-    /// For the log.
+    /// For the log, by the run itself: something is not as it should be.
     pub(super) fn note(&self, text: fmt::Arguments<'_>) {
+        self.note_of("run", WARNING, text);
+    }
+
+    /// For the log.
+    pub(super) fn note_of(&self, station: &str, level: u8, text: fmt::Arguments<'_>) {
         let mut notes = lock(&self.notes);
         if notes.len() >= MAX_NOTES {
             notes.pop_front();
             self.unnoted.fetch_add(1, Relaxed);
         }
-        notes.push_back((utc().0, text.to_string()));
+        notes.push_back(Note { ts: utc(), level, station: station.to_owned(), text: text.to_string() });
     }
 
-    /// The log's lines since the last call: when, and what.
-    pub fn take_notes(&self) -> Vec<(u64, String)> {
+    /// The log's lines since the last call.
+    pub fn take_notes(&self) -> Vec<Note> {
         lock(&self.notes).drain(..).collect()
     }
 
@@ -227,6 +264,7 @@ impl Shared {
         status.fenced = self.fenced.load(Relaxed);
         status.unnoted = self.unnoted.load(Relaxed);
         status.feeds.clone_from(&lock(&self.feeds));
+        status.may_send = self.may_send();
         status
     }
 
@@ -252,6 +290,11 @@ impl Shared {
     pub(super) fn count_drops(&self) {
         let drops = lock(&self.drops).clone();
         self.dropped.store(super::feeds::dropped(&drops), Relaxed);
+    }
+
+    /// Only while a follower keeps up (`alone` is false) does the run trade freely.
+    pub fn must_not_be_alone(&self, alone: Arc<AtomicBool>) {
+        *lock(&self.alone) = Some(alone);
     }
 
     pub(super) fn is_alone(&self) -> bool {

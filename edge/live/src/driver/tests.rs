@@ -227,10 +227,17 @@ impl Run {
         let line = Line { address: "127.0.0.1:0".parse().unwrap(), interface: None };
         let setup = Setup {
             state: state(),
+            started: Nanos(0),
             journal: Some(journal),
             beside,
-            feeds: vec![FeedSetup { station: Quotes, lines: vec![line], servers: Vec::new(), snapshot: None }],
-            venue: Venue::Live(vec![EntrySetup { station, address }]),
+            feeds: vec![FeedSetup {
+                name: "quotes".to_owned(),
+                station: Quotes,
+                lines: vec![line],
+                servers: Vec::new(),
+                snapshot: None,
+            }],
+            venue: Venue::Live(vec![EntrySetup { name: "wire".to_owned(), station, address }]),
             session_of: Vec::new(),
             callbacks,
             options,
