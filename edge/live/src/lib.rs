@@ -17,6 +17,10 @@ mod ring;
 mod scratch;
 mod sockets;
 
+pub use driver::{
+    Answer, Beside, Command, Ended, EntrySetup, EntryStation, FeedSetup, FeedStation, FeedTold, Handle, Layout,
+    MAX_NOTES, MAX_ROWS, Note, Options, Setup, Shared, Status, Stopping, Venue, monotonic, pin,
+};
 pub use engine::Engine;
 pub use entry::{
     Entry, EntryConfig, EntryCounters, EntryError, MAX_ORDERS, Ouch, Protocol, Recorded, Secret, first_reference,
