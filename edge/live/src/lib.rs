@@ -5,6 +5,7 @@
 //! it wants of the world it asks of its [`FeedOut`] or [`EntryOut`]. So the same stations run on one thread, on four, and
 //! in the world test, where time and the network are simulated.
 
+mod bench;
 mod driver;
 mod engine;
 pub mod feed;
@@ -18,6 +19,7 @@ mod ring;
 mod scratch;
 mod sockets;
 
+pub use bench::{RecoveryTimes, bench_recovery};
 pub use engine::Engine;
 pub use feed::{Feed, FeedConfig, FeedCounters};
 pub use journal::{ACK_LEN, Chore, Durability, Journal, Replica, Settings as JournalSettings, WINDOW};
