@@ -8,7 +8,8 @@
 mod bench;
 mod driver;
 mod engine;
-pub mod feed;
+mod entry;
+mod feed;
 mod journal;
 mod latency;
 mod out;
@@ -21,7 +22,8 @@ mod sockets;
 
 pub use bench::{RecoveryTimes, bench_recovery};
 pub use engine::Engine;
-pub use feed::{Feed, FeedConfig, FeedCounters};
+pub use entry::{Entry, EntryConfig, EntryCounters, EntryError, MAX_ORDERS, Ouch, Protocol, Secret, first_reference};
+pub use feed::{Feed, FeedConfig, FeedCounters, Join, ReceiverConfig, SnapshotLogin};
 pub use journal::{ACK_LEN, Chore, Durability, Journal, Replica, Settings as JournalSettings, WINDOW};
 pub use latency::{Stage, Stages, Ticks};
 pub use out::{EntryOut, FeedOut};
