@@ -11,6 +11,7 @@ mod fuzz;
 mod layout;
 mod text;
 
+pub mod fix;
 pub mod frame;
 pub mod generic;
 pub mod itch;

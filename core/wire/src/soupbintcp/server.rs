@@ -172,6 +172,8 @@ pub struct Connection {
     next: u64,
     /// Something waits in the store for room or for its turn.
     behind: bool,
+    /// When it was last tried.
+    pumped: Nanos,
     opened: Nanos,
     sent: Nanos,
     heard: Nanos,
@@ -186,6 +188,7 @@ impl Connection {
             inbox: Inbox::default(),
             next: 1,
             behind: false,
+            pumped: now,
             opened: now,
             sent: now,
             heard: now,
@@ -276,6 +279,7 @@ impl Connection {
             self.behind = false;
             return;
         }
+        self.pumped = now;
         let room = out.room().min(self.limits.burst_bytes);
         let mut packets = Vec::new();
         while let Some(message) = store.get(self.next) {
@@ -320,7 +324,8 @@ impl Connection {
                 self.close(&Closed::Silent(now.since(self.opened)), out);
             }
             State::Live if silent >= self.limits.silence_ns => self.close(&Closed::Silent(silent), out),
-            State::Live if now.since(self.sent) >= self.limits.heartbeat_ns => {
+            // A heartbeat says that there is nothing else to say.
+            State::Live if !self.behind && now.since(self.sent) >= self.limits.heartbeat_ns => {
                 self.write(Packet::ServerHeartbeat, now, out);
             }
             _ => {}
@@ -333,8 +338,9 @@ impl Connection {
             State::Closed => None,
             State::LoggingIn => Some(self.opened.plus(self.limits.login_ns)),
             State::Live => {
-                let life = self.heard.plus(self.limits.silence_ns).min(self.sent.plus(self.limits.heartbeat_ns));
-                Some(if self.behind { life.min(self.sent.plus(RETRY_NS)) } else { life })
+                let ours =
+                    if self.behind { self.pumped.plus(RETRY_NS) } else { self.sent.plus(self.limits.heartbeat_ns) };
+                Some(ours.min(self.heard.plus(self.limits.silence_ns)))
             }
         }
     }
