@@ -505,6 +505,16 @@ fn bad_messages_are_counted_said_once_a_second_and_passed_over() {
 }
 
 #[test]
+fn a_symbol_that_the_venue_does_not_list_is_said() {
+    let mut scene = Scene::new(config());
+    scene.packet(1, &[system(b'O'), directory(KO)]).packet(3, &[system(b'Q')]);
+    assert_eq!(scene.noted("the venue does not list PEP today"), 1);
+    let mut scene = joining();
+    scene.connected().bytes(&snapshot(&[directory(XOM)], &end_at(102)));
+    assert_eq!(scene.noted("the venue does not list KO and 1 more today"), 1);
+}
+
+#[test]
 fn a_password_is_nowhere() {
     let config = with_snapshot();
     assert!(!format!("{config:?}").contains("HUSH"));
