@@ -7,6 +7,7 @@
 
 mod driver;
 mod engine;
+mod entry;
 pub mod feed;
 mod journal;
 mod latency;
@@ -17,7 +18,8 @@ mod scratch;
 mod sockets;
 
 pub use engine::Engine;
-pub use feed::{Feed, FeedConfig, FeedCounters};
+pub use entry::{Entry, EntryConfig, EntryCounters, EntryError, MAX_ORDERS, Ouch, Protocol, Secret, first_reference};
+pub use feed::{Feed, FeedConfig, FeedCounters, Join, ReceiverConfig, SnapshotLogin};
 pub use journal::{ACK_LEN, Chore, Durability, Journal, Replica, Settings as JournalSettings, WINDOW};
 pub use latency::{Stage, Stages, Ticks};
 pub use out::{EntryOut, FeedOut};
