@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use helios_types::{Nanos, Rng};
 use helios_wire::moldudp64::{
-    self, HEADER_LENGTH, MAX_COUNT, Notice, PacketBuilder, Receiver, ReceiverConfig, ReceiverOut, decode_request,
+    self, HEADER_LENGTH, MAX_COUNT, MAX_EARLY_PACKETS, Notice, PacketBuilder, Receiver, ReceiverConfig, ReceiverOut,
+    decode_request,
 };
 
 const SESSION: [u8; 10] = *b"SESSION01 ";
@@ -353,6 +354,23 @@ fn late_packets_after_a_silence_do_not_begin_a_session_again() {
     let silent = ["line A is silent", "no line speaks: the feed is stale"];
     let fresh = ["line A speaks again", "the feed speaks again, nothing is missing", "5 e"];
     rig.said(&[&[BEGAN, "1 a", "2 b", "3 c", "4 d"][..], &silent, &fresh].concat());
+}
+
+#[test]
+fn early_packets_beyond_what_is_kept_are_asked_for_again() {
+    let mut rig = plain();
+    rig.packet(0, 1, "a");
+    let last = 2 + MAX_EARLY_PACKETS as u64 + 1;
+    for number in 3..=last {
+        rig.packet(0, number, "x");
+    }
+    assert_eq!((rig.receiver.waiting().0, rig.receiver.stats().early_dropped), (MAX_EARLY_PACKETS, 1));
+    rig.log.0.clear();
+    rig.packet(0, 2, "b");
+    assert_eq!(rig.receiver.waiting(), (0, 0));
+    assert_eq!(rig.log.0.last(), Some(&format!("ask 0 for {last}+1")));
+    rig.log.0.clear();
+    rig.packet(0, last, "z").said(&[&format!("{last} z"), "missing messages have come"]);
 }
 
 #[test]

@@ -371,6 +371,22 @@ fn a_snapshot_server_that_is_down_is_asked_again_and_again() {
     assert_eq!(scene.feed.counters().messages.snapshots_failed, 8);
     scene.connected().bytes(&snapshot(&[], &end_at(102)));
     scene.asked(&[&["login", "logout", "close"][..], &CLEAR, &WHOLE].concat());
+    // All is well again, and so are the waits.
+    let ms = scene.ms;
+    scene.packet(103, &[add(KO, 8, 70)]).at(ms + 3).asked(&["PEP incomplete 1", "KO incomplete 1", "connect"]);
+    scene.closed().at(ms + 254).asked(&["connect"]);
+}
+
+#[test]
+fn a_replay_is_complete_when_all_of_it_is_there() {
+    let mut config = config();
+    (config.join, config.receiver.servers) = (Join::Replay, 1);
+    let mut scene = Scene::new(config);
+    scene.packet(4, &[add(KO, 2, 60)]).asked(&[&DOUBT[..], &["began 3"], &CLEAR].concat());
+    scene.at(1_003).asked(&["ask 0 for 1+3"]);
+    scene.packet(1, &[directory(KO), directory(PEP)]).asked(&["ask 0 for 3+1"]);
+    scene.packet(3, &[add(PEP, 1, 50)]);
+    scene.asked(&[&["PEP add 1 at 50", "KO add 2 at 60"][..], &WHOLE].concat());
 }
 
 #[test]
