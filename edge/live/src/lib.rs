@@ -18,8 +18,10 @@ mod scratch;
 mod sockets;
 
 pub use engine::Engine;
-pub use entry::{Entry, EntryConfig, EntryCounters, EntryError, MAX_ORDERS, Ouch, Protocol, Secret, first_reference};
-pub use feed::{Feed, FeedConfig, FeedCounters, Join, ReceiverConfig, SnapshotLogin};
+pub use entry::{
+    Entry, EntryConfig, EntryCounters, EntryError, MAX_ORDERS, Ouch, Protocol, Recorded, Secret, first_reference,
+};
+pub use feed::{Feed, FeedConfig, FeedCounters};
 pub use journal::{ACK_LEN, Chore, Durability, Journal, Replica, Settings as JournalSettings, WINDOW};
 pub use latency::{Stage, Stages, Ticks};
 pub use out::{EntryOut, FeedOut};
