@@ -44,6 +44,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<strategy::SignalView>()?;
     module.add_class::<strategy::RefusalView>()?;
     module.add_class::<strategy::OrderView>()?;
+    module.add_class::<strategy::FeedView>()?;
     module.add_class::<arrow::Floats>()?;
     module.add_class::<fix::FixEngine>()?;
     module.add_class::<itch_rows::ItchRows>()?;
