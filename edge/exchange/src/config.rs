@@ -29,6 +29,9 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Ouch42, Self::Ouch50, Self::Snapshot];
+
     /// Its name in settings.
     pub const fn name(self) -> &'static str {
         match self {

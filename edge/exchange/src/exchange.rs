@@ -601,7 +601,7 @@ impl<O: ExchangeOut> ConnectionOut for Desk<'_, O> {
 
     fn message(&mut self, payload: &[u8]) {
         let Port { venue, protocol } = self.peer.port;
-        let Some(account) = self.peer.account else { return };
+        let Some(account) = self.peer.account.filter(|_| !self.peer.closed) else { return };
         let now = self.exchange.now;
         let refuses = self.exchange.faults.happens(venue, protocol, Action::RefuseOrders);
         let Exchange { venues, users, .. } = &mut *self.exchange;
