@@ -44,6 +44,7 @@ struct UserSpec {
     password: String,
     firm: String,
     cancel_on_disconnect: bool,
+    sees_all: bool,
 }
 
 /// All that an exchange is told.
@@ -91,6 +92,7 @@ impl VenueSpec {
             },
             self_trade: named("self_trade", &self.self_trade, &SELF_TRADES)?,
             max_open_orders: self.max_open_orders,
+            drop_copies: self.ports.iter().any(|(name, _)| name == Protocol::DropCopy.name()),
         })
     }
 
@@ -105,10 +107,10 @@ impl VenueSpec {
 }
 
 fn user(spec: UserSpec) -> Result<User, String> {
-    let UserSpec { name, password, firm, cancel_on_disconnect } = spec;
+    let UserSpec { name, password, firm, cancel_on_disconnect, sees_all } = spec;
     let firm =
         helios_wire::alpha(&firm).map_err(|_| format!("user {name:?}: a firm has at most 4 ASCII characters"))?;
-    Ok(User { name, password, firm, cancel_on_disconnect })
+    Ok(User { name, password, firm, cancel_on_disconnect, sees_all })
 }
 
 /// An exchange that listens.

@@ -48,7 +48,10 @@ fn without_sockets() {
     }
     let messages = exchange.next_message(0) - before;
     let rate = messages as f64 / began.elapsed().as_secs_f64();
-    println!("agents, matched and packed: {rate:>12.0} messages/s, {} bytes a packet", sink.bytes / sink.packets.max(1));
+    println!(
+        "agents, matched and packed: {rate:>12.0} messages/s, {} bytes a packet",
+        sink.bytes / sink.packets.max(1)
+    );
 }
 
 fn with_sockets() {

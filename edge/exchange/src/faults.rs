@@ -141,7 +141,7 @@ fn place_of(key: &str, value: &str) -> Result<Place, String> {
         ("line", _) => return Err(format!("line={value}: use A, B or retransmission")),
         _ => {
             let found = Protocol::ALL.into_iter().find(|protocol| protocol.name() == value);
-            Place::Port(found.ok_or_else(|| format!("port={value}: use ouch42, ouch50 or snapshot"))?)
+            Place::Port(found.ok_or_else(|| format!("port={value}: use ouch42, ouch50, fix44, drop_copy or snapshot"))?)
         }
     })
 }

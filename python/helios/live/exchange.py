@@ -11,6 +11,8 @@
     snapshot = "127.0.0.1:0"
     ouch50 = "127.0.0.1:0"
     ouch42 = "127.0.0.1:0"
+    fix44 = "127.0.0.1:0"                 # our CompID is the venue's name, the client's his user name
+    drop_copy = "127.0.0.1:0"             # FIX 4.4 too
 
     [[venue]]
     name = "XSIM"
@@ -101,6 +103,9 @@ class VenueTable(Table):
     snapshot: str | None = None
     ouch42: str | None = None
     ouch50: str | None = None
+    #: FIX 4.4: order entry, and drop copies. Our CompID is the venue's name, the client's his user name.
+    fix44: str | None = None
+    drop_copy: str | None = None
     self_trade: Literal["allow", "cancel_newest", "cancel_oldest", "cancel_both", "decrement"] = "cancel_newest"
     max_open_orders: int = 65_536
     #: Bytes of a packet, and of what is kept for retransmission.
@@ -118,6 +123,8 @@ class UserTable(Table):
     #: Shown with attributed orders; four characters.
     firm: str = ""
     cancel_on_disconnect: bool = True
+    #: Whether his drop copies have the trades of all users.
+    sees_all: bool = False
 
 
 class FaultsTable(Table):
@@ -146,7 +153,7 @@ class ExchangeFile(Table):
 
 
 #: Protocols that have a port, as keys of [[venue]].
-_PORTS: Final = ("ouch42", "ouch50", "snapshot")
+_PORTS: Final = ("ouch42", "ouch50", "snapshot", "fix44", "drop_copy")
 #: Bits of whole numbers of the core.
 _BITS: Final = {"symbols": 32, "minutes": 32, "seed": 64, "group_size": 32, "messages_per_second": 64}
 
@@ -366,6 +373,7 @@ def _user(user: UserTable, place: str, file: Path) -> dict[str, Any]:
         "password": "" if found is None else found.reveal(),
         "firm": user.firm,
         "cancel_on_disconnect": user.cancel_on_disconnect,
+        "sees_all": user.sees_all,
     }
 
 
