@@ -50,7 +50,6 @@ import inspect
 import json
 import os
 import sys
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date as Date
@@ -81,6 +80,7 @@ from helios.execution.latency import Delay
 from helios.live.settings import DropCopyTable, FeedTable, LiveTable, Mode, SessionTable, StandbyTable, Tables, checked
 from helios.research.recipe import FunctionRecipe, Params, Recipe, Value, unknown_parameter
 from helios.risk import Limits
+from helios.settings_file import keys_of, read_toml, refuse_unknown_keys
 from helios.signals.parameters import own_constructor, parameter_types, parsed
 
 if TYPE_CHECKING:
@@ -373,20 +373,17 @@ def _module(name: str) -> Any:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        raw = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"not a TOML file: {error}", file=str(file)) from None
+    raw = read_toml(file)
     rest, named = _named_venues(raw)
-    _refuse_unknown_keys(rest, RunTable, (), file)
+    refuse_unknown_keys(rest, RunTable, (), file)
     for name, table in named.items():
-        _refuse_unknown_keys(table, _kind_of(table), ("venue", name), file)
+        refuse_unknown_keys(table, _kind_of(table), ("venue", name), file)
     return raw
 
 
 def _named_venues(raw: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, dict[str, Any]]]:
     """The file without the tables [venue.NAME], and those. One named almost like a key is a key with an error."""
-    venue, known = raw.get("venue"), _keys(VenueTable)
+    venue, known = raw.get("venue"), keys_of(VenueTable)
     if not isinstance(venue, dict):
         return raw, {}
     names = [name for name, value in venue.items() if isinstance(value, dict) and name not in known]
@@ -420,29 +417,6 @@ def _naming(file: Path) -> Iterator[None]:
         yield
     except ArgumentError as error:
         raise ConfigError(str(error), file=str(file)) from None
-
-
-def _refuse_unknown_keys(raw: Any, table: type, place: tuple[str, ...], file: Path) -> None:
-    """msgspec finds unknown keys too, but does not say which known one is near."""
-    known = _keys(table)
-    for key, value in raw.items():
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            hint = f"Did you mean '{near[0]}'?" if near else f"Known keys: {', '.join(known)}."
-            raise ConfigError("unknown key", file=str(file), key=".".join([*place, key]), hint=hint)
-        inner = next((kind for kind in (known[key], *get_args(known[key])) if _keys(kind)), None)
-        if inner is not None:
-            for number, part in enumerate(value if isinstance(value, list) else [value]):
-                if isinstance(part, dict):
-                    where = f"{key}[{number}]" if isinstance(value, list) else key
-                    _refuse_unknown_keys(part, inner, (*place, where), file)
-
-
-def _keys(table: Any) -> dict[str, Any]:
-    """The keys that a table may have, and what they hold; empty for what is no table."""
-    if isinstance(table, type) and issubclass(table, msgspec.Struct):
-        return {field.encode_name: field.type for field in msgspec.structs.fields(table)}
-    return {field.name: field.type for field in dataclasses.fields(table)} if dataclasses.is_dataclass(table) else {}
 
 
 def _build(table: _Run, file: Path, data: Sequence[Supply] | None = None) -> Backtest:
@@ -955,11 +929,11 @@ _LIVE_KEYS = ("live", "feed", "session", "drop_copy", "standby")
 
 def _paths(table: Any, place: str = "") -> Iterator[str]:
     """The dotted names of all keys that a sweep may change; the strategy's own are those that the file has."""
-    for key, kind in _keys(table).items():
+    for key, kind in keys_of(table).items():
         # A name or a live table changes nothing, so its values would all be one point.
         if place + key in ("data", "name", "strategy.name", "strategy.params", *_LIVE_KEYS):
             continue
-        inner = next((each for each in (kind, *get_args(kind)) if _keys(each)), None)
+        inner = next((each for each in (kind, *get_args(kind)) if keys_of(each)), None)
         if inner is not None:
             yield from _paths(inner, f"{place}{key}.")
         else:

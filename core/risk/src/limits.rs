@@ -61,7 +61,7 @@ impl Limits {
     }
 
     /// Only this one of them.
-    fn only(&self, rule: Rule) -> Self {
+    pub(crate) fn only(&self, rule: Rule) -> Self {
         let keep = |r: Rule| r == rule;
         Self {
             order_quantity: self.order_quantity.filter(|_| keep(Rule::OrderQuantity)),

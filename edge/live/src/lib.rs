@@ -5,6 +5,21 @@
 //! it wants of the world it asks of its [`FeedOut`] or [`EntryOut`]. So the same stations run on one thread, on four, and
 //! in the world test, where time and the network are simulated.
 
+mod driver;
+mod engine;
+mod journal;
+mod latency;
+pub mod feed;
 mod out;
+mod ring;
+#[cfg(test)]
+mod scratch;
+mod sockets;
 
+pub use engine::Engine;
+pub use journal::{ACK_LEN, Chore, Durability, Journal, Replica, Settings as JournalSettings, WINDOW};
+pub use latency::{Stage, Stages, Ticks};
+pub use feed::{Feed, FeedConfig, FeedCounters};
 pub use out::{EntryOut, FeedOut};
+pub use ring::{Alarm, Bed, Inlet, Item, Receiver, Sender, ring};
+pub use sockets::{Change, Connection, Datagrams, Drops, Line, MAX_DATAGRAM, MAX_READ, MAX_UNSENT};
