@@ -17,6 +17,8 @@ only learn of it with the next heartbeat. So the holder also has a deadline, and
   process, whose kernel answers them. `tcp_user_timeout` lets our side notice a dead server within V.
 * Each change of holder has a number, the epoch, kept in a table. A holder that lost its session, and gets the lock back
   before its deadline with the epoch unchanged, goes on; if the epoch changed, it is over.
+* The table also says whose journal is the newest: the epoch in which a holder last began to trade (`began`), and where
+  it serves its journal. Who takes over must have followed that one; who comes back with an older journal is refused.
 
 So at any moment at most one process is before its deadline. What a lease cannot do: a thread can be stopped between
 looking at its clock and the system call that sends, for however long. The venue closes that window: a session's user is
@@ -61,15 +63,15 @@ SET tcp_keepalives_idle = 1; SET tcp_keepalives_interval = 1; SET tcp_keepalives
 SET synchronous_commit = on
 """
 _TABLE: Final = """
-CREATE TABLE IF NOT EXISTS helios_lease (name text PRIMARY KEY, epoch bigint NOT NULL, free boolean NOT NULL,
-    holder text NOT NULL, since timestamptz NOT NULL)
+CREATE TABLE IF NOT EXISTS helios_lease (name text PRIMARY KEY, epoch bigint NOT NULL, state text NOT NULL,
+    holder text NOT NULL, since timestamptz NOT NULL, began bigint NOT NULL DEFAULT 0, journal text NOT NULL DEFAULT '')
 """
 _WHO: Final = "SELECT pg_backend_pid(), pg_is_in_recovery(), current_setting('server_version_num')::int"
 _TRY: Final = "SELECT pg_try_advisory_lock($1::bigint)"
-_LAST: Final = "SELECT epoch, free FROM helios_lease WHERE name = $1"
+_LAST: Final = "SELECT epoch, state, began, journal, holder FROM helios_lease WHERE name = $1"
 _TAKE: Final = """
-INSERT INTO helios_lease VALUES ($1, 1, false, $2, now())
-ON CONFLICT (name) DO UPDATE SET epoch = helios_lease.epoch + 1, free = false, holder = $2, since = now()
+INSERT INTO helios_lease (name, epoch, state, holder, since) VALUES ($1, 1, 'held', $2, now())
+ON CONFLICT (name) DO UPDATE SET epoch = helios_lease.epoch + 1, state = 'held', holder = $2, since = now()
 RETURNING epoch
 """
 # Whether this very session still has the lock.
@@ -77,7 +79,8 @@ _STILL: Final = """
 SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted AND objsubid = 1
 AND classid = (($1::bigint >> 32) & 4294967295)::oid AND objid = ($1::bigint & 4294967295)::oid
 """
-_FREE: Final = "UPDATE helios_lease SET free = true WHERE name = $1 AND epoch = $2::bigint"
+_BEGIN: Final = "UPDATE helios_lease SET began = epoch, journal = $3 WHERE name = $1 AND epoch = $2::bigint RETURNING 1"
+_FREE: Final = "UPDATE helios_lease SET state = $3 WHERE name = $1 AND epoch = $2::bigint"
 
 
 class LeaseError(HeliosError):
@@ -97,6 +100,20 @@ class Claim:
     until_ns: int
 
 
+@dataclass(frozen=True)
+class Last:
+    """What the table says: the latest holder, and the latest that began to trade (0: none yet).
+
+    `state` is held, free (it let go, another may go on) or ended (it let go, and its run is over).
+    """
+
+    epoch: int
+    state: str
+    began: int
+    journal: str
+    holder: str
+
+
 class Lease:
     """A lease of a name. Use it from one thread; `keep` is that of a holder."""
 
@@ -107,6 +124,8 @@ class Lease:
         self.validity_ns = validity_ns
         self.heartbeat_s = validity_ns / 1e9 / _HEARTBEATS
         self.claim: Claim | None = None
+        #: As it was found when the lease was taken.
+        self.last: Last | None = None
         self._server = server
         self._clock = clock
         self._key = str(
@@ -155,17 +174,43 @@ class Lease:
         self.claim = Claim(self.claim.epoch, self.claim.begin_ns, sent_ns + self.validity_ns)
         return self.claim
 
-    def release(self) -> None:
-        """Lets go. To be called when nothing is sent any more: the next holder need not wait."""
+    def begin(self, journal: str) -> None:
+        """Says that the holder begins to trade, and where it serves its journal. RunError if that cannot be said."""
+        assert self.claim is not None, "acquired"
+        try:
+            if self._ask(_BEGIN, self.name, str(self.claim.epoch), journal):
+                return
+            why = "another process was primary since"
+        except _Lost as lost:
+            why = str(lost)
+        self._drop("")
+        raise RunError(f"the lease was lost at once: {why}")
+
+    def look(self) -> Last | None:
+        """What the table says now; None if there was no holder yet, or the server does not answer."""
+        try:
+            self._connect()
+            return self._last()
+        except _Lost as lost:
+            self._drop(f"the lease's server: {lost}")
+        except _Refused as refused:
+            if refused.code != "42P01":  # no table: no holder yet
+                raise
+        return None
+
+    def release(self, *, ended: bool = False) -> None:
+        """Lets go. To be called when nothing is sent any more: the next holder need not wait. `ended`: nobody is to go
+        on with this run.
+        """
         claim, self.claim = self.claim, None
         if claim is not None and self._link is not None:
             with suppress(_Lost, LeaseError):  # then the next one waits, which is always right
-                self._ask(_FREE, self.name, str(claim.epoch))
+                self._ask(_FREE, self.name, str(claim.epoch), "ended" if ended else "free")
         self._drop("")
 
-    def keep(self, renewed: Callable[[int], None]) -> Keeper:
+    def keep(self, renewed: Callable[[int], None]) -> Renewal:
         """Renews the claim in a thread, and tells each new deadline."""
-        return Keeper(self, renewed)
+        return Renewal(self, renewed)
 
     # --- Steps -------------------------------------------------------------------------------------------------------
 
@@ -194,9 +239,9 @@ class Lease:
                 return None
             time.sleep(_LOOK_SECONDS)
         learnt_ns = self._clock()
-        last = self._ask(_LAST, self.name)
+        self.last = self._last()
         ((epoch,),) = self._ask(_TAKE, self.name, self._holder)
-        alone = not last or last[0][1] == "t"
+        alone = self.last is None or self.last.state != "held"
         begin_ns = learnt_ns if alone else learnt_ns + int(self.validity_ns * (1.0 + _DRIFT)) + _EARLY_NS
         self.claim = Claim(int(epoch or 0), begin_ns, learnt_ns)
         while True:
@@ -215,10 +260,18 @@ class Lease:
         if self._ask(_TRY, self._key) != [("t",)]:
             self._drop("")
             return False
-        if self._ask(_LAST, self.name) == [(str(self.claim.epoch), "f")]:
+        last = self._last()
+        if last is not None and (last.epoch, last.state) == (self.claim.epoch, "held"):
             return True
         self._drop("another process was primary since")
         return False
+
+    def _last(self) -> Last | None:
+        rows = self._ask(_LAST, self.name)
+        if not rows:
+            return None
+        epoch, state, began, journal, holder = (cell or "" for cell in rows[0])
+        return Last(int(epoch), state, int(began), journal, holder)
 
     def _ask(self, query: str, *values: str) -> list[tuple[str | None, ...]]:
         assert self._link is not None
@@ -233,7 +286,7 @@ class Lease:
             link.close()
 
 
-class Keeper:
+class Renewal:
     """Renews a lease in a thread of its own, so that nothing else that Python does delays a heartbeat for long."""
 
     def __init__(self, lease: Lease, renewed: Callable[[int], None]) -> None:
@@ -261,12 +314,12 @@ class Keeper:
                 self.lost.set()
                 return
 
-    def end(self, *, release: bool) -> None:
-        """Ends the thread; `release` if nothing is sent any more, so that the next holder need not wait."""
+    def end(self, *, release: bool, ended: bool = False) -> None:
+        """Ends the thread; `release` (see there) if nothing is sent any more."""
         self._over.set()
         self._thread.join(self._lease.validity_ns / 1e9 + _CONNECT_SECONDS + 1.0)
         if release and not self._thread.is_alive():
-            self._lease.release()
+            self._lease.release(ended=ended)
 
 
 # --- The connection --------------------------------------------------------------------------------------------------
