@@ -75,6 +75,26 @@ pub(crate) struct Working {
     pub(crate) asked_at: Nanos,
 }
 
+/// An order that may be working, as others see it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OpenOrder {
+    /// As it was sent, with what changes of it are in force.
+    pub order: Order,
+    /// How it stands.
+    pub state: OrderState,
+    /// Of its quantity.
+    pub filled: Quantity,
+    /// When something was last asked of the venue about it.
+    pub asked_at: Nanos,
+}
+
+impl Working {
+    fn open(&self) -> OpenOrder {
+        let Self { order, state, filled, asked_at, .. } = *self;
+        OpenOrder { order, state, filled, asked_at }
+    }
+}
+
 /// What is left of an order that ended long ago.
 #[derive(Debug)]
 pub(crate) struct Booked {
@@ -328,6 +348,22 @@ impl Orders {
     /// Orders working now.
     pub fn open_orders(&self) -> usize {
         self.working.len()
+    }
+
+    /// Every order that may be working, lowest number first.
+    pub fn open(&self) -> Vec<OpenOrder> {
+        let ids = self.working.sorted();
+        ids.into_iter().filter_map(|id| self.working.get(id)).map(Working::open).collect()
+    }
+
+    /// Orders of which nobody knows whether they are working.
+    pub fn unknown_orders(&self) -> usize {
+        self.working.iter().filter(|working| working.state == OrderState::Unknown).count()
+    }
+
+    /// The lowest number of a caller's range from which on none was used: where one goes on to count that was started anew.
+    pub fn free_id(&self, first: u64, end: u64) -> u64 {
+        self.used.free_from(first, end)
     }
 
     /// What happened so far.

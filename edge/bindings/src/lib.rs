@@ -7,6 +7,7 @@ mod compiled;
 mod fix;
 mod ghosts;
 mod itch_rows;
+mod live;
 mod matching;
 mod over;
 mod session;
@@ -34,6 +35,7 @@ pub(crate) fn refuse(source: &str, message: impl Into<String>) -> PyErr {
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("CoreError", module.py().get_type::<CoreError>())?;
     module.add_class::<session::Session>()?;
+    module.add_class::<live::Live>()?;
     module.add_class::<strategy::Port>()?;
     module.add_class::<strategy::BookView>()?;
     module.add_class::<strategy::TradeView>()?;

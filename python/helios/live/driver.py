@@ -128,7 +128,7 @@ def native(run: LiveRun) -> Driver:
 def native_follower(run: LiveRun, journal: Path) -> Follower:
     """The core's follower of a run's journal."""
     with core_errors(run.plan.texts):
-        follower: Follower = _of_core("Follower")(run.plan.engine, journal)
+        follower: Follower = _of_core("Follower")(run.engine, journal)
     return follower
 
 
@@ -140,7 +140,7 @@ def native_from(run: LiveRun, follower: Follower) -> Driver:
 def _driver(run: LiveRun, **warm: Any) -> Driver:
     plan = run.plan
     with core_errors(plan.texts):
-        driver: Driver = _of_core("Live")(plan.engine, plan.venue, run.spec(), config=run.description, **warm)
+        driver: Driver = _of_core("Live")(run.engine, plan.venue, run.spec(), config=run.description, **warm)
         plan.attach(driver)
     return driver
 
