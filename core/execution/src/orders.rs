@@ -64,9 +64,9 @@ pub(crate) struct Working {
     pub(crate) state: OrderState,
     pub(crate) filled: Quantity,
     /// Sent for all strategies together; its fills are shared out.
-    netted: bool,
+    pub(crate) netted: bool,
     /// The account of its strategy.
-    account: u32,
+    pub(crate) account: u32,
     /// Quantity and price asked for by a replace that is on its way.
     pub(crate) asked: Option<(Quantity, Price)>,
     /// Numbers of the executions booked, so that none is booked twice.
@@ -180,7 +180,7 @@ pub(crate) struct Desk {
     pub(crate) tick: Price,
     pub(crate) not_before: Nanos,
     /// A netted order is working: wait for its end.
-    busy: bool,
+    pub(crate) busy: bool,
     /// Wants and holdings may differ: look again.
     pub(crate) hungry: bool,
     pub(crate) claims: Vec<Claim>,
@@ -242,7 +242,7 @@ pub struct Orders {
     style: Style,
     /// By instrument; empty when none has any.
     rules: Vec<Rules>,
-    counts: Counts,
+    pub(crate) counts: Counts,
 }
 
 /// What execution did so far.

@@ -120,9 +120,7 @@ impl Floor {
                 exchange.feed.system_event(b'S', out);
                 exchange.feed.system_event(b'Q', out);
             }
-            Kind::Agents(simulation) => {
-                while !simulation.is_quoting() && simulation.next_step(out) {}
-            }
+            Kind::Agents(simulation) => while !simulation.is_quoting() && simulation.next_step(out) {},
         }
     }
 
@@ -358,7 +356,10 @@ fn shown(new: &NewOrder, quantity: Quantity) -> Shown {
 fn in_cents(exchange: &mut Exchange) {
     let rules = Rules { tick: Price(PRICE_PER_CENT), lot: Quantity::whole(1), ..Rules::default() };
     for at in 0..exchange.names.len() {
-        exchange.engine.set_rules(InstrumentId(at as u32), rules).expect("the rules are sound and the instrument listed");
+        exchange
+            .engine
+            .set_rules(InstrumentId(at as u32), rules)
+            .expect("the rules are sound and the instrument listed");
     }
 }
 
