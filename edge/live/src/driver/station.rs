@@ -77,7 +77,7 @@ impl FeedStation for Feed {
     fn told(&self) -> FeedTold {
         let counters = self.counters();
         FeedTold {
-            messages: counters.messages.events + counters.messages.others,
+            messages: counters.stream.messages,
             missed: counters.stream.lost,
             incomplete: !counters.complete,
         }
