@@ -14,7 +14,8 @@ use helios_journal::{Position, Reader, Record};
 use helios_live::feed::{Join, ReceiverConfig, SnapshotLogin};
 use helios_live::{
     Beside, Durability, Ended, Entry, EntryConfig, EntrySetup, Feed, FeedConfig, FeedSetup, Handle, Journal,
-    JournalSettings, Layout, Line, Options, Protocol, Secret, Setup, Stopping, Venue, WINDOW, first_reference,
+    JournalSettings, Layout, Line, Options, Protocol, Recorded, Secret, Setup, Stopping, Venue, WINDOW,
+    first_reference,
 };
 use helios_risk::Mode;
 use helios_types::{
@@ -755,7 +756,10 @@ fn reopen(path: &Path, state: &mut State, entries: &mut [Entry]) -> Result<Found
                 (at, outputs) = (0, outputs + produced.len() as u64);
                 produced.clear();
                 step(state, input, &mut produced);
-                entries.iter_mut().for_each(|entry| produced.iter().for_each(|output| entry.recover(output)));
+                for entry in entries.iter_mut() {
+                    entry.recover(&Recorded::Input(&input.event));
+                    produced.iter().for_each(|output| entry.recover(&Recorded::Output(output)));
+                }
             }
             Record::Output { seq, output } => {
                 if !produced.get(at).is_some_and(|now| same(now, output)) {
@@ -768,12 +772,6 @@ fn reopen(path: &Path, state: &mut State, entries: &mut [Entry]) -> Result<Found
         Ok(true)
     })?;
     let position = position.ok_or_else(|| wrong(&path.display().to_string(), "it is no journal"))?;
-    for (number, entry) in (0..).zip(entries) {
-        let session = state.links().session(number);
-        if session.next > 0 {
-            entry.resume(session.name, session.next);
-        }
-    }
     let length = std::fs::metadata(path).map_or(0, |data| data.len());
     let unknown = state.orders().open().iter().filter(|open| open.state != OrderState::Accepted).count() as u64;
     let told = Recovered {
