@@ -783,3 +783,51 @@ fn reopen(path: &Path, state: &mut State, entries: &mut [Entry]) -> Result<Found
     };
     Ok(Found { position, missing: produced.split_off(at), told })
 }
+
+/// A histogram as {"count", "p50", "p90", "p99", "p99.9", "max"}, ns.
+fn quantiles<'py>(py: Python<'py>, histogram: &hdrhistogram::Histogram<u64>) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("count", histogram.len())?;
+    for (label, quantile) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)] {
+        dict.set_item(label, histogram.value_at_quantile(quantile))?;
+    }
+    dict.set_item("max", histogram.max())?;
+    Ok(dict)
+}
+
+/// A packet in, an order's bytes out, no work between: {"count", "p50", …} from packet received to order written.
+#[pyfunction]
+#[pyo3(signature = (listen, to, core=None))]
+pub(crate) fn bench_wire_floor(
+    py: Python<'_>,
+    listen: Address,
+    to: Address,
+    core: Option<usize>,
+) -> PyResult<Bound<'_, PyDict>> {
+    let (listen, to) = (resolve("listen", &listen).map_err(raise)?, resolve("to", &to).map_err(raise)?);
+    let whole = py.detach(|| helios_live::wire_floor(listen, to, core)).map_err(raise)?;
+    quantiles(py, &whole)
+}
+
+/// The other end of a live run, or of the floor: sends packets, takes orders, measures from outside.
+#[pyfunction]
+#[pyo3(signature = (to, listen, stocks, count, warm, floor=false, core=None))]
+pub(crate) fn bench_wire_probe<'py>(
+    py: Python<'py>,
+    to: Address,
+    listen: Address,
+    stocks: Vec<String>,
+    count: u64,
+    warm: u64,
+    floor: bool,
+    core: Option<usize>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let (to, listen) = (resolve("to", &to).map_err(raise)?, resolve("listen", &listen).map_err(raise)?);
+    let settings = helios_live::ProbeSettings { to, listen, stocks, count, warm, floor, core };
+    let probed = py.detach(|| helios_live::wire_probe(&settings)).map_err(raise)?;
+    let dict = quantiles(py, &probed.whole)?;
+    dict.set_item("silent", probed.silent)?;
+    dict.set_item("orders", probed.orders)?;
+    dict.set_item("packets", probed.packets)?;
+    Ok(dict)
+}

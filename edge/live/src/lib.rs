@@ -16,6 +16,7 @@ mod ring;
 #[cfg(test)]
 mod scratch;
 mod sockets;
+mod wire_bench;
 
 pub use driver::{
     Answer, Beside, Command, Ended, EntrySetup, EntryStation, FeedSetup, FeedStation, FeedTold, Handle, Layout,
@@ -31,3 +32,4 @@ pub use latency::{Stage, Stages, Ticks};
 pub use out::{EntryOut, FeedOut};
 pub use ring::{Alarm, Bed, Inlet, Item, Receiver, Sender, ring};
 pub use sockets::{Change, Connection, Datagrams, Drops, Line, MAX_DATAGRAM, MAX_READ, MAX_UNSENT};
+pub use wire_bench::{ProbeSettings, Probed, floor as wire_floor, probe as wire_probe};
