@@ -15,6 +15,7 @@ mod open;
 mod orders;
 mod quoting;
 mod recovering;
+mod snapshot;
 mod used;
 
 pub use gateway::{EncodeError, Ouch42, Ouch50, OuchGateway};

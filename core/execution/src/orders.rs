@@ -1,6 +1,6 @@
 //! Wishes, working orders, and who gets what of a fill.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use helios_risk::{Moved, Risk, Share, Wish};
 use helios_types::{
@@ -64,9 +64,9 @@ pub(crate) struct Working {
     pub(crate) state: OrderState,
     pub(crate) filled: Quantity,
     /// Sent for all strategies together; its fills are shared out.
-    netted: bool,
+    pub(crate) netted: bool,
     /// The account of its strategy.
-    account: u32,
+    pub(crate) account: u32,
     /// Quantity and price asked for by a replace that is on its way.
     pub(crate) asked: Option<(Quantity, Price)>,
     /// Numbers of the executions booked, so that none is booked twice.
@@ -180,7 +180,7 @@ pub(crate) struct Desk {
     pub(crate) tick: Price,
     pub(crate) not_before: Nanos,
     /// A netted order is working: wait for its end.
-    busy: bool,
+    pub(crate) busy: bool,
     /// Wants and holdings may differ: look again.
     pub(crate) hungry: bool,
     pub(crate) claims: Vec<Claim>,
@@ -230,6 +230,8 @@ pub struct Orders {
     pub(crate) past: VecDeque<(OrderId, Quantity, Price)>,
     /// The order-entry sessions.
     pub(crate) links: Links,
+    /// Instruments of whose books messages are missing: as the views say, which the digest has.
+    pub(crate) blind: BTreeSet<InstrumentId>,
     /// Every position is being closed.
     pub(crate) flat: bool,
     /// Instrument and account of claims that stand for what strategies ordered themselves, while positions are closed.
@@ -242,7 +244,7 @@ pub struct Orders {
     style: Style,
     /// By instrument; empty when none has any.
     rules: Vec<Rules>,
-    counts: Counts,
+    pub(crate) counts: Counts,
 }
 
 /// What execution did so far.
@@ -280,6 +282,7 @@ impl Orders {
             booked_order: VecDeque::new(),
             past: VecDeque::new(),
             links: Links::new(),
+            blind: BTreeSet::new(),
             flat: false,
             strangers: Vec::new(),
             used: Used::default(),

@@ -9,7 +9,7 @@ const MAX_RANGES: usize = 1 << 16;
 
 /// `first -> last` of each range.
 #[derive(Debug, Default)]
-pub(crate) struct Used(BTreeMap<u64, u64>);
+pub(crate) struct Used(pub(crate) BTreeMap<u64, u64>);
 
 impl Used {
     /// Marks a number as used; false when it was used before.

@@ -7,15 +7,15 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use helios_engine::{State, step};
+use helios_engine::State;
 use helios_execution::OpenOrder;
-use helios_io::{Callbacks, SourceError, same};
+use helios_io::{Callbacks, SourceError};
 use helios_journal::{Position, Reader, Record};
 use helios_live::feed::{Join, ReceiverConfig, SnapshotLogin};
 use helios_live::{
     Beside, Durability, Ended, Entry, EntryConfig, EntrySetup, Feed, FeedConfig, FeedSetup, Handle, Journal,
     JournalSettings, Layout, Line, Options, Protocol, Recorded, Secret, Setup, Stopping, Venue, WINDOW,
-    first_reference,
+    first_reference, recover,
 };
 use helios_risk::Mode;
 use helios_types::{
@@ -168,9 +168,10 @@ impl Live {
             "live" => None,
             mode => return Err(refuse("run", format!("a run is paper or live, not {mode:?}"))),
         };
-        let (spec, config, session_of) = (&self.spec, &self.config, self.engine.sessions());
+        let (engine, spec, config, session_of) = (&self.engine, &self.spec, &self.config, self.engine.sessions());
         let (symbols, cash) = (self.symbols.len(), self.engine.cash());
-        let started = py.detach(|| start(spec, config, state, callees, venues, session_of, symbols, cash));
+        let started =
+            py.detach(|| start(spec, config, state, || engine.state(), callees, venues, session_of, symbols, cash));
         let (handle, recovered) = started.map_err(raise)?;
         (self.handle, self.recovered) = (Some(handle), recovered);
         Ok(())
@@ -525,6 +526,7 @@ fn start(
     spec: &LiveSpec,
     config: &[u8],
     state: State,
+    fresh: impl Fn() -> Result<State, SourceError>,
     mut callees: Vec<Callee>,
     venues: Option<Box<Venues>>,
     session_of: Vec<u32>,
@@ -544,17 +546,22 @@ fn start(
         }
     };
     let (beside, chores) = Beside::new(cash, Some(&spec.directory)).map_err(|error| wrong("run", error))?;
-    let mut state = state;
+    let mut state = Some(state);
     let (journal, recovered) = match path.exists() {
         false => (Journal::create(&path, config, settings, chores)?, None),
         true => {
-            let found = reopen(&path, &mut state, &mut entries)?;
+            let begun = Instant::now();
+            let mut witness = |recorded: &Recorded<'_>| entries.iter_mut().for_each(|entry| entry.recover(recorded));
+            let found = recover(&path, || state.take().map_or_else(&fresh, Ok), &mut witness, false)?;
             let mut journal = Journal::resume(&path, found.position, settings, chores)?;
-            found.missing.iter().for_each(|output| journal.output(state.next_seq() - 1, output));
+            found.missing.iter().for_each(|output| journal.output(found.state.next_seq() - 1, output));
             journal.flush()?;
-            (journal, Some(found.told))
+            let told = left(&found, begun.elapsed().as_secs_f64());
+            state = Some(found.state);
+            (journal, Some(told))
         }
     };
+    let state = state.map_or_else(&fresh, Ok)?;
     if recovered.is_some() {
         callees.iter_mut().for_each(|callee| callee.restore(&state));
     }
@@ -686,13 +693,6 @@ fn entry(
     Entry::new(config).map_err(|error| wrong(&spec.name, error))
 }
 
-/// What was found in a journal.
-struct Found {
-    position: Position,
-    missing: Vec<Output>,
-    told: Recovered,
-}
-
 /// Walks through a journal record by record, as far as it is whole; `each` may stop it.
 fn walk(
     path: &Path,
@@ -735,53 +735,16 @@ fn began(path: &Path) -> Result<Option<Nanos>, SourceError> {
     Ok(began)
 }
 
-/// Brings a fresh state to where the journal ends, and the sessions to what they had sent.
-fn reopen(path: &Path, state: &mut State, entries: &mut [Entry]) -> Result<Found, SourceError> {
-    let begun = Instant::now();
-    let (mut produced, mut at, mut outputs): (Vec<Output>, usize, u64) = (Vec::new(), 0, 0);
-    let differs = |seq: u64| {
-        let message = format!(
-            "input {seq} leads to other outputs than it did: the journal is of another configuration or version. Take \
-             the one it was made with, or a new directory"
-        );
-        wrong(&path.display().to_string(), message)
-    };
-    let position = walk(path, |record| {
-        match record {
-            Record::Config(_) => {}
-            Record::Input(input) => {
-                if at < produced.len() {
-                    return Err(differs(input.seq.saturating_sub(1)));
-                }
-                (at, outputs) = (0, outputs + produced.len() as u64);
-                produced.clear();
-                step(state, input, &mut produced);
-                for entry in entries.iter_mut() {
-                    entry.recover(&Recorded::Input(&input.event));
-                    produced.iter().for_each(|output| entry.recover(&Recorded::Output(output)));
-                }
-            }
-            Record::Output { seq, output } => {
-                if !produced.get(at).is_some_and(|now| same(now, output)) {
-                    return Err(differs(*seq));
-                }
-                at += 1;
-            }
-            Record::End(_) => return Ok(false),
-        }
-        Ok(true)
-    })?;
-    let position = position.ok_or_else(|| wrong(&path.display().to_string(), "it is no journal"))?;
-    let length = std::fs::metadata(path).map_or(0, |data| data.len());
-    let unknown = state.orders().open().iter().filter(|open| open.state != OrderState::Accepted).count() as u64;
-    let told = Recovered {
-        inputs: state.next_seq(),
-        outputs: outputs + produced.len() as u64,
-        seconds: begun.elapsed().as_secs_f64(),
+/// How the run stood when it was left.
+fn left(found: &helios_live::Recovered, seconds: f64) -> Recovered {
+    let unknown = found.state.orders().open().iter().filter(|open| open.state != OrderState::Accepted).count() as u64;
+    Recovered {
+        inputs: found.state.next_seq(),
+        outputs: found.outputs + found.missing.len() as u64,
+        seconds,
         unknown,
-        torn_bytes: length.saturating_sub(position.offset()),
-    };
-    Ok(Found { position, missing: produced.split_off(at), told })
+        torn_bytes: found.cut.map_or(0, |cut| cut.bytes),
+    }
 }
 
 /// A histogram as {"count", "p50", "p90", "p99", "p99.9", "max"}, ns.
