@@ -13,8 +13,8 @@ use helios_io::{Callbacks, SourceError};
 use helios_journal::{Position, Reader, Record};
 use helios_live::feed::{Join, ReceiverConfig, SnapshotLogin};
 use helios_live::{
-    Beside, Durability, Ended, Entry, EntryConfig, EntrySetup, Feed, FeedConfig, FeedSetup, Handle, Journal,
-    JournalSettings, Layout, Line, Options, Protocol, Recorded, Secret, Setup, Stopping, Venue, WINDOW,
+    Beside, Durability, Ended, Entry, EntryConfig, EntrySetup, Feed, FeedConfig, FeedSetup, Handle, JOURNAL_FILE,
+    Journal, JournalSettings, Layout, Line, Options, Protocol, Recorded, Secret, Setup, Stopping, Venue, WINDOW,
     first_reference, recover,
 };
 use helios_risk::Mode;
@@ -33,8 +33,6 @@ use crate::{raise, refuse};
 
 /// How long an operator waits for the engine.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The journal, in the run's folder.
-const JOURNAL: &str = "live.journal";
 /// Bytes read at once.
 const PIECE: usize = 1 << 20;
 const NANOS_PER_DAY: u64 = 86_400 * NANOS_PER_SECOND;
@@ -54,6 +52,7 @@ struct LiveSpec {
     replica: Option<Address>,
     cancel_on_stop: bool,
     stop_within_ns: u64,
+    snapshot_every_ns: u64,
     feeds: Vec<FeedSpec>,
     sessions: Vec<SessionSpec>,
 }
@@ -535,7 +534,7 @@ fn start(
 ) -> Result<(Handle, Option<Recovered>), SourceError> {
     let options = options(spec)?;
     let settings = journal_settings(spec, options.layout)?;
-    let path = spec.directory.join(JOURNAL);
+    let path = spec.directory.join(JOURNAL_FILE);
     let feeds = spec.feeds.iter().enumerate().map(feed).collect::<Result<Vec<_>, _>>()?;
     let began = if path.exists() { began(&path)? } else { None };
     let started = began.unwrap_or_else(now);
@@ -608,7 +607,8 @@ fn options(spec: &LiveSpec) -> Result<Options, SourceError> {
     let engine = if layout == Layout::One { 1 } else { 3 };
     let cores = spec.cores.iter().copied().take(engine).collect();
     let stopping = Stopping { cancel: spec.cancel_on_stop, patience: Duration::from_nanos(spec.stop_within_ns) };
-    Ok(Options { layout, spin, cores, measure: true, stopping })
+    let snapshot_every = Duration::from_nanos(spec.snapshot_every_ns);
+    Ok(Options { layout, spin, cores, measure: true, snapshot_every, stopping })
 }
 
 fn journal_settings(spec: &LiveSpec, layout: Layout) -> Result<JournalSettings, SourceError> {

@@ -23,8 +23,8 @@ mod wire_bench;
 
 pub use bench::{RecoveryTimes, bench_recovery};
 pub use driver::{
-    Answer, Beside, Command, Ended, EntrySetup, EntryStation, FeedSetup, FeedStation, FeedTold, Handle, Layout,
-    MAX_NOTES, MAX_ROWS, Note, Options, Setup, Shared, Status, Stopping, Venue, monotonic, pin,
+    Answer, Beside, Command, Ended, EntrySetup, EntryStation, FeedSetup, FeedStation, FeedTold, Handle, JOURNAL_FILE,
+    Layout, MAX_NOTES, MAX_ROWS, Note, Options, Setup, Shared, Status, Stopping, Venue, monotonic, pin,
 };
 pub use engine::Engine;
 pub use entry::{
