@@ -224,7 +224,8 @@ impl Comparison {
     }
 }
 
-fn same(a: &Output, b: &Output) -> bool {
+/// The same to the last bit; a NaN equals itself.
+pub fn same(a: &Output, b: &Output) -> bool {
     match (a, b) {
         (Output::Signal(a), Output::Signal(b)) => {
             a.signal == b.signal

@@ -9,7 +9,7 @@ mod bench;
 mod driver;
 mod engine;
 mod entry;
-mod feed;
+pub mod feed;
 mod journal;
 mod latency;
 mod out;
@@ -21,9 +21,15 @@ mod scratch;
 mod sockets;
 
 pub use bench::{RecoveryTimes, bench_recovery};
+pub use driver::{
+    Answer, Beside, Command, Ended, EntrySetup, EntryStation, FeedSetup, FeedStation, FeedTold, Handle, Layout,
+    MAX_NOTES, MAX_ROWS, Note, Options, Setup, Shared, Status, Stopping, Venue, monotonic, pin,
+};
 pub use engine::Engine;
-pub use entry::{Entry, EntryConfig, EntryCounters, EntryError, MAX_ORDERS, Ouch, Protocol, Secret, first_reference};
-pub use feed::{Feed, FeedConfig, FeedCounters, Join, ReceiverConfig, SnapshotLogin};
+pub use entry::{
+    Entry, EntryConfig, EntryCounters, EntryError, MAX_ORDERS, Ouch, Protocol, Recorded, Secret, first_reference,
+};
+pub use feed::{Feed, FeedConfig, FeedCounters};
 pub use journal::{ACK_LEN, Chore, Durability, Journal, Replica, Settings as JournalSettings, WINDOW};
 pub use latency::{Stage, Stages, Ticks};
 pub use out::{EntryOut, FeedOut};

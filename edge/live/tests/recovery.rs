@@ -9,7 +9,7 @@ use helios_engine::{Config, State, step};
 use helios_execution::{CALLER_IDS, Style};
 use helios_io::{Ends, SourceError, replay};
 use helios_journal::{Reader, Record, Writer};
-use helios_live::{MAX_TORN, Witness, recover, write_snapshot};
+use helios_live::{MAX_TORN, Recorded, Witness, recover, write_snapshot};
 use helios_risk::{Feeds, Limits};
 use helios_signals::{Binary, Field, Node, NodeId, Sizing, Stat, Window};
 use helios_types::{
@@ -164,9 +164,13 @@ impl Witness for Stations {
         self.knows
     }
 
-    fn output(&mut self, output: &Output) {
-        self.told.push(*output);
+    fn recorded(&mut self, recorded: &Recorded<'_>) {
+        self.told.extend(said(recorded));
     }
+}
+
+fn said(recorded: &Recorded<'_>) -> Option<Output> {
+    if let Recorded::Output(output) = *recorded { Some(*output) } else { None }
 }
 
 /// The journal from its beginning, replayed by hand.
@@ -243,7 +247,7 @@ fn stations_that_know_by_the_snapshot_are_told_what_came_after_it() {
     assert_eq!((recovered.snapshot, recovered.inputs), (121, 79));
     assert_eq!(knowing.found, blobs);
     let mut telling = Vec::new();
-    recover(&folder.journal(), fresh, &mut |output: &Output| telling.push(*output), false).unwrap();
+    recover(&folder.journal(), fresh, &mut |recorded: &Recorded<'_>| telling.extend(said(recorded)), false).unwrap();
     assert_eq!(telling, all);
     assert!(knowing.told.len() < all.len() && all.ends_with(&knowing.told));
 }
@@ -261,7 +265,7 @@ fn a_snapshot_that_is_not_sound_is_passed_over() {
             bytes[middle] ^= 1;
             fs::write(path, bytes).unwrap();
         }
-        let recovered = recover(&folder.journal(), fresh, &mut |_: &Output| {}, false).unwrap();
+        let recovered = recover(&folder.journal(), fresh, &mut |_: &Recorded<'_>| {}, false).unwrap();
         assert_eq!(recovered.state.digest(), by_hand(&bytes).0.digest());
         (recovered.snapshot, recovered.notes.len())
     };
@@ -278,7 +282,7 @@ fn a_snapshot_that_is_not_sound_is_passed_over() {
     // Ahead of a journal that lost its end with the power.
     let (bytes, _) = written(&folder, 7, 150, &[100], &[]);
     fs::write(folder.journal(), &bytes[..bytes.len() / 3]).unwrap();
-    let recovered = recover(&folder.journal(), fresh, &mut |_: &Output| {}, false).unwrap();
+    let recovered = recover(&folder.journal(), fresh, &mut |_: &Recorded<'_>| {}, false).unwrap();
     assert_eq!((recovered.snapshot, recovered.notes.len()), (0, 2));
 }
 
@@ -288,7 +292,7 @@ fn a_journal_of_another_run_or_with_damage_is_refused() {
     let (bytes, _) = written(&folder, 11, 2_500, &[], &[]);
     let said = |bytes: &[u8], enter: f64, cut_more: bool| {
         fs::write(folder.journal(), bytes).unwrap();
-        recover(&folder.journal(), || Ok(made(enter)), &mut |_: &Output| {}, cut_more)
+        recover(&folder.journal(), || Ok(made(enter)), &mut |_: &Recorded<'_>| {}, cut_more)
     };
     let message = |bytes: &[u8], enter: f64| said(bytes, enter, false).err().expect("a refusal").message;
     assert!(message(&bytes, 0.9).contains("another configuration"));
@@ -321,10 +325,10 @@ fn a_run_that_was_closed_goes_on_before_its_end_record() {
         [&bytes[..], writer.pending()].concat()
     };
     fs::write(folder.journal(), closed(state.digest())).unwrap();
-    let recovered = recover(&folder.journal(), fresh, &mut |_: &Output| {}, false).unwrap();
+    let recovered = recover(&folder.journal(), fresh, &mut |_: &Recorded<'_>| {}, false).unwrap();
     assert_eq!((recovered.was_closed, recovered.position.offset()), (true, bytes.len() as u64));
     assert_eq!((recovered.missing, recovered.cut), (vec![], None));
     fs::write(folder.journal(), closed(state.digest() ^ 1)).unwrap();
-    let refusal = recover(&folder.journal(), fresh, &mut |_: &Output| {}, false).err().expect("a refusal");
+    let refusal = recover(&folder.journal(), fresh, &mut |_: &Recorded<'_>| {}, false).err().expect("a refusal");
     assert!(refusal.message.contains("its end is of another state"), "{refusal}");
 }

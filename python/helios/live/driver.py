@@ -117,6 +117,6 @@ def native(run: LiveRun) -> Driver:
         raise RunError("this build of the core cannot run live", hint="Build it with the live driver.")
     plan = run.plan
     with core_errors(plan.texts):
-        driver: Driver = live(plan.engine, plan.venue, run.spec(), config=run.description)
+        driver: Driver = live(run.engine, plan.venue, run.spec(), config=run.description)
         plan.attach(driver)
     return driver

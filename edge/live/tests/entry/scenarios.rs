@@ -1,9 +1,9 @@
 //! The scenarios of `tests/scenarios/entry` at the root of the repository. How to write one stands in its `README.md`.
 
-use helios_live::{Entry, Protocol};
+use helios_live::{Entry, Protocol, Recorded};
 use helios_types::{
-    Cash, Fill, InstrumentId, Liquidity, Nanos, OrderId, OrderState, Output, Price, Quantity, RejectReason, Side,
-    StateChange, StrategyId, TimeInForce,
+    CancelReason, Cash, Event, InstrumentId, Link, Liquidity, Nanos, OrderId, Output, Price, Quantity, RejectReason,
+    Report, ReportKind, Side, TimeInForce,
 };
 use helios_wire::soupbintcp::Packet;
 
@@ -110,12 +110,10 @@ fn raw(word: &str) -> u32 {
 fn step(entry: &mut Entry, line: &str, protocol: Protocol, piece: usize, log: &mut Log) {
     let words: Vec<&str> = line.split_whitespace().collect();
     match words[0] {
-        "recover" => return recovered(&words[1..]).iter().for_each(|output| entry.recover(output)),
-        "resume" => {
-            let mut name = [0; 16];
-            name[..10].copy_from_slice(&helios_wire::alpha::<10>(words[1]).expect("a short name"));
-            return entry.resume(u128::from_le_bytes(name), number(words[2]));
+        "recover" if ["report", "heard"].contains(&words[1]) => {
+            return entry.recover(&Recorded::Input(&input(&words[1..])));
         }
+        "recover" => return entry.recover(&Recorded::Output(&output(&words[1..]))),
         _ => {}
     }
     let seconds: f64 = number(words[0]);
@@ -205,48 +203,31 @@ fn output(words: &[&str]) -> Output {
     }
 }
 
-/// Outputs of a journal: also changes of state and fills.
-fn recovered(words: &[&str]) -> Vec<Output> {
-    let instrument = InstrumentId(0);
-    match words {
-        ["state", id, from, "->", to, rest @ ..] => {
-            let reject = match rest {
-                [] => None,
-                ["never_arrived"] => Some(RejectReason::NeverArrived),
-                _ => Some(RejectReason::Other),
-            };
-            let (from, to) = (state(from), state(to));
-            vec![Output::State(StateChange { order: OrderId(number(id)), instrument, from, to, reject })]
+/// An input of a journal.
+fn input(words: &[&str]) -> Event {
+    let quantity = |word: &str| Quantity::whole(number(word));
+    let (order, kind) = match words {
+        ["heard", session, next] => {
+            let mut name = [0; 16];
+            name[..10].copy_from_slice(&helios_wire::alpha::<10>(session).expect("a short name"));
+            let (name, next) = (u128::from_le_bytes(name), number(next));
+            return Event::Link(Link::Heard { session: 3, name, next });
         }
-        ["fill", id, shares, "execution", execution] => vec![Output::Fill(Fill {
-            order: OrderId(number(id)),
-            strategy: StrategyId(0),
-            instrument,
-            execution: number(execution),
-            ts_event: Nanos(0),
-            side: Side::Buy,
-            price: Price::whole(10),
-            quantity: Quantity::whole(number(shares)),
-            fee: Cash::ZERO,
-            liquidity: Liquidity::Maker,
-            position: Quantity::ZERO,
-            realised: Cash::ZERO,
-        })],
-        other => vec![output(other)],
-    }
-}
-
-fn state(word: &str) -> OrderState {
-    match word {
-        "new" => OrderState::New,
-        "accepted" => OrderState::Accepted,
-        "partly_filled" => OrderState::PartlyFilled,
-        "filled" => OrderState::Filled,
-        "cancel_pending" => OrderState::CancelPending,
-        "cancelled" => OrderState::Cancelled,
-        "replace_pending" => OrderState::ReplacePending,
-        "rejected" => OrderState::Rejected,
-        "unknown" => OrderState::Unknown,
-        other => panic!("no state: {other}"),
-    }
+        ["report", order, "accepted"] => (order, ReportKind::Accepted { book_ref: 7 }),
+        ["report", order, "filled", shares, "execution", execution] => {
+            let (execution, quantity, price) = (number(execution), quantity(shares), Price::whole(10));
+            let (liquidity, fee) = (Liquidity::Maker, Cash::ZERO);
+            (order, ReportKind::Filled { execution, price, quantity, liquidity, fee })
+        }
+        ["report", order, "replaced", "to", shares, "@", limit] => {
+            (order, ReportKind::Replaced { quantity: quantity(shares), price: price(limit) })
+        }
+        ["report", order, "cancelled"] => (order, ReportKind::Cancelled { reason: CancelReason::Requested }),
+        ["report", order, "rejected"] => (order, ReportKind::Rejected { reason: RejectReason::Other }),
+        ["report", order, "never_arrived"] => (order, ReportKind::Rejected { reason: RejectReason::NeverArrived }),
+        ["report", order, "change_rejected"] => (order, ReportKind::ChangeRejected { reason: RejectReason::Other }),
+        other => panic!("no input of the engine: {other:?}"),
+    };
+    let (order, instrument, ts_event) = (OrderId(number(order)), InstrumentId(0), Nanos(0));
+    Event::Report(Report { order, instrument, ts_event, kind })
 }

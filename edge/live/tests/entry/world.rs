@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use helios_live::{Entry, EntryConfig, EntryOut, Protocol, Secret};
+use helios_live::{EntryConfig, EntryOut, Protocol, Secret};
 use helios_types::{
-    CancelReason, Event, InstrumentId, Link, Liquidity, Nanos, Order, OrderId, Output, Price, Quantity, Report,
-    ReportKind, Side, StrategyId, Terms, TimeInForce,
+    CancelReason, Event, InstrumentId, Link, Liquidity, Nanos, Order, OrderId, Price, Quantity, Report, ReportKind,
+    Side, StrategyId, Terms, TimeInForce,
 };
 use helios_wire::soupbintcp::{LoginAccepted, Packet};
 use helios_wire::{ouch, ouch42, soupbintcp, text};
@@ -31,10 +31,6 @@ pub fn config(protocol: Protocol) -> EntryConfig {
         timeout_ms: None,
         seed: None,
     }
-}
-
-pub fn entry(protocol: Protocol) -> Entry {
-    Entry::new(config(protocol)).expect("a sound configuration")
 }
 
 /// What was asked for, a line each.
@@ -206,10 +202,6 @@ pub fn order(id: u64, side: Side, shares: i64, price: Price, time_in_force: Time
         time_in_force,
         terms: Terms::PLAIN,
     }
-}
-
-pub fn submit(id: u64, shares: i64, price: i64) -> Output {
-    Output::Submit(order(id, Side::Buy, shares, Price::whole(price), TimeInForce::Day))
 }
 
 /// A message of a venue about one of our references.

@@ -7,10 +7,8 @@ use helios_book::Capacity;
 use helios_engine::{Config, State, step};
 use helios_execution::Style;
 use helios_journal::{Closing, Reader, Record, Writer};
-use helios_live::{
-    Engine, Entry, EntryConfig, EntryOut, Feed, FeedConfig, FeedOut, Join, Protocol, ReceiverConfig, Secret,
-    SnapshotLogin,
-};
+use helios_live::feed::{Feed, FeedConfig, Join, ReceiverConfig, SnapshotLogin};
+use helios_live::{Engine, Entry, EntryConfig, EntryOut, FeedOut, Protocol, Recorded, Secret};
 use helios_risk::{Feeds, Limits};
 use helios_types::{Cash, Event, Instrument, InstrumentId, Nanos, Output, Price, Quantity, Rng};
 
@@ -199,7 +197,6 @@ impl EntryOut for Out<'_, '_> {
 pub struct Recovered {
     state: State,
     writer: Writer,
-    outputs: Vec<Output>,
 }
 
 impl Recovered {
@@ -210,17 +207,17 @@ impl Recovered {
 
 /// Reads the journal as a new process does: to its last whole record, which it then goes on from. Panics when what was said
 /// then is not what is said now.
-pub fn recover(disk: &mut Disk, symbols: &[String]) -> Recovered {
+pub fn recover(disk: &mut Disk, symbols: &[String], mut recorded: impl FnMut(Recorded<'_>)) -> Recovered {
     let mut state = fresh_state(symbols);
     if disk.bytes.is_empty() {
         let mut writer = Writer::new(b"{}").expect("it is short");
         disk.bytes.extend_from_slice(writer.pending());
         writer.clear_pending();
-        return Recovered { state, writer, outputs: Vec::new() };
+        return Recovered { state, writer };
     }
     let mut reader = Reader::new();
     reader.push(&disk.bytes);
-    let (mut said, mut at, mut last, mut all) = (Vec::new(), 0, 0, Vec::new());
+    let (mut said, mut at, mut last) = (Vec::new(), 0, 0);
     // A torn record ends the journal; what is wrong before it would show as a difference.
     while let Ok(Some(record)) = reader.next_record() {
         match record {
@@ -228,7 +225,10 @@ pub fn recover(disk: &mut Disk, symbols: &[String]) -> Recovered {
                 assert_eq!(at, said.len(), "input {last} said {said:?}, of which the journal has {at}");
                 said.clear();
                 step(&mut state, &input, &mut said);
-                all.extend_from_slice(&said);
+                recorded(Recorded::Input(&input.event));
+                for output in &said {
+                    recorded(Recorded::Output(output));
+                }
                 (at, last) = (0, input.seq);
             }
             Record::Output { seq, output } => {
@@ -246,7 +246,7 @@ pub fn recover(disk: &mut Disk, symbols: &[String]) -> Recovered {
     }
     disk.bytes.extend_from_slice(writer.pending());
     writer.clear_pending();
-    Recovered { state, writer, outputs: all }
+    Recovered { state, writer }
 }
 
 /// The whole journal, read at the end of the world: nothing is wrong with it.
@@ -268,7 +268,6 @@ pub fn read_whole(disk: &Disk) -> Vec<Output> {
 
 impl Trader {
     pub fn start(disk: &mut Disk, symbols: &[String], protocol: helios_exchange::Protocol, rng: &mut Rng) -> Self {
-        let Recovered { state, writer, outputs } = recover(disk, symbols);
         let mut entry = Entry::new(EntryConfig {
             name: "XNAS".to_owned(),
             session: 0,
@@ -283,13 +282,7 @@ impl Trader {
             seed: Some(rng.next_u64()),
         })
         .expect("a sound session");
-        for output in &outputs {
-            entry.recover(output);
-        }
-        let heard = state.links().session(0);
-        if heard.next > 0 {
-            entry.resume(heard.name, heard.next);
-        }
+        let Recovered { state, writer } = recover(disk, symbols, |recorded| entry.recover(&recorded));
         let instruments = (0..).map(InstrumentId).zip(symbols.iter().cloned()).collect();
         let receiver = ReceiverConfig { lines: 2, servers: 1, window: 500, attempts: 4, ..ReceiverConfig::default() };
         let feed = Feed::new(FeedConfig {

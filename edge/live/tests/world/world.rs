@@ -504,7 +504,7 @@ impl World {
 
         // What the venue says of positions agrees, and the journal says again what was said.
         let digest = state.digest();
-        let recovered = recover(&mut self.disk, &self.symbols);
+        let recovered = recover(&mut self.disk, &self.symbols, |_| ());
         assert_eq!(recovered.digest(), digest, "the journal leads to the same state");
         for number in 0..self.symbols.len() {
             let shares = self.exchange.ledger(USER).and_then(|ledger| ledger.positions.get(&(0, number)).copied());
