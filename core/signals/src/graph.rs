@@ -699,7 +699,8 @@ fn read(markets: &Markets, instrument: InstrumentId, field: Field) -> f64 {
     let level = |side: Side, at: u8| markets.books().depth(instrument, side).nth(usize::from(at));
     let depth = |side: Side, levels: u8| {
         let levels = markets.books().depth(instrument, side).take(usize::from(levels));
-        Quantity(levels.map(|level| level.quantity.0).sum()).to_f64()
+        // What a feed says may be more than fits: then it is the largest quantity.
+        Quantity(levels.fold(0, |sum: i64, level| sum.saturating_add(level.quantity.0))).to_f64()
     };
     match field {
         Field::Last => price(view.last),
