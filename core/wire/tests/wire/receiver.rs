@@ -304,7 +304,9 @@ fn a_gap_beyond_the_window_is_given_up_when_two_packets_agree() {
     ]);
 
     let mut rig = Rig::new(config);
-    rig.packet(0, 1, "a").packet(0, u64::MAX - 1, "x").packet(0, 2, "b").at(2_000).packet(0, 3, "c");
+    rig.packet(0, 1, "a").packet(0, u64::MAX - 1, "x").packet(0, 1, "a");
+    assert_eq!(rig.receiver.waiting().0, 1, "what is old does not contradict it");
+    rig.packet(0, 2, "b").at(2_000).packet(0, 3, "c");
     rig.said(&[BEGAN, "1 a", "2 b", "3 c"]);
     assert_eq!((rig.receiver.stats().early_dropped, rig.receiver.waiting()), (1, (0, 0)));
 }
