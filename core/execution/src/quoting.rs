@@ -17,12 +17,12 @@ use crate::orders::{CALLER_IDS, Orders, down_to_lot};
 /// What a strategy wants to show on one side of one instrument, and the order that shows it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Quote {
-    strategy: StrategyId,
-    account: u32,
-    side: Side,
-    price: Price,
-    quantity: Quantity,
-    limit: Quantity,
+    pub(crate) strategy: StrategyId,
+    pub(crate) account: u32,
+    pub(crate) side: Side,
+    pub(crate) price: Price,
+    pub(crate) quantity: Quantity,
+    pub(crate) limit: Quantity,
     pub(crate) order: Option<OrderId>,
     /// A newer wish waits for the venue's answer about the order.
     pub(crate) waits: bool,

@@ -200,6 +200,20 @@ impl Compiled {
         })
     }
 
+    /// A run goes on: positions are those of the state, and identifiers follow those that were used. The memory begins anew.
+    pub(crate) fn restore(&mut self, state: &State) {
+        let (known, places) = (&mut self.known, &self.places);
+        self.accounts.restore(state.risk(), |sum, listings| {
+            for listing in listings {
+                if let Some(known) = known.get_mut(places[*listing] as usize) {
+                    known.position = sum.to_f64();
+                }
+            }
+        });
+        let first = self.wishes.next_order as u64;
+        self.wishes.next_order = state.orders().free_id(first, first + (1 << 23)) as i64;
+    }
+
     pub(crate) fn strategy(&self) -> u32 {
         self.accounts.own().0
     }

@@ -47,8 +47,9 @@ struct Shared {
 struct Look<'a>(&'a Shared);
 
 impl<'a> Look<'a> {
-    fn at(shared: &'a Shared, venue: &'a Venues) -> Self {
-        shared.venue.store(std::ptr::from_ref(venue).cast_mut(), Relaxed);
+    fn at(shared: &'a Shared, venue: Option<&'a Venues>) -> Self {
+        let venue = venue.map_or(std::ptr::null_mut(), |venue| std::ptr::from_ref(venue).cast_mut());
+        shared.venue.store(venue, Relaxed);
         Self(shared)
     }
 }
@@ -371,6 +372,18 @@ impl Accounts {
     }
 }
 
+impl Accounts {
+    /// What they hold already, where a run goes on: for each account's position the sum, and the instruments whose it is.
+    pub(crate) fn restore(&mut self, risk: &Risk, mut tell: impl FnMut(Quantity, &[usize])) {
+        for account in risk.accounts() {
+            if let Some(place) = self.place(account.strategy) {
+                let (sum, listings) = self.book(place, account.instrument, account.position.quantity);
+                tell(sum, listings);
+            }
+        }
+    }
+}
+
 /// One fill of a strategy's order: its share of it.
 #[pyclass(frozen, get_all, module = "helios._core")]
 pub(crate) struct FillView {
@@ -446,7 +459,7 @@ pub(crate) struct FeedView {
     missed: u64,
 }
 
-fn state_name(state: OrderState) -> &'static str {
+pub(crate) fn state_name(state: OrderState) -> &'static str {
     match state {
         OrderState::New => "new",
         OrderState::Accepted => "accepted",
@@ -586,6 +599,16 @@ impl Handler {
             shared,
         };
         Ok((handler, port))
+    }
+
+    /// A run goes on: positions and best prices are those of the state, and identifiers follow those that were used.
+    fn restore(&mut self, state: &State) {
+        let cells = &self.shared.cells;
+        self.accounts.restore(state.risk(), |sum, listings| {
+            listings.iter().for_each(|listing| cells[*listing].position.store(sum.0, Relaxed));
+        });
+        let next = state.orders().free_id(self.first_id, self.first_id + IDS / 2);
+        self.shared.next_id.fetch_max(next, Relaxed);
     }
 
     fn after(&mut self, py: Python<'_>, input: &Input, outputs: &[Output], state: &State) -> PyResult<()> {
@@ -774,7 +797,35 @@ pub(crate) enum Callee {
 }
 
 impl Callee {
-    fn timer_ns(&self) -> u64 {
+    /// A run goes on from this state.
+    pub(crate) fn restore(&mut self, state: &State) {
+        match self {
+            Self::Python(handler) => handler.restore(state),
+            Self::Compiled(compiled) => compiled.restore(state),
+        }
+    }
+
+    pub(crate) fn is_python(&self) -> bool {
+        matches!(self, Self::Python(_))
+    }
+
+    /// One in machine code, which needs no interpreter.
+    #[inline]
+    pub(crate) fn after_compiled(
+        &mut self,
+        input: &Input,
+        outputs: &[Output],
+        state: &State,
+        wishes: &mut Vec<Intent>,
+    ) -> Result<(), SourceError> {
+        let Self::Compiled(compiled) = self else { return Ok(()) };
+        let wrong = |error: PyErr| SourceError { source: "strategy".to_owned(), message: error.to_string() };
+        compiled.after(input, outputs, state).map_err(wrong)?;
+        compiled.take(wishes);
+        Ok(())
+    }
+
+    pub(crate) fn timer_ns(&self) -> u64 {
         match self {
             Self::Python(handler) => handler.timer_ns,
             Self::Compiled(compiled) => compiled.timer_ns(),
@@ -797,7 +848,7 @@ impl Callbacks for Attached<'_, '_> {
         input: &Input,
         outputs: &[Output],
         state: &State,
-        venue: &Venues,
+        venue: Option<&Venues>,
         wishes: &mut Vec<Intent>,
     ) -> Result<(), SourceError> {
         for callee in self.callees.iter_mut() {
