@@ -30,6 +30,9 @@
     [limits]
     order_notional = 50_000
 
+The tables [live], [[feed]], [[session]], [[drop_copy]] and [standby] are for `helios run` (helios.live.settings); a
+backtest of the same file checks their keys and uses none of them. A live run reads no [[data]].
+
 A key that is not known is an error that names the nearest one.
 
 `run_file` gives the same file as something to sweep over: the keys of RUN.toml are its parameters; in a RUN.py, `run`
@@ -47,7 +50,6 @@ import inspect
 import json
 import os
 import sys
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date as Date
@@ -75,15 +77,18 @@ from helios.execution import (
     Venue,
 )
 from helios.execution.latency import Delay
+from helios.live.settings import DropCopyTable, FeedTable, LiveTable, Mode, SessionTable, StandbyTable, Tables, checked
 from helios.research.recipe import FunctionRecipe, Params, Recipe, Value, unknown_parameter
 from helios.risk import Limits
+from helios.settings_file import keys_of, read_toml, refuse_unknown_keys
 from helios.signals.parameters import own_constructor, parameter_types, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set
 
+    from helios.live.plan import LiveRun
     from helios.research.backtest import Backtest, Wish
-    from helios.research.feeds import Source
+    from helios.research.feeds import Source, Supply
     from helios.signals import Strategy
 
 
@@ -244,8 +249,9 @@ class VenueTable(_Table):
 class RunTable(_Table):
     """The whole file."""
 
-    data: list[DataTable]
     strategy: StrategyTable | list[StrategyTable]
+    #: A live run has feeds in its place.
+    data: list[DataTable] = []
     name: str | None = None
     cash: float = 1_000_000.0
     seed: int | None = None
@@ -259,6 +265,11 @@ class RunTable(_Table):
     venue: VenueTable = msgspec.field(default_factory=VenueTable)
     execution: Execution = msgspec.field(default_factory=Execution)
     limits: Limits = msgspec.field(default_factory=Limits)
+    live: LiveTable | None = None
+    feed: list[FeedTable] = []
+    session: list[SessionTable] = []
+    drop_copy: list[DropCopyTable] = []
+    standby: StandbyTable | None = None
 
 
 class _Run(RunTable):
@@ -274,6 +285,24 @@ def load_run(path: str | os.PathLike[str]) -> Backtest:
         return _load_python(file)
     with _naming(file):
         return _build(_table(_read(file), file), file)
+
+
+def load_live(path: str | os.PathLike[str], mode: Mode) -> LiveRun:
+    """The live run that a RUN.toml describes: strategies, limits and venue as its backtest has them, fed by its feeds.
+
+    ConfigError names file, key and what to do; it also says so of a password that is not there.
+    """
+    from helios.live.plan import plan
+
+    file = _checked(path)
+    if file.suffix != ".toml":
+        hint = "Name its strategies in a RUN.toml: [strategy] class = 'file.py:Class'."
+        raise ConfigError("a live run is described by a .toml file", file=str(file), hint=hint)
+    with _naming(file):
+        table = _table(_read(file), file)
+        tables = Tables(table.live, table.feed, table.session, table.drop_copy, table.standby)
+        settings = checked(tables, mode, file)
+        return plan(settings, lambda feeds: _build(table, file, feeds), _strategies(table, file), set(table.venues))
 
 
 def run_file(path: str | os.PathLike[str]) -> Recipe:
@@ -344,20 +373,17 @@ def _module(name: str) -> Any:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        raw = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"not a TOML file: {error}", file=str(file)) from None
+    raw = read_toml(file)
     rest, named = _named_venues(raw)
-    _refuse_unknown_keys(rest, RunTable, (), file)
+    refuse_unknown_keys(rest, RunTable, (), file)
     for name, table in named.items():
-        _refuse_unknown_keys(table, _kind_of(table), ("venue", name), file)
+        refuse_unknown_keys(table, _kind_of(table), ("venue", name), file)
     return raw
 
 
 def _named_venues(raw: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, dict[str, Any]]]:
     """The file without the tables [venue.NAME], and those. One named almost like a key is a key with an error."""
-    venue, known = raw.get("venue"), _keys(VenueTable)
+    venue, known = raw.get("venue"), keys_of(VenueTable)
     if not isinstance(venue, dict):
         return raw, {}
     names = [name for name, value in venue.items() if isinstance(value, dict) and name not in known]
@@ -393,35 +419,14 @@ def _naming(file: Path) -> Iterator[None]:
         raise ConfigError(str(error), file=str(file)) from None
 
 
-def _refuse_unknown_keys(raw: Any, table: type, place: tuple[str, ...], file: Path) -> None:
-    """msgspec finds unknown keys too, but does not say which known one is near."""
-    known = _keys(table)
-    for key, value in raw.items():
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            hint = f"Did you mean '{near[0]}'?" if near else f"Known keys: {', '.join(known)}."
-            raise ConfigError("unknown key", file=str(file), key=".".join([*place, key]), hint=hint)
-        inner = next((kind for kind in (known[key], *get_args(known[key])) if _keys(kind)), None)
-        if inner is not None:
-            for number, part in enumerate(value if isinstance(value, list) else [value]):
-                if isinstance(part, dict):
-                    where = f"{key}[{number}]" if isinstance(value, list) else key
-                    _refuse_unknown_keys(part, inner, (*place, where), file)
-
-
-def _keys(table: Any) -> dict[str, Any]:
-    """The keys that a table may have, and what they hold; empty for what is no table."""
-    if isinstance(table, type) and issubclass(table, msgspec.Struct):
-        return {field.encode_name: field.type for field in msgspec.structs.fields(table)}
-    return {field.name: field.type for field in dataclasses.fields(table)} if dataclasses.is_dataclass(table) else {}
-
-
-def _build(table: _Run, file: Path, data: Sequence[Source] | None = None) -> Backtest:
+def _build(table: _Run, file: Path, data: Sequence[Supply] | None = None) -> Backtest:
     """`data` are sources to use in place of those that the file names."""
     from helios.research.backtest import Backtest
 
     default = _venue(table.venue, file)
     named = {name: _venue(one, file) for name, one in table.venues.items()}
+    if not table.data and data is None:
+        raise ConfigError("a backtest needs [[data]]", file=str(file), key="data")
     return Backtest(
         data=data or _sources(table, file),
         strategy=_strategies(table, file),
@@ -834,8 +839,8 @@ class _TomlRun(Recipe):
 
     def identity(self, params: Params) -> dict[str, Any]:
         raw = self._with(params)
-        # The data are known by their content, and a name changes nothing.
-        return dict(_flat({key: value for key, value in raw.items() if key not in ("data", "name")}))
+        # The data are known by their content, and neither a name nor a live table changes anything.
+        return dict(_flat({key: value for key, value in raw.items() if key not in ("data", "name", *_LIVE_KEYS)}))
 
     def files(self, params: Params) -> list[Path]:
         table = _table(self._with(params), self._file).strategy
@@ -918,13 +923,17 @@ class _PythonRun(Recipe):
 _loaded: dict[Path, FunctionRecipe] = {}
 
 
+#: Tables that only a live run reads.
+_LIVE_KEYS = ("live", "feed", "session", "drop_copy", "standby")
+
+
 def _paths(table: Any, place: str = "") -> Iterator[str]:
     """The dotted names of all keys that a sweep may change; the strategy's own are those that the file has."""
-    for key, kind in _keys(table).items():
-        # A name changes nothing, so its values would all be one point.
-        if place + key in ("data", "name", "strategy.name", "strategy.params"):
+    for key, kind in keys_of(table).items():
+        # A name or a live table changes nothing, so its values would all be one point.
+        if place + key in ("data", "name", "strategy.name", "strategy.params", *_LIVE_KEYS):
             continue
-        inner = next((each for each in (kind, *get_args(kind)) if _keys(each)), None)
+        inner = next((each for each in (kind, *get_args(kind)) if keys_of(each)), None)
         if inner is not None:
             yield from _paths(inner, f"{place}{key}.")
         else:

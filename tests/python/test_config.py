@@ -388,7 +388,7 @@ def test_bytes_that_are_no_text(folder: Path) -> None:
 
 
 def test_missing_tables_are_named(folder: Path) -> None:
-    assert "missing required field `data`" in str(refused(folder, '[strategy]\nkind = "pairs"\n'))
+    assert "key 'data': a backtest needs [[data]]" in str(refused(folder, '[strategy]\nkind = "pairs"\n'))
     assert "missing required field `strategy`" in str(refused(folder, '[[data]]\nkind = "itch"\npath = "x"\n'))
 
 

@@ -2,7 +2,7 @@
 
 use helios_book::{Books, Capacity, Level, Top};
 use helios_types::{
-    Digest, Hasher, InstrumentId, Market, Nanos, Price, Quality, QualityKind, Quantity, Side, Split, TradeKind,
+    Digest, Feed, Hasher, InstrumentId, Market, Nanos, Price, Quality, QualityKind, Quantity, Side, Split, TradeKind,
     TradingStatus, Update,
 };
 
@@ -70,6 +70,8 @@ pub struct View {
     pub bar: Option<Bar>,
     /// Trading state; trading until told otherwise.
     pub status: TradingStatus,
+    /// Nothing is known to be missing of the book.
+    pub complete: bool,
     /// The venue's stamp of the last event.
     pub ts_event: Nanos,
     /// The best bid is above the best ask during continuous trading, and that was reported.
@@ -84,6 +86,7 @@ impl View {
         last_aggressor: None,
         bar: None,
         status: TradingStatus::Trading,
+        complete: true,
         ts_event: Nanos(0),
         crossed: false,
     };
@@ -104,7 +107,7 @@ pub struct Markets {
     faults: [u64; QUALITY_KINDS],
 }
 
-const QUALITY_KINDS: usize = QualityKind::Full as usize + 1;
+const QUALITY_KINDS: usize = QualityKind::Whole as usize + 1;
 
 impl Markets {
     /// `instruments` instruments, numbered from zero, nothing seen yet.
@@ -259,6 +262,24 @@ impl Markets {
         });
     }
 
+    /// What the feed handler knows of its own data; said once for each change.
+    pub fn feed(&mut self, feed: Feed) -> Option<Quality> {
+        let (instrument, complete, detail) = match feed {
+            Feed::Incomplete { instrument, missed } => (instrument, false, missed),
+            Feed::Complete { instrument } => (instrument, true, 0),
+            Feed::Began { .. } | Feed::Ended { .. } => return None,
+        };
+        let Some(view) = self.views.get_mut(instrument.index()) else {
+            return Some(Quality { instrument, kind: QualityKind::WrongInstrument, detail: u64::from(instrument.0) });
+        };
+        if std::mem::replace(&mut view.complete, complete) == complete {
+            return None;
+        }
+        let kind = if complete { QualityKind::Whole } else { QualityKind::Gap };
+        self.faults[kind as usize] += 1;
+        Some(Quality { instrument, kind, detail })
+    }
+
     fn printed(&mut self, id: InstrumentId, price: Price, quantity: Quantity, aggressor: Option<Side>) -> Touched {
         let view = &mut self.views[id.index()];
         view.last = price;
@@ -324,12 +345,15 @@ impl Digest for Markets {
             for x in [bar.open.0, bar.high.0, bar.low.0, bar.close.0, bar.volume.0] {
                 hasher.i64(x);
             }
-            hasher.u64(view.status as u64 * 2 + u64::from(view.crossed));
+            // A bit that old runs never set: their digests stay.
+            let incomplete = u64::from(!view.complete) << 8;
+            hasher.u64(incomplete + view.status as u64 * 2 + u64::from(view.crossed));
             hasher.u64(view.ts_event.0);
         }
         hasher.u64(self.clock.0);
-        for count in self.faults {
-            hasher.u64(count);
+        let (old, new) = self.faults.split_at(QualityKind::Gap as usize);
+        for count in old.iter().chain(new.iter().filter(|count| **count > 0)) {
+            hasher.u64(*count);
         }
     }
 }

@@ -14,36 +14,88 @@ const PLACEHOLDER_PRICE4: u32 = 2_000_000_000;
 /// ITCH prices have four decimals, ours nine.
 const PRICE4: i64 = 100_000;
 
+/// In the table of locates: a stock that the run did not ask for.
+const OTHER: u32 = u32::MAX - 1;
+/// In the table of locates: nobody has said yet which stock that is.
+const UNKNOWN: u32 = u32::MAX;
+
+/// What a locate number means today.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stock {
+    /// An instrument of the run.
+    Ours(InstrumentId),
+    /// A stock that the run did not ask for.
+    Other,
+    /// Nobody has said yet.
+    Unknown,
+}
+
 /// NASDAQ TotalView-ITCH 5.0 -> events of the instruments that a run asked for.
 ///
 /// The directory (`R`) tells which stock a locate number means today; messages about other stocks give no event.
 pub struct ItchNormaliser {
     midnight: Nanos,
     wanted: BTreeMap<[u8; 8], InstrumentId>,
-    by_locate: Vec<Option<InstrumentId>>,
+    by_locate: Vec<u32>,
 }
 
 impl ItchNormaliser {
     /// `midnight` is the start of the trading day in New York, as UTC; `symbols[i]` becomes instrument `i`.
     pub fn new(midnight: Nanos, symbols: &[String]) -> Self {
-        let wanted = symbols
-            .iter()
-            .enumerate()
-            .filter_map(|(at, symbol)| Some((padded(symbol)?, InstrumentId(u32::try_from(at).ok()?))))
-            .collect();
-        Self { midnight, wanted, by_locate: vec![None; 1 << 16] }
+        Self::of(midnight, (0..).map(InstrumentId).zip(symbols.iter().map(String::as_str)))
+    }
+
+    /// The same for instruments with these numbers.
+    pub fn of<'a>(midnight: Nanos, instruments: impl IntoIterator<Item = (InstrumentId, &'a str)>) -> Self {
+        let wanted = instruments.into_iter().filter_map(|(id, symbol)| Some((padded(symbol)?, id))).collect();
+        Self { midnight, wanted, by_locate: vec![UNKNOWN; 1 << 16] }
     }
 
     /// The event that a message is, if it is about an instrument of the run and means something to a book or trade.
     #[inline]
     pub fn normalise(&mut self, message: &Message<'_>) -> Option<Market> {
         if let Message::StockDirectory(m) = message {
-            self.by_locate[usize::from(m.stock_locate())] = self.wanted.get(m.stock()).copied();
+            self.learn(m.stock_locate(), m.stock());
             return None;
         }
-        let instrument = self.by_locate[usize::from(message.stock_locate())]?;
+        let instrument = self.by_locate[usize::from(message.stock_locate())];
+        if instrument >= OTHER {
+            return None;
+        }
+        self.event(InstrumentId(instrument), message)
+    }
+
+    /// The event that a message is which is known to be about this instrument.
+    #[inline]
+    pub fn event(&self, instrument: InstrumentId, message: &Message<'_>) -> Option<Market> {
         let update = update(message)?;
         Some(Market { instrument, ts_event: self.midnight.plus(message.timestamp()), update })
+    }
+
+    /// What a locate number means.
+    #[inline]
+    pub fn stock(&self, locate: u16) -> Stock {
+        match self.by_locate[usize::from(locate)] {
+            UNKNOWN => Stock::Unknown,
+            OTHER => Stock::Other,
+            instrument => Stock::Ours(InstrumentId(instrument)),
+        }
+    }
+
+    /// This locate number means this stock.
+    pub fn learn(&mut self, locate: u16, stock: &[u8; 8]) {
+        self.by_locate[usize::from(locate)] = self.wanted.get(stock).map_or(OTHER, |instrument| instrument.0);
+    }
+
+    /// The start of the day that stamps count from.
+    pub fn midnight(&self) -> Nanos {
+        self.midnight
+    }
+
+    /// Another day: locate numbers mean nothing any more.
+    pub fn new_day(&mut self, midnight: Nanos) {
+        self.midnight = midnight;
+        self.by_locate.fill(UNKNOWN);
     }
 }
 

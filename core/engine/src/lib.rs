@@ -4,6 +4,7 @@
 //! inputs come from and where outputs go. The engine does not know its mode and does not know the venue.
 
 mod account;
+mod operate;
 mod state;
 mod step;
 

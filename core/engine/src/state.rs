@@ -4,7 +4,7 @@ use std::fmt;
 
 use helios_book::Capacity;
 use helios_data::{Markets, Touched};
-use helios_execution::{Orders, Style};
+use helios_execution::{Links, Orders, Style, Unanswered};
 use helios_risk::{Feeds, Limits, Risk, Unfed, prove};
 use helios_signals::{Graph, GraphError, Node};
 use helios_types::{Cash, Digest, Hasher, Instrument, InstrumentId, Intent, Nanos, Rule, Rules, SignalChange};
@@ -93,6 +93,7 @@ pub struct State {
     pub(crate) intents: Vec<Intent>,
     pub(crate) changes: Vec<SignalChange>,
     proven: Vec<Rule>,
+    pub(crate) feeds: Feeds,
 }
 
 impl State {
@@ -123,6 +124,7 @@ impl State {
             intents: Vec::new(),
             changes: Vec::new(),
             proven,
+            feeds: config.feeds,
         })
     }
 
@@ -130,6 +132,22 @@ impl State {
     #[must_use]
     pub fn with_rules(self, rules: Vec<Rules>) -> Self {
         Self { orders: self.orders.with_rules(rules.clone()), risk: self.risk.with_rules(rules), ..self }
+    }
+
+    /// The same with the order-entry session of each instrument, one for each; without it all trade through session 0.
+    #[must_use]
+    pub fn with_sessions(self, session_of: Vec<u32>) -> Self {
+        Self { orders: self.orders.with_sessions(session_of), ..self }
+    }
+
+    /// What is known of the order-entry sessions, and where each goes on after a failure.
+    pub fn links(&self) -> &Links {
+        self.orders.links()
+    }
+
+    /// Orders about which the venue has owed an answer for so long.
+    pub fn unanswered(&self, nanoseconds: u64) -> Vec<Unanswered> {
+        self.orders.unanswered(Nanos(self.now.0.saturating_sub(nanoseconds)))
     }
 
     /// What the market looks like.

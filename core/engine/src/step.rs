@@ -2,9 +2,10 @@
 
 use helios_data::{Touched, View};
 use helios_execution::Touch;
-use helios_types::{Control, Event, Input, InstrumentId, Market, Output, Quality, QualityKind, TradingStatus, Update};
+use helios_types::{Event, Input, InstrumentId, Market, Output, Quality, QualityKind, TradingStatus, Update};
 
 use crate::account;
+use crate::operate;
 use crate::state::State;
 
 /// One input, one step. Appends what it has to say to `out`; the caller empties it.
@@ -22,13 +23,15 @@ pub fn step(state: &mut State, input: &Input, out: &mut Vec<Output>) {
         Event::Report(report) => state.orders.report(input.ts, report, &mut state.risk, out),
         Event::Intent(intent) => state.orders.wish(input.ts, intent, &mut state.risk, out),
         Event::Timer(_) => {}
-        Event::Control(control) => on_control(state, *control, out),
+        Event::Control(control) => operate::control(state, *control, out),
         Event::Charge(charge) => account::charge(state, charge, out),
+        Event::Feed(feed) => out.extend(state.markets.feed(*feed).map(Output::Quality)),
+        Event::Link(link) => operate::link(state, link, out),
     }
     if let Some(breach) = state.risk.supervise() {
         out.push(Output::Breach(breach));
         // What rests could still make a position larger; what reduces one is wished again.
-        state.orders.cancel_resting(out);
+        state.orders.cancel_resting(state.now, out);
     }
     while let Some(instrument) = state.orders.next_due() {
         work(state, instrument, out);
@@ -85,13 +88,6 @@ fn signal(state: &mut State, out: &mut Vec<Output>) {
     out.extend(state.changes.drain(..).map(Output::Signal));
     for intent in state.intents.drain(..) {
         state.orders.wish(state.now, &intent, &mut state.risk, out);
-    }
-}
-
-fn on_control(state: &mut State, control: Control, out: &mut Vec<Output>) {
-    state.risk.control(control);
-    if control == Control::Kill {
-        state.orders.cancel_resting(out);
     }
 }
 

@@ -10,10 +10,16 @@
 
 mod gateway;
 pub mod lifecycle;
+mod links;
 mod open;
 mod orders;
 mod quoting;
+mod recovering;
 mod used;
 
-pub use gateway::{EncodeError, OuchGateway};
-pub use orders::{CALLER_IDS, Counts, MAX_ENDED_ORDERS, MAX_OPEN_ORDERS, Orders, Style, Touch};
+pub use gateway::{EncodeError, Ouch42, Ouch50, OuchGateway};
+pub use links::{Links, MAX_SESSIONS, Session};
+pub use orders::{
+    CALLER_IDS, Counts, MAX_BOOKED_ORDERS, MAX_ENDED_ORDERS, MAX_OPEN_ORDERS, MAX_PAST_TERMS, Orders, Style, Touch,
+    Unanswered,
+};

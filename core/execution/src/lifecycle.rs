@@ -24,6 +24,8 @@ pub enum Happening {
     Reject,
     /// The venue refused our cancel or replace.
     RefuseChange,
+    /// The session was lost while an answer was due.
+    Lose,
 }
 
 /// An entry of the table.
@@ -36,23 +38,24 @@ enum Next {
     Working,
 }
 
-const HAPPENINGS: usize = Happening::RefuseChange as usize + 1;
-const STATES: usize = Rejected as usize + 1;
+const HAPPENINGS: usize = Happening::Lose as usize + 1;
+const STATES: usize = Unknown as usize + 1;
 
 use Next::{No, To, Working};
 
 /// Rows are states in the order of [`OrderState`], columns happenings in the order of [`Happening`].
 #[rustfmt::skip]
 const TABLE: [[Next; HAPPENINGS]; STATES] = [
-//                  Accept       Fill               FillLast    AskCancel          Cancel         AskReplace          Replace  Reject        RefuseChange
-/* New */           [To(Accepted), To(PartlyFilled),   To(Filled), To(CancelPending), To(Cancelled), To(ReplacePending), No,      To(Rejected), No],
-/* Accepted */      [No,           To(PartlyFilled),   To(Filled), To(CancelPending), To(Cancelled), To(ReplacePending), Working, No,           No],
-/* PartlyFilled */  [No,           To(PartlyFilled),   To(Filled), To(CancelPending), To(Cancelled), To(ReplacePending), Working, No,           No],
-/* Filled */        [No,           No,                 No,         No,                No,            No,                 No,      No,           No],
-/* CancelPending */ [To(CancelPending), To(CancelPending), To(Filled), No,            To(Cancelled), No,       To(CancelPending), To(Rejected), Working],
-/* Cancelled */     [No,           No,                 No,         No,                No,            No,                 No,      No,           No],
-/* ReplacePending */[To(ReplacePending), To(ReplacePending), To(Filled), To(CancelPending), To(Cancelled), No,           Working, To(Rejected), Working],
-/* Rejected */      [No,           No,                 No,         No,                No,            No,                 No,      No,           No],
+//                  Accept       Fill               FillLast    AskCancel          Cancel         AskReplace          Replace  Reject        RefuseChange  Lose
+/* New */           [To(Accepted), To(PartlyFilled),   To(Filled), To(CancelPending), To(Cancelled), To(ReplacePending), No,      To(Rejected), No, To(Unknown)],
+/* Accepted */      [No,           To(PartlyFilled),   To(Filled), To(CancelPending), To(Cancelled), To(ReplacePending), Working, No,           No, No],
+/* PartlyFilled */  [No,           To(PartlyFilled),   To(Filled), To(CancelPending), To(Cancelled), To(ReplacePending), Working, No,           No, No],
+/* Filled */        [No,           No,                 No,         No,                No,            No,                 No,      No,           No, No],
+/* CancelPending */ [To(CancelPending), To(CancelPending), To(Filled), No,            To(Cancelled), No,       To(CancelPending), To(Rejected), Working, To(Unknown)],
+/* Cancelled */     [No,           No,                 No,         No,                No,            No,                 No,      No,           No, No],
+/* ReplacePending */[To(ReplacePending), To(ReplacePending), To(Filled), To(CancelPending), To(Cancelled), No,           Working, To(Rejected), Working, To(Unknown)],
+/* Rejected */      [No,           No,                 No,         No,                No,            No,                 No,      No,           No, No],
+/* Unknown */       [Working,      To(PartlyFilled),   To(Filled), To(CancelPending), To(Cancelled), No,                 Working, To(Rejected), Working, No],
 ];
 
 /// The state that follows; `None` when this cannot happen in this state.
@@ -69,7 +72,7 @@ mod tests {
     use super::*;
 
     const ALL: [OrderState; STATES] =
-        [New, Accepted, PartlyFilled, Filled, CancelPending, Cancelled, ReplacePending, Rejected];
+        [New, Accepted, PartlyFilled, Filled, CancelPending, Cancelled, ReplacePending, Rejected, Unknown];
     const HAPPEN: [Happening; HAPPENINGS] = [
         Happening::Accept,
         Happening::Fill,
@@ -80,6 +83,7 @@ mod tests {
         Happening::Replace,
         Happening::Reject,
         Happening::RefuseChange,
+        Happening::Lose,
     ];
 
     #[test]

@@ -11,6 +11,7 @@ use helios_types::{
 };
 
 use crate::lifecycle::{Happening, next};
+use crate::links::Links;
 use crate::open::{Identified, Open};
 use crate::quoting::Quote;
 use crate::used::Used;
@@ -23,6 +24,14 @@ pub const CALLER_IDS: u64 = 1 << 31;
 
 /// Ended orders that are remembered, so that an execution reported late is still booked; older ones are forgotten.
 pub const MAX_ENDED_ORDERS: usize = 1 << 10;
+
+/// Orders with executions that are remembered beyond those, by the numbers of their executions alone: when a venue tells
+/// its day again, what was booked long ago is recognised. Only where a session was lost; the oldest is forgotten, and an
+/// execution of a forgotten order pauses trading.
+pub const MAX_BOOKED_ORDERS: usize = 1 << 18;
+
+/// Totals and prices that replaces have put out of force and that are remembered, to recognise a repetition.
+pub const MAX_PAST_TERMS: usize = 1 << 10;
 
 /// After a refusal or a reject an instrument's wishes wait this long before they are tried again.
 const RETRY_AFTER_NS: u64 = NANOS_PER_SECOND;
@@ -59,9 +68,37 @@ pub(crate) struct Working {
     /// The account of its strategy.
     account: u32,
     /// Quantity and price asked for by a replace that is on its way.
-    asked: Option<(Quantity, Price)>,
+    pub(crate) asked: Option<(Quantity, Price)>,
     /// Numbers of the executions booked, so that none is booked twice.
-    executions: Vec<u64>,
+    pub(crate) executions: Vec<u64>,
+    /// When something was last asked of the venue about it.
+    pub(crate) asked_at: Nanos,
+}
+
+/// What is left of an order that ended long ago.
+#[derive(Debug)]
+pub(crate) struct Booked {
+    pub(crate) order: OrderId,
+    pub(crate) executions: Vec<u64>,
+}
+
+impl Identified for Booked {
+    fn id(&self) -> OrderId {
+        self.order
+    }
+}
+
+/// An order about which the venue owes an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unanswered {
+    /// Which.
+    pub order: OrderId,
+    /// Of what.
+    pub instrument: InstrumentId,
+    /// New, cancel or replace pending, or unknown.
+    pub state: OrderState,
+    /// When it was sent, or was asked to change.
+    pub since: Nanos,
 }
 
 impl Working {
@@ -101,18 +138,18 @@ impl Identified for Working {
 
 /// What one strategy wants to hold.
 #[derive(Clone, Copy, Debug)]
-struct Claim {
-    strategy: StrategyId,
-    account: u32,
-    want: Quantity,
+pub(crate) struct Claim {
+    pub(crate) strategy: StrategyId,
+    pub(crate) account: u32,
+    pub(crate) want: Quantity,
     /// Its account's position, here again: all that netting looks at lies together.
-    held: Quantity,
+    pub(crate) held: Quantity,
 }
 
 impl Claim {
-    /// What is missing: bought when positive.
-    fn lacks(&self) -> i128 {
-        i128::from(self.want.0) - i128::from(self.held.0)
+    /// What is missing: bought when positive. Where positions are closed nothing is wanted.
+    fn lacks(&self, flat: bool) -> i128 {
+        i128::from(if flat { 0 } else { self.want.0 }) - i128::from(self.held.0)
     }
 }
 
@@ -121,12 +158,12 @@ impl Claim {
 #[repr(align(64))]
 pub(crate) struct Desk {
     pub(crate) tick: Price,
-    not_before: Nanos,
+    pub(crate) not_before: Nanos,
     /// A netted order is working: wait for its end.
     busy: bool,
     /// Wants and holdings may differ: look again.
-    hungry: bool,
-    claims: Vec<Claim>,
+    pub(crate) hungry: bool,
+    pub(crate) claims: Vec<Claim>,
 }
 
 impl Desk {
@@ -136,22 +173,22 @@ impl Desk {
 
     /// What all strategies together lack, and whether some lack what others have too much of.
     #[inline]
-    fn lacks(&self) -> (i128, bool) {
+    fn lacks(&self, flat: bool) -> (i128, bool) {
         let (mut sum, mut buys, mut sells, mut wide) = (0i64, false, false, false);
         for claim in &self.claims {
-            let (lack, beyond) = claim.want.0.overflowing_sub(claim.held.0);
+            let (lack, beyond) = if flat { 0 } else { claim.want.0 }.overflowing_sub(claim.held.0);
             wide |= beyond;
             (sum, wide) = (sum.wrapping_add(lack), wide | sum.checked_add(lack).is_none());
             buys |= lack > 0;
             sells |= lack < 0;
         }
-        if wide { self.lacks_wide() } else { (i128::from(sum), buys & sells) }
+        if wide { self.lacks_wide(flat) } else { (i128::from(sum), buys & sells) }
     }
 
     /// [`Desk::lacks`] when it does not fit 64 bits.
     #[cold]
-    fn lacks_wide(&self) -> (i128, bool) {
-        let lacks = || self.claims.iter().map(Claim::lacks);
+    fn lacks_wide(&self, flat: bool) -> (i128, bool) {
+        let lacks = || self.claims.iter().map(|claim| claim.lacks(flat));
         (lacks().sum(), lacks().any(|lack| lack > 0) && lacks().any(|lack| lack < 0))
     }
 }
@@ -163,11 +200,22 @@ pub struct Orders {
     /// What strategies want to show, by instrument.
     pub(crate) quotes: Vec<Vec<Quote>>,
     /// Instruments with a new wish, first come first served; empty between steps.
-    due: VecDeque<InstrumentId>,
+    pub(crate) due: VecDeque<InstrumentId>,
     /// The last orders that ended, oldest first.
-    ended: VecDeque<Working>,
+    pub(crate) ended: VecDeque<Working>,
+    /// Those before them that have executions, where a session was lost; and in the order in which they left `ended`.
+    pub(crate) booked: Open<Booked>,
+    pub(crate) booked_order: VecDeque<OrderId>,
+    /// Totals and prices that were in force, where a session was lost; oldest first.
+    pub(crate) past: VecDeque<(OrderId, Quantity, Price)>,
+    /// The order-entry sessions.
+    pub(crate) links: Links,
+    /// Every position is being closed.
+    pub(crate) flat: bool,
+    /// Instrument and account of claims that stand for what strategies ordered themselves, while positions are closed.
+    pub(crate) strangers: Vec<(InstrumentId, u32)>,
     /// Identifiers that callers have used.
-    used: Used,
+    pub(crate) used: Used,
     /// Emptied within each booking; kept to keep its memory.
     shares: Vec<Share>,
     pub(crate) next_id: u64,
@@ -193,6 +241,10 @@ pub struct Counts {
     /// Executions that could not be booked: of an order that is not known, or of a price or amount that cannot be.
     /// Each one pauses trading, because positions are no longer what the venue says.
     pub unbooked: u64,
+    /// Reports that a venue repeated after its session was lost, and that changed nothing.
+    pub repeated: u64,
+    /// Orders that were lost with a connection: the venue never had them.
+    pub lost: u64,
 }
 
 impl Orders {
@@ -204,6 +256,12 @@ impl Orders {
             desks: ticks.into_iter().map(Desk::new).collect(),
             due: VecDeque::new(),
             ended: VecDeque::new(),
+            booked: Open::new(),
+            booked_order: VecDeque::new(),
+            past: VecDeque::new(),
+            links: Links::new(),
+            flat: false,
+            strangers: Vec::new(),
             used: Used::default(),
             shares: Vec::new(),
             next_id: 1,
@@ -219,6 +277,40 @@ impl Orders {
         assert!(rules.len() == self.desks.len(), "rules are given for every instrument, or for none");
         self.rules = rules;
         self
+    }
+
+    /// The order-entry session that each instrument's orders go through; without it all go through session 0.
+    #[must_use]
+    pub fn with_sessions(mut self, session_of: Vec<u32>) -> Self {
+        assert!(session_of.len() == self.desks.len(), "a session is given for every instrument, or for none");
+        self.links.through(session_of);
+        self
+    }
+
+    /// The order-entry sessions.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// True while every position is being closed.
+    pub fn is_flat(&self) -> bool {
+        self.flat
+    }
+
+    /// Orders about which the venue owes an answer since `until` or longer, by number. Nothing is assumed about them: a
+    /// desk whose order has no answer waits, and somebody has to look.
+    pub fn unanswered(&self, until: Nanos) -> Vec<Unanswered> {
+        let waiting = |id: OrderId| {
+            let Working { order, state, asked_at, .. } = self.working.get(id)?;
+            let answered = matches!(state, OrderState::Accepted | OrderState::PartlyFilled);
+            (!answered && *asked_at <= until).then_some(Unanswered {
+                order: id,
+                instrument: order.instrument,
+                state: *state,
+                since: *asked_at,
+            })
+        };
+        self.working.sorted().into_iter().filter_map(waiting).collect()
     }
 
     /// Wishes follow a split: what a strategy has is what it has now, and what it lacks is as much in new shares.
@@ -283,7 +375,7 @@ impl Orders {
                 Some(account) => self.quote(now, intent, account, risk, out),
                 None => self.refuse(invalid(intent), out),
             },
-            IntentKind::Cancel { order } => self.cancel(intent, order, out),
+            IntentKind::Cancel { order } => self.cancel(now, intent, order, out),
             IntentKind::Replace { order, quantity, price } => {
                 self.replace(now, intent, order, quantity, price, risk, out);
             }
@@ -308,16 +400,20 @@ impl Orders {
         if !desk.hungry || desk.busy || now < desk.not_before || !touch.mark.is_defined() {
             return;
         }
+        if !self.links.is_open(instrument) {
+            return;
+        }
         // Crossing takes as much from the ones as from the others.
-        let (short, opposite) = desk.lacks();
+        let (short, opposite) = desk.lacks(self.flat);
         if opposite && self.cross(now, instrument, touch.mark, risk, out).is_err() {
             out.push(Output::Quality(Quality { instrument, kind: QualityKind::BadValue, detail: 0 }));
             self.desks[instrument.index()].not_before = now.plus(RETRY_AFTER_NS);
             return;
         }
         let quantity = down_to_lot(short.unsigned_abs(), risk.lot_of(instrument));
+        let flat = self.flat;
         let desk = &mut self.desks[instrument.index()];
-        let Some(first) = desk.claims.iter().find(|claim| quantity.0 > 0 && claim.want != claim.held) else {
+        let Some(first) = desk.claims.iter().find(|claim| quantity.0 > 0 && claim.lacks(flat) != 0) else {
             // Nothing is lacking, or less than can be ordered.
             desk.hungry = false;
             return;
@@ -338,8 +434,16 @@ impl Orders {
             return;
         };
         let terms = Terms::PLAIN;
-        let wish = Wish { strategy: first.strategy, instrument, side, quantity, price, time_in_force, terms };
-        let (id, account) = (OrderId(self.next_id), Some(first.account).filter(|_| self.next_id < CALLER_IDS));
+        let mut wish = Wish { strategy: first.strategy, instrument, side, quantity, price, time_in_force, terms };
+        let account = first.account;
+        if flat {
+            // In pieces that pass the gate; what still works on this side may close a part.
+            wish.quantity = risk.closable(&wish);
+            if wish.quantity.is_zero() {
+                return;
+            }
+        }
+        let (id, account) = (OrderId(self.next_id), Some(account).filter(|_| self.next_id < CALLER_IDS));
         if self.send(now, wish, id, account, true, risk, out) {
             self.next_id += 1;
             self.desks[instrument.index()].busy = true;
@@ -360,14 +464,14 @@ impl Orders {
     ) -> Result<(), Overflow> {
         let claims = &self.desks[instrument.index()].claims;
         let (mut buys, mut sells) = (0i128, 0i128);
-        for lack in claims.iter().map(Claim::lacks) {
+        for lack in claims.iter().map(|claim| claim.lacks(self.flat)) {
             *(if lack > 0 { &mut buys } else { &mut sells }) += lack.abs();
         }
         let crossed = buys.min(sells);
         self.shares.clear();
         let mut left = [crossed, crossed];
         for claim in claims {
-            let lack = claim.lacks();
+            let lack = claim.lacks(self.flat);
             let side = if lack > 0 { Side::Buy } else { Side::Sell };
             let quantity = lack.abs().min(left[side as usize]);
             if quantity > 0 {
@@ -394,13 +498,13 @@ impl Orders {
     }
 
     /// Asks the venue to cancel every resting order: trading has stopped. Orders that end by themselves are left alone.
-    pub fn cancel_resting(&mut self, out: &mut Vec<Output>) {
+    pub fn cancel_resting(&mut self, now: Nanos, out: &mut Vec<Output>) {
         for id in self.working.sorted() {
             let working = self.working.get_mut(id).expect("it was listed a moment ago");
             // A stop may sleep for long, whatever it is when it wakes.
             let at_once = matches!(working.order.time_in_force, TimeInForce::Ioc | TimeInForce::Fok);
             if !at_once || working.order.terms.stop.is_defined() {
-                ask_cancel(working, out);
+                self.links.ask_cancel(now, working, out);
             }
         }
     }
@@ -426,12 +530,18 @@ impl Orders {
             self.refuse(refusal(&wish, Rule::Invalid, 0, 0), out);
             return false;
         };
+        if !self.links.is_open(wish.instrument) || (self.flat && !netted) {
+            // While positions are closed nothing of a strategy's own may stand in the way.
+            let rule = if self.links.is_open(wish.instrument) { Rule::Stopped } else { Rule::Unlinked };
+            self.refuse(refusal(&wish, rule, 0, 0), out);
+            return false;
+        }
         match risk.check(now, wish) {
             Ok(approved) => {
                 let order = approved.into_order(id);
-                let state = OrderState::New;
+                let (state, asked_at) = (OrderState::New, now);
                 let (filled, asked, executions) = (Quantity::ZERO, None, Vec::new());
-                let working = Working { order, state, filled, netted, account, asked, executions };
+                let working = Working { order, state, filled, netted, account, asked, executions, asked_at };
                 self.working.insert(working);
                 self.counts.sent += 1;
                 out.push(Output::Submit(order));
@@ -449,11 +559,11 @@ impl Orders {
         out.push(Output::Refused(refusal));
     }
 
-    fn cancel(&mut self, intent: &Intent, id: OrderId, out: &mut Vec<Output>) {
+    fn cancel(&mut self, now: Nanos, intent: &Intent, id: OrderId, out: &mut Vec<Output>) {
         let Some(working) = self.working.get_mut(id).filter(|w| w.order.instrument == intent.instrument) else {
             return self.refuse(invalid(intent), out);
         };
-        ask_cancel(working, out);
+        self.links.ask_cancel(now, working, out);
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -482,9 +592,13 @@ impl Orders {
         };
         let Order { strategy, instrument, side, time_in_force, terms, .. } = working.order;
         let wish = Wish { strategy, instrument, side, quantity, price, time_in_force, terms };
+        if !self.links.is_open(instrument) || self.flat {
+            let rule = if self.links.is_open(instrument) { Rule::Stopped } else { Rule::Unlinked };
+            return self.refuse(refusal(&wish, rule, 0, 0), out);
+        }
         match risk.check_replace(now, wish, working.room(), working.filled) {
             Ok(_approved) => {
-                working.asked = Some((quantity, price));
+                (working.asked, working.asked_at) = (Some((quantity, price)), now);
                 change(working, to, None, out);
                 out.push(Output::Replace { order: id, instrument, quantity, price });
             }
@@ -504,8 +618,15 @@ impl Orders {
             let trade = Trade { order: report.order, execution, ts_event: report.ts_event, liquidity, price };
             return self.filled(report, &trade, quantity, fee, risk, out);
         }
+        if self.links.may_repeat(report.instrument) && self.repeats(report) {
+            self.counts.repeated += 1;
+            return;
+        }
         let Some(working) = self.working.get_mut(report.order).filter(|w| w.order.instrument == report.instrument)
         else {
+            if self.links.may_repeat(report.instrument) && self.returns(report) {
+                return self.returned(report, risk, out);
+            }
             // A cancel or replace that crossed the order's end on the way is refused: that is no fault.
             let crossed = matches!(report.kind, ReportKind::ChangeRejected { .. }) && self.has_ended(report);
             if !crossed {
@@ -522,10 +643,17 @@ impl Orders {
             return misfit(report, out);
         }
         told(working, before.state, reject, out);
-        self.counts.rejected += u64::from(matches!(report.kind, ReportKind::Rejected { .. }));
+        if (before.order.quantity, before.order.price) != (working.order.quantity, working.order.price) {
+            self.remember(&before.order);
+        }
+        let lost = matches!(report.kind, ReportKind::Rejected { reason: RejectReason::NeverArrived });
+        self.counts.lost += u64::from(lost);
+        self.counts.rejected += u64::from(!lost && matches!(report.kind, ReportKind::Rejected { .. }));
         if to.is_done() {
-            let retry = if to == OrderState::Rejected { now.plus(RETRY_AFTER_NS) } else { Nanos(0) };
-            self.finish(report.order, retry);
+            // The venue did not refuse what it never had: that is tried again at once.
+            let refused = to == OrderState::Rejected && !lost;
+            let retry = if refused { now.plus(RETRY_AFTER_NS) } else { Nanos(0) };
+            self.finish(report.order, retry, risk);
         }
     }
 
@@ -540,6 +668,10 @@ impl Orders {
         out: &mut Vec<Output>,
     ) {
         let sound = quantity.0 > 0 && trade.price.0 > 0 && trade.price.is_defined();
+        if self.links.may_repeat(report.instrument) && self.has_booked(report.order, trade.execution) {
+            self.counts.repeated += 1;
+            return;
+        }
         let known = match self.working.get(report.order) {
             None => self.ended.iter().rev().find(|ended| ended.order.id == report.order),
             working => working,
@@ -549,12 +681,16 @@ impl Orders {
         };
         // Zero is no number: a venue without execution numbers cannot repeat itself.
         if trade.execution != 0 && before.executions.contains(&trade.execution) {
+            if self.links.may_repeat(report.instrument) {
+                self.counts.repeated += 1;
+                return;
+            }
             let (instrument, kind) = (report.instrument, QualityKind::DuplicateOrder);
             return out.push(Output::Quality(Quality { instrument, kind, detail: trade.execution }));
         }
         let mut after = before.clone();
         let happening = if after.take(quantity, trade.execution) { Happening::Fill } else { Happening::FillLast };
-        after.state = next(before.state, happening, true).unwrap_or(before.state);
+        after.state = follow(before, happening, true).unwrap_or(before.state);
         let (from, released) = (before.state, Quantity(before.room().0 - after.room().0));
         self.share_out(&after, quantity, fee);
         if risk.fill(&after.order, trade.price, quantity, fee, released, &mut self.shares).is_err() {
@@ -563,12 +699,12 @@ impl Orders {
         let holder = risk.holder(report.instrument);
         self.hold_shares(holder);
         self.counts.fills += 1;
-        self.keep(after, from, holder, out);
+        self.keep(after, from, holder, risk, out);
         tell(report.instrument, trade, &self.shares, risk, out);
     }
 
     /// Puts an order with a new execution back where it came from; `holder` has the claims on what it traded.
-    fn keep(&mut self, after: Working, from: OrderState, holder: InstrumentId, out: &mut Vec<Output>) {
+    fn keep(&mut self, after: Working, from: OrderState, holder: InstrumentId, risk: &Risk, out: &mut Vec<Output>) {
         let (order, state) = (after.order, after.state);
         if after.filled > order.quantity {
             let (instrument, kind) = (order.instrument, QualityKind::ExceedsQuantity);
@@ -582,6 +718,9 @@ impl Orders {
                 claim.want = Quantity(claim.want.0.saturating_add(bought));
             }
         }
+        if self.flat {
+            self.claim_all(holder, risk);
+        }
         if from.is_done() {
             let at = self.ended.iter().rposition(|ended| ended.order.id == order.id).expect("it was found there");
             self.ended[at] = after;
@@ -592,7 +731,7 @@ impl Orders {
         told(&after, from, None, out);
         *self.working.get_mut(order.id).expect("it was found there") = after;
         if state.is_done() {
-            self.finish(order.id, Nanos(0));
+            self.finish(order.id, Nanos(0), risk);
         }
     }
 
@@ -609,8 +748,13 @@ impl Orders {
         self.ended.iter().any(same)
     }
 
-    fn finish(&mut self, id: OrderId, retry: Nanos) {
+    fn finish(&mut self, id: OrderId, retry: Nanos, risk: &Risk) {
         let working = self.working.remove(id).expect("it was working a moment ago");
+        self.links.cancels.remove(&id);
+        // Where positions are closed the rest is closed at once, unless there was nobody to trade with.
+        if self.flat && (!working.netted || !working.filled.is_zero()) {
+            self.due.push_back(risk.holder(working.order.instrument));
+        }
         for quote in self.quotes[working.order.instrument.index()].iter_mut().filter(|quote| quote.order == Some(id)) {
             quote.order = None;
         }
@@ -620,8 +764,10 @@ impl Orders {
             desk.busy = false;
             desk.not_before = desk.not_before.max(retry);
         }
-        if self.ended.len() == MAX_ENDED_ORDERS {
-            self.ended.pop_front();
+        if self.ended.len() == MAX_ENDED_ORDERS
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.retire(oldest);
         }
         self.ended.push_back(working);
     }
@@ -633,7 +779,7 @@ impl Orders {
         let mut left = quantity.0;
         if working.netted {
             for claim in &self.desks[instrument.index()].claims {
-                let lack = claim.lacks() * i128::from(side.sign());
+                let lack = claim.lacks(self.flat) * i128::from(side.sign());
                 let part = lack.clamp(0, i128::from(left)) as i64;
                 if part > 0 {
                     left -= part;
@@ -657,8 +803,15 @@ impl Orders {
     }
 }
 
+/// [`next`], but what a replace without an answer has come to stays unknown until that is known.
+fn follow(working: &Working, happening: Happening, filled_some: bool) -> Option<OrderState> {
+    let to = next(working.state, happening, filled_some)?;
+    let open = working.asked.is_some() && matches!(happening, Happening::Accept | Happening::Fill);
+    Some(if working.state == OrderState::Unknown && open { OrderState::Unknown } else { to })
+}
+
 /// The state that an answer leads to; `None` when it does not fit. Executions are booked elsewhere.
-fn answer(working: &Working, kind: &ReportKind) -> Option<OrderState> {
+pub(crate) fn answer(working: &Working, kind: &ReportKind) -> Option<OrderState> {
     let happening = match *kind {
         ReportKind::Accepted { .. } => Happening::Accept,
         ReportKind::Replaced { .. } if decrements(working, kind) => Happening::Replace,
@@ -668,6 +821,8 @@ fn answer(working: &Working, kind: &ReportKind) -> Option<OrderState> {
         ReportKind::Replaced { price, .. } if price.0 <= 0 => return None,
         ReportKind::Replaced { .. } => Happening::Replace,
         ReportKind::Cancelled { .. } => Happening::Cancel,
+        // What has traded was there.
+        ReportKind::Rejected { .. } if working.state == OrderState::Unknown && working.filled.0 > 0 => return None,
         ReportKind::Rejected { .. } => Happening::Reject,
         // With a replace and a cancel on their way, the first answer is the replace's.
         ReportKind::ChangeRejected { .. } if working.state == OrderState::CancelPending && working.asked.is_some() => {
@@ -676,7 +831,7 @@ fn answer(working: &Working, kind: &ReportKind) -> Option<OrderState> {
         ReportKind::ChangeRejected { .. } => Happening::RefuseChange,
         ReportKind::Filled { .. } => unreachable!("executions are booked before"),
     };
-    next(working.state, happening, working.filled.0 > 0)
+    follow(working, happening, working.filled.0 > 0)
 }
 
 /// True for a smaller total at the same price that nobody asked for: self-trade prevention at the venue took the rest.
@@ -785,7 +940,7 @@ fn share_of(fee: Cash, part: i64, whole: i64) -> i64 {
     (i128::from(fee.0) * i128::from(part) / i128::from(whole)) as i64
 }
 
-fn change(working: &mut Working, to: OrderState, reject: Option<RejectReason>, out: &mut Vec<Output>) {
+pub(crate) fn change(working: &mut Working, to: OrderState, reject: Option<RejectReason>, out: &mut Vec<Output>) {
     let from = std::mem::replace(&mut working.state, to);
     told(working, from, reject, out);
 }
@@ -796,16 +951,8 @@ fn told(working: &Working, from: OrderState, reject: Option<RejectReason>, out: 
     out.push(Output::State(StateChange { order, instrument, from, to, reject }));
 }
 
-/// A second cancel while the first is on its way is no new message.
-pub(crate) fn ask_cancel(working: &mut Working, out: &mut Vec<Output>) {
-    if let Some(to) = next(working.state, Happening::AskCancel, working.filled.0 > 0) {
-        change(working, to, None, out);
-        out.push(Output::Cancel { order: working.order.id, instrument: working.order.instrument });
-    }
-}
-
 /// A report that fits no order, or not its state.
-fn misfit(report: &Report, out: &mut Vec<Output>) {
+pub(crate) fn misfit(report: &Report, out: &mut Vec<Output>) {
     let kind = QualityKind::UnknownOrder;
     out.push(Output::Quality(Quality { instrument: report.instrument, kind, detail: report.order.0 }));
 }
@@ -888,9 +1035,36 @@ impl Digest for Orders {
             Style::Market => u64::MAX,
             Style::Touch { ticks } => u64::from(ticks),
         });
-        let Counts { sent, refused, fills, transfers, rejected, unbooked } = self.counts;
+        let Counts { sent, refused, fills, transfers, rejected, unbooked, repeated, lost } = self.counts;
         for count in [sent, refused, fills, transfers, rejected, unbooked] {
             hasher.u64(count);
+        }
+        // What runs without lost sessions never see leaves the digests of those as they were.
+        if repeated > 0 || lost > 0 {
+            hasher.u64(repeated);
+            hasher.u64(lost);
+        }
+        self.links.digest(hasher);
+        if !self.booked_order.is_empty() {
+            hasher.u64(self.booked_order.len() as u64);
+            for id in &self.booked_order {
+                let booked = self.booked.get(*id).expect("both lists hold the same orders");
+                hasher.u64(id.0);
+                hasher.u64(booked.executions.len() as u64);
+                booked.executions.iter().for_each(|execution| hasher.u64(*execution));
+            }
+        }
+        for (order, quantity, price) in &self.past {
+            hasher.u64(order.0);
+            hasher.i64(quantity.0);
+            hasher.i64(price.0);
+        }
+        if self.flat {
+            hasher.u64(1 + self.strangers.len() as u64);
+            for (instrument, account) in &self.strangers {
+                hasher.u64(u64::from(instrument.0));
+                hasher.u64(u64::from(*account));
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use helios_types::{
     StrategyId, Terms, TimeInForce, round_down_to_tick, round_up_to_tick,
 };
 
-use crate::orders::{CALLER_IDS, Orders, ask_cancel, down_to_lot};
+use crate::orders::{CALLER_IDS, Orders, down_to_lot};
 
 /// What a strategy wants to show on one side of one instrument, and the order that shows it.
 #[derive(Clone, Copy, Debug)]
@@ -51,10 +51,13 @@ impl Orders {
     fn follow(&mut self, now: Nanos, instrument: InstrumentId, at: usize, risk: &mut Risk, out: &mut Vec<Output>) {
         let quote = self.quotes[instrument.index()][at];
         let Quote { strategy, account, side, order, .. } = quote;
-        let (price, quantity) = self.wanted(instrument, &quote, risk);
+        let (price, wanted) = self.wanted(instrument, &quote, risk);
+        let quantity = if self.flat { Quantity::ZERO } else { wanted };
+        // Nothing new goes out while the session is not settled, or while positions are closed: the wish waits.
+        let open = self.links.is_open(instrument) && !self.flat;
         let Some((id, working)) = order.and_then(|id| Some((id, self.working.get_mut(id)?))) else {
-            self.quotes[instrument.index()][at].waits = false;
-            if quantity.0 > 0 {
+            self.quotes[instrument.index()][at].waits = !open;
+            if quantity.0 > 0 && open {
                 let (time_in_force, terms) = (TimeInForce::Day, Terms { post_only: true, ..Terms::PLAIN });
                 let wish = Wish { strategy, instrument, side, quantity, price, time_in_force, terms };
                 let (id, account) = (OrderId(self.next_id), Some(account).filter(|_| self.next_id < CALLER_IDS));
@@ -65,13 +68,14 @@ impl Orders {
             }
             return;
         };
-        let settled = matches!(working.state, OrderState::Accepted | OrderState::PartlyFilled);
-        self.quotes[instrument.index()][at].waits = !settled;
-        if !settled || (working.order.price, working.left()) == (price, quantity) {
-            return;
+        let settled = matches!(working.state, OrderState::Accepted | OrderState::PartlyFilled)
+            && !self.links.cancels.contains(&id);
+        self.quotes[instrument.index()][at].waits = !settled || !open;
+        if quantity.0 <= 0 && (settled || working.state == OrderState::Unknown) {
+            return self.links.ask_cancel(now, working, out);
         }
-        if quantity.0 <= 0 {
-            return ask_cancel(working, out);
+        if !settled || !open || (working.order.price, working.left()) == (price, quantity) {
+            return;
         }
         let total = Quantity(working.filled.0.saturating_add(quantity.0));
         let kind = IntentKind::Replace { order: id, quantity: total, price };

@@ -26,6 +26,11 @@ impl Used {
         self.0.insert(first, last);
         true
     }
+
+    /// True for a number that was used.
+    pub(crate) fn contains(&self, number: u64) -> bool {
+        self.0.range(..=number).next_back().is_some_and(|(_, last)| number <= *last)
+    }
 }
 
 impl Digest for Used {
@@ -47,7 +52,8 @@ mod tests {
         let mut used = Used::default();
         let numbers = [5, 7, 6, 1, u64::MAX, 0, u64::MAX - 1];
         assert!(numbers.iter().all(|number| used.claim(*number)));
-        assert!(numbers.iter().all(|number| !used.claim(*number)));
+        assert!(numbers.iter().all(|number| !used.claim(*number) && used.contains(*number)));
+        assert!([2, 4, 8, u64::MAX - 2].iter().all(|number| !used.contains(*number)));
         assert_eq!(used.0.len(), 3, "{used:?}");
     }
 

@@ -5,10 +5,10 @@
 //! a new meaning takes a new byte. The high half of a kind byte is its family.
 
 use helios_types::{
-    Booking, BookingKind, Breach, CancelReason, Cash, Charge, Control, Event, Fill, Input, InstrumentId, Intent,
-    IntentKind, Liquidity, Market, Nanos, Order, OrderId, OrderState, Output, Price, Quality, QualityKind, Quantity,
-    Refusal, RejectReason, Report, ReportKind, Rule, Side, SignalChange, StateChange, StrategyId, Terms, TimeInForce,
-    Timer, TradeKind, TradingStatus, Update,
+    Booking, BookingKind, Breach, CancelReason, Cash, Charge, Control, Difference, Event, Feed, Fill, Input,
+    InstrumentId, Intent, IntentKind, Link, Liquidity, Market, Nanos, Order, OrderId, OrderState, Output, Price,
+    Quality, QualityKind, Quantity, Refusal, RejectReason, Report, ReportKind, Rule, Side, SignalChange, StateChange,
+    StrategyId, Terms, TimeInForce, Timer, TradeKind, TradingStatus, Update,
 };
 
 use crate::{DamageKind, End, MAX_PAYLOAD_LEN};
@@ -277,19 +277,20 @@ codes! {
     CancelReason { 0 Requested, 1 Unfilled, 2 Expired, 3 SelfTrade, }
     RejectReason {
         0 UnknownInstrument, 1 NotTrading, 2 BadQuantity, 3 BadPrice, 4 UnknownOrder, 5 DuplicateOrder, 6 NoMarket,
-        7 Full, 8 WouldTake, 9 PriceBand, 10 Unsupported, 11 NotShortable, 12 BelowMinimum,
+        7 Full, 8 WouldTake, 9 PriceBand, 10 Unsupported, 11 NotShortable, 12 BelowMinimum, 13 NeverArrived, 14 Other,
     }
     OrderState {
         0 New, 1 Accepted, 2 PartlyFilled, 3 Filled, 4 CancelPending, 5 Cancelled, 6 ReplacePending, 7 Rejected,
+        8 Unknown,
     }
     Rule {
         0 OrderQuantity, 1 OrderNotional, 2 PriceCollar, 3 Position, 4 GrossExposure, 5 OrderRate, 6 DailyLoss,
-        7 Stopped, 8 Invalid,
+        7 Stopped, 8 Invalid, 9 Unlinked,
     }
     BookingKind { 0 Split, 1 Dividend, 2 Borrow, 3 Financing, }
     QualityKind {
         0 UnknownOrder, 1 DuplicateOrder, 2 ExceedsQuantity, 3 WrongInstrument, 4 BadValue, 5 Crossed,
-        6 TimeBackwards, 7 Full,
+        6 TimeBackwards, 7 Full, 8 Gap, 9 Whole,
     }
 }
 
@@ -304,6 +305,7 @@ fields! {
     SignalChange { signal, value, input }
     Quality { instrument, kind, detail }
     Breach { rule, limit, value }
+    Difference { instrument, ours, theirs }
     Booking { strategy, instrument, kind, cash, position, realised, numerator, denominator }
 }
 
@@ -349,11 +351,28 @@ kinds! {
         0x50 Pause,
         0x51 Resume,
         0x52 Kill,
+        0x53 Flatten,
+        0x54 SetLimit { rule, limit },
     }
     // kind u8, seq u64, ts u64, then:
     Charge 0x6 {
         0x60 Borrow { instrument, amount },
         0x61 Financing { amount },
+    }
+    // kind u8, seq u64, ts u64, then:
+    Feed 0x7 {
+        0x70 Incomplete { instrument, missed },
+        0x71 Complete { instrument },
+        0x72 Began { exchange },
+        0x73 Ended { exchange },
+    }
+    // kind u8, seq u64, ts u64, then:
+    Link 0x9 {
+        0x90 Down { session },
+        0x91 Up { session },
+        0x92 Settled { session },
+        0x93 Heard { session, name, next },
+        0x94 Position { instrument, quantity },
     }
     // kind u8, seq u64 of the input, then:
     Output 0x8 {
@@ -367,6 +386,7 @@ kinds! {
         0x87 Quality(quality),
         0x88 Breach(breach),
         0x8C Booked(booking),
+        0x8D Difference(difference),
     }
 }
 
@@ -486,6 +506,8 @@ pub(crate) fn put_input(payload: &mut Payload, &Input { seq, ts, event }: &Input
         }
         Event::Control(control) => control.put(payload, (seq, ts)),
         Event::Charge(charge) => charge.put(payload, (seq, ts)),
+        Event::Feed(feed) => feed.put(payload, (seq, ts)),
+        Event::Link(link) => link.put(payload, (seq, ts)),
     }
 }
 
@@ -513,6 +535,8 @@ pub(crate) fn get_input(kind: u8, get: &mut Get<'_>) -> Result<Input, DamageKind
         }
         0x5 => Event::Control(Tagged::get(kind, get)?),
         0x6 => Event::Charge(Tagged::get(kind, get)?),
+        0x7 => Event::Feed(Tagged::get(kind, get)?),
+        0x9 => Event::Link(Tagged::get(kind, get)?),
         _ => return Err(DamageKind::UnknownKind(kind)),
     };
     Ok(Input { seq, ts, event })
@@ -553,8 +577,18 @@ pub(crate) fn is_output(kind: u8) -> bool {
 /// Every kind byte of this version and its name, for tools and for the test that keeps old bytes readable.
 pub fn record_kinds() -> impl Iterator<Item = (u8, &'static str)> {
     let rest: &[(u8, &str)] = &[(CONFIG, "Config"), (END, "End"), (TIMER, "Timer")];
-    [rest, Update::KINDS, ReportKind::KINDS, IntentKind::KINDS, Control::KINDS, Charge::KINDS, Output::KINDS]
-        .into_iter()
-        .flatten()
-        .copied()
+    [
+        rest,
+        Update::KINDS,
+        ReportKind::KINDS,
+        IntentKind::KINDS,
+        Control::KINDS,
+        Charge::KINDS,
+        Feed::KINDS,
+        Link::KINDS,
+        Output::KINDS,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }

@@ -144,9 +144,9 @@ fn payloads_that_no_writer_writes_are_refused_though_their_chain_is_right() {
     let value = |what, found| DamageKind::BadValue { what, found };
     check_payload(0, |p| p[0] = 0x18, DamageKind::ConfigMissing);
     check_payload(1, |p| p[0] = 0x01, DamageKind::ConfigAgain);
-    check_payload(1, |p| p[0] = 0x70, DamageKind::UnknownKind(0x70));
+    check_payload(1, |p| p[0] = 0x7F, DamageKind::UnknownKind(0x7F));
     check_payload(1, |p| p[0] = 0x41, DamageKind::UnknownKind(0x41));
-    check_payload(1, |p| p[0] = 0x90, DamageKind::UnknownKind(0x90));
+    check_payload(1, |p| p[0] = 0x9F, DamageKind::UnknownKind(0x9F));
     check_payload(2, |p| p[0] = 0x89, DamageKind::UnknownKind(0x89));
     check_payload(3, |p| p[1] = 7, DamageKind::SeqGap { expected: 1, found: 7 });
     check_payload(3, |p| p[1] = 0, DamageKind::SeqGap { expected: 1, found: 0 });

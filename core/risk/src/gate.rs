@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use helios_types::{
-    Breach, Cash, Control, Digest, Hasher, Instrument, InstrumentId, NANOS_PER_DAY, NANOS_PER_SECOND, Nanos, Order,
-    OrderId, Overflow, Price, Quantity, Refusal, Rule, Rules, Side, StrategyId, Terms, TimeInForce, notional,
+    Breach, Cash, Control, Difference, Digest, Hasher, Instrument, InstrumentId, NANOS_PER_DAY, NANOS_PER_SECOND,
+    Nanos, Order, OrderId, Overflow, Price, Quantity, Refusal, Rule, Rules, Side, StrategyId, Terms, TimeInForce,
+    notional,
 };
 
-use crate::limits::{Limits, ROWS};
+use crate::limits::{Feeds, Limits, ROWS, Unfed, prove};
 use crate::positions::Position;
 
 /// What somebody wants to send.
@@ -195,6 +196,8 @@ pub struct Risk {
     allowed: Mode,
     /// The daily loss was exceeded today.
     breached: bool,
+    /// Positions about which the venue does not agree: ours and theirs, when it was last said.
+    differences: BTreeMap<InstrumentId, Difference>,
 }
 
 /// A wish and, when it changes a working order, what that order holds already.
@@ -258,6 +261,7 @@ impl Risk {
             day_start: cash,
             allowed: Mode::Normal,
             breached: false,
+            differences: BTreeMap::new(),
         }
     }
 
@@ -382,6 +386,16 @@ impl Risk {
         self.exposures[instrument.index()].lot
     }
 
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Numbers of the accounts in an instrument, in the order in which they were opened.
+    pub fn accounts_in(&self, instrument: InstrumentId) -> &[u32] {
+        &self.accounts_of[instrument.index()]
+    }
+
     /// Every strategy's position in every instrument that it ever traded.
     pub fn accounts(&self) -> &[Account] {
         &self.accounts
@@ -450,14 +464,75 @@ impl Risk {
     }
 
     /// An operator's command. Resuming does not forget a breach of the same day, and it does not undo a kill: that
-    /// takes a new run.
+    /// takes a new run. A limit is set with [`Risk::set_limit`], which proves it; here it is taken as it is.
     pub fn control(&mut self, control: Control) {
         self.allowed = match control {
-            Control::Pause => self.allowed.max(Mode::ReduceOnly),
+            Control::Pause | Control::Flatten => self.allowed.max(Mode::ReduceOnly),
             Control::Resume if self.allowed == Mode::Killed => Mode::Killed,
             Control::Resume => Mode::Normal,
             Control::Kill => Mode::Killed,
+            Control::SetLimit { rule, limit } => {
+                self.limits.set(rule, limit);
+                self.ceilings = ROWS.map(|row| ceiling(self.limits.get(row.rule)));
+                self.allowed
+            }
         };
+    }
+
+    /// Gives a rule another limit from now on, if the run feeds it and it refuses what exceeds it; else nothing changes.
+    /// A limit below what is reached already leaves reducing orders. A new daily loss is judged at once, and a breach of
+    /// the one before it is over.
+    pub fn set_limit(&mut self, rule: Rule, limit: i64, feeds: &Feeds) -> Result<(), Unfed> {
+        let mut limits = self.limits;
+        if !limits.set(rule, limit) {
+            return Err(Unfed {
+                rule,
+                lacks: "it has no limit that could be set, or the limit is negative".to_owned(),
+            });
+        }
+        prove(&limits.only(rule), feeds)?;
+        self.control(Control::SetLimit { rule, limit });
+        if rule == Rule::DailyLoss {
+            self.breached = false;
+        }
+        Ok(())
+    }
+
+    /// The venue's books: its position in a security, at all venues together. One that is not ours leaves only reducing
+    /// orders; it is said when it is new, or when the numbers are others. Once they agree the difference is withdrawn,
+    /// but trading goes on only when an operator resumes.
+    pub fn compare(&mut self, instrument: InstrumentId, theirs: Quantity) -> Option<Difference> {
+        let instrument = self.holder(instrument);
+        let ours = self.position(instrument).quantity;
+        if ours == theirs {
+            self.differences.remove(&instrument);
+            return None;
+        }
+        self.allowed = self.allowed.max(Mode::ReduceOnly);
+        let difference = Difference { instrument, ours, theirs };
+        (self.differences.insert(instrument, difference) != Some(difference)).then_some(difference)
+    }
+
+    /// Positions about which the venue does not agree, by instrument.
+    pub fn differences(&self) -> impl Iterator<Item = Difference> {
+        self.differences.values().copied()
+    }
+
+    /// The part of a closing order that the gate lets pass: no more than is held and not closed by orders that work, nor
+    /// than one order may have.
+    pub fn closable(&self, wish: &Wish) -> Quantity {
+        let (exposure, lot) = (self.held(wish.instrument), self.lot_of(wish.instrument));
+        let held = i128::from(exposure.net.quantity.0) * -i128::from(wish.side.sign());
+        let open = held - i128::from(exposure.open(wish.side));
+        let mut most = i128::from(wish.quantity.0).min(open);
+        if let Some(limit) = self.limits.order_quantity {
+            most = most.min(i128::from(limit.0));
+        }
+        if let (Some(limit), Some(price)) = (self.limits.order_notional, dearest(wish, exposure.mark)) {
+            // Cash 1e-6 is price 1e-9 times quantity 1e-8 over 1e11.
+            most = most.min((i128::from(limit.0) * 100_000_000_000 / i128::from(price.0.max(1))).max(0));
+        }
+        Quantity(i64::try_from(most.max(0) / i128::from(lot.0) * i128::from(lot.0)).unwrap_or(0))
     }
 
     /// The gate: all limits, in their stated order; an approved wish reserves its room.
@@ -791,5 +866,10 @@ impl Digest for Risk {
         }
         hasher.u64(self.day);
         hasher.u64(self.allowed as u64 * 2 + u64::from(self.breached));
+        for Difference { instrument, ours, theirs } in self.differences.values() {
+            hasher.u64(u64::from(instrument.0));
+            hasher.i64(ours.0);
+            hasher.i64(theirs.0);
+        }
     }
 }

@@ -38,12 +38,30 @@ impl Limits {
             Rule::GrossExposure => self.gross_exposure.map(|x| x.0),
             Rule::OrderRate => self.orders_per_second,
             Rule::DailyLoss => self.daily_loss.map(|x| x.0),
-            Rule::Stopped | Rule::Invalid => None,
+            Rule::Stopped | Rule::Invalid | Rule::Unlinked => None,
         }
     }
 
+    /// Gives a rule another limit, in its unit; false for a rule that has none, and for a limit below zero.
+    pub fn set(&mut self, rule: Rule, limit: i64) -> bool {
+        if limit < 0 {
+            return false;
+        }
+        match rule {
+            Rule::OrderQuantity => self.order_quantity = Some(Quantity(limit)),
+            Rule::OrderNotional => self.order_notional = Some(Cash(limit)),
+            Rule::PriceCollar => self.price_collar_ppm = Some(limit),
+            Rule::Position => self.position = Some(Quantity(limit)),
+            Rule::GrossExposure => self.gross_exposure = Some(Cash(limit)),
+            Rule::OrderRate => self.orders_per_second = Some(limit),
+            Rule::DailyLoss => self.daily_loss = Some(Cash(limit)),
+            Rule::Stopped | Rule::Invalid | Rule::Unlinked => return false,
+        }
+        true
+    }
+
     /// Only this one of them.
-    fn only(&self, rule: Rule) -> Self {
+    pub(crate) fn only(&self, rule: Rule) -> Self {
         let keep = |r: Rule| r == rule;
         Self {
             order_quantity: self.order_quantity.filter(|_| keep(Rule::OrderQuantity)),
@@ -174,7 +192,7 @@ fn probe(limits: &Limits, rule: Rule) -> bool {
             let lost = shares_for(limit).is_some_and(|shares| lose(&mut risk, now, shares));
             lost.then(|| probe_wish(one, Quantity(1)))
         }
-        Rule::Stopped | Rule::Invalid => return false,
+        Rule::Stopped | Rule::Invalid | Rule::Unlinked => return false,
     };
     let refused = wish.is_some_and(|wish| risk.check(now, wish).is_err_and(|refusal| refusal.rule == rule));
     // The daily loss also acts without an order.

@@ -1,7 +1,7 @@
 //! Everything that can happen to us. One input, one step.
 
 use crate::{
-    CancelReason, Cash, InstrumentId, Liquidity, Nanos, OrderId, Price, Quantity, RejectReason, Side, Terms,
+    CancelReason, Cash, InstrumentId, Liquidity, Nanos, OrderId, Price, Quantity, RejectReason, Rule, Side, Terms,
     TimeInForce,
 };
 
@@ -31,6 +31,40 @@ pub enum Event {
     Control(Control),
     /// The broker took money, or gave it.
     Charge(Charge),
+    /// What the feed handler knows of its own data.
+    Feed(Feed),
+    /// What an order-entry session, or the venue's books about us, came to.
+    Link(Link),
+}
+
+/// What the feed handler knows of its own data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feed {
+    /// Messages are missing: until [`Feed::Complete`] the instrument's book may be wrong. `missed` is how many, as far as
+    /// it is known.
+    Incomplete { instrument: InstrumentId, missed: u64 },
+    /// The book is whole again: what was missed came late, or came as a snapshot.
+    Complete { instrument: InstrumentId },
+    /// The venue's session began: `exchange` is the feed's number in the run.
+    Began { exchange: u32 },
+    /// It is over: nothing more comes of this day.
+    Ended { exchange: u32 },
+}
+
+/// What an order-entry session, or the venue's books about us, came to. `session` is its number in the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Connection lost, or not made yet: what was sent and not answered is unknown, and nothing new is sent.
+    Down { session: u32 },
+    /// Logged on; the venue tells what we missed. Cancels go out, new orders do not.
+    Up { session: u32 },
+    /// All was told: an order that is still unknown never arrived. New orders go out.
+    Settled { session: u32 },
+    /// Everything before the venue's message `next` of its session `name` (ten bytes, as a little-endian number) has been
+    /// taken in: from there it is asked to go on after a failure.
+    Heard { session: u32, name: u128, next: u64 },
+    /// The venue's books: our signed position in the instrument, all executions that we know of included.
+    Position { instrument: InstrumentId, quantity: Quantity },
 }
 
 /// An order's number on a market-data feed: the venue's, day-unique, of strangers and of ours.
@@ -221,4 +255,9 @@ pub enum Control {
     Resume,
     /// Nothing passes the gate any more.
     Kill,
+    /// Every position is closed and every resting order cancelled, whatever strategies wish; until [`Control::Resume`]
+    /// only reducing orders pass.
+    Flatten,
+    /// A limit has a new value, in the rule's unit.
+    SetLimit { rule: Rule, limit: i64 },
 }

@@ -16,8 +16,8 @@ mod time;
 
 pub use digest::{Digest, Hasher};
 pub use event::{
-    BookRef, Charge, Control, Event, Input, Intent, IntentKind, Market, Report, ReportKind, StrategyId, Timer,
-    TradeKind, TradingStatus, Update,
+    BookRef, Charge, Control, Event, Feed, Input, Intent, IntentKind, Link, Market, Report, ReportKind, StrategyId,
+    Timer, TradeKind, TradingStatus, Update,
 };
 pub use instrument::{Instrument, InstrumentId, MAX_TICK_BANDS, Rules, TickTable};
 pub use number::{
@@ -26,7 +26,8 @@ pub use number::{
 };
 pub use order::{CancelReason, Liquidity, Order, OrderId, OrderState, RejectReason, Side, Terms, TimeInForce};
 pub use output::{
-    Booking, BookingKind, Breach, Fill, Output, Quality, QualityKind, Refusal, Rule, SignalChange, StateChange,
+    Booking, BookingKind, Breach, Difference, Fill, Output, Quality, QualityKind, Refusal, Rule, SignalChange,
+    StateChange,
 };
 pub use rng::Rng;
 pub use split::Split;

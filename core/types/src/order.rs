@@ -128,6 +128,8 @@ pub enum OrderState {
     ReplacePending = 6,
     /// Done: the venue refused it.
     Rejected = 7,
+    /// Sent, or asked to change, and then the session was lost: working or not, the venue will say.
+    Unknown = 8,
 }
 
 impl OrderState {
@@ -191,4 +193,8 @@ pub enum RejectReason {
     NotShortable = 11,
     /// Worth less than the venue's smallest order.
     BelowMinimum = 12,
+    /// The venue never had it: it was lost with the connection.
+    NeverArrived = 13,
+    /// The venue gave a reason that has no name here.
+    Other = 14,
 }

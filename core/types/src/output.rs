@@ -27,6 +27,19 @@ pub enum Output {
     Breach(Breach),
     /// Money or shares that came or went without a trade.
     Booked(Booking),
+    /// Our position is not the venue's: from here on only reducing orders pass.
+    Difference(Difference),
+}
+
+/// A position about which we and the venue do not agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Of what.
+    pub instrument: InstrumentId,
+    /// Our signed position.
+    pub ours: Quantity,
+    /// The venue's.
+    pub theirs: Quantity,
 }
 
 /// A limit's name. The order is the order in which the gate checks.
@@ -51,6 +64,8 @@ pub enum Rule {
     Stopped = 7,
     /// The wish itself is wrong: quantity not positive, price not on a tick, order not known.
     Invalid = 8,
+    /// The instrument's order-entry session is down, or has not yet said what it knows; limit and value are zero.
+    Unlinked = 9,
 }
 
 /// Why a wish did not become an order.
@@ -160,6 +175,10 @@ pub enum QualityKind {
     TimeBackwards = 6,
     /// A table of the book is full: raise its maximum.
     Full = 7,
+    /// Messages are missing; `detail` is how many.
+    Gap = 8,
+    /// What was missing has come: the book is whole.
+    Whole = 9,
 }
 
 /// What moved money or shares without a trade.

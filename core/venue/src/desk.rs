@@ -16,7 +16,7 @@ use helios_types::{
 use std::collections::BTreeMap;
 
 /// Set in the feed number of every order of ours, and in no stranger's.
-const OURS: BookRef = 1 << 63;
+pub(crate) const OURS: BookRef = 1 << 63;
 
 /// True for a feed number that this venue gave to an order of ours.
 pub const fn is_ours(order: BookRef) -> bool {

@@ -6,7 +6,7 @@ use crate::fix::session::MAX_QUEUE_BYTES;
 use crate::fix::{self, Dictionary, Echo, Fields, Framed, Role, Session, Settings, Stored, Version};
 use crate::frame::{Frames, Framing};
 use crate::generic::{self, Direction, Family};
-use crate::{itch, moldudp64, ouch, pcap, soupbintcp};
+use crate::{itch, moldudp64, ouch, ouch42, pcap, soupbintcp};
 
 /// Drives every decoder on `bytes`. Panics only when a decoder has a mistake: none may panic by itself, what a decoder
 /// accepts must encode to the same bytes, and a reader must not run on for ever.
@@ -22,6 +22,12 @@ pub fn fuzz_decode(bytes: &[u8]) {
         let _ = (message.timestamp(), message.stock_locate());
     }
     let _ = itch::order_reference_ahead(bytes);
+    if let Ok(message) = ouch42::inbound::decode(bytes) {
+        assert_eq!(message.reencode(), bytes);
+    }
+    if let Ok(message) = ouch42::outbound::decode(bytes) {
+        assert_eq!(message.reencode(), bytes);
+    }
     let mut again = Vec::new();
     if let Ok(decoded) = ouch::inbound::decode(bytes) {
         ouch::inbound::append(&decoded.message.reencode(), options(decoded.options), &mut again);

@@ -13,13 +13,15 @@ use crate::error::shown;
 use crate::layout::{Field, Kind, Layout};
 use crate::ouch::{OptionLayout, TagValue};
 use crate::soupbintcp::{Justify, LoginAccepted, LoginRequest, Packet, number};
-use crate::{itch, moldudp64, ouch, soupbintcp, text};
+use crate::{itch, moldudp64, ouch, ouch42, soupbintcp, text};
 
 /// A protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// TotalView-ITCH 5.0; from the venue only.
     Itch50,
+    /// OUCH 4.2.
+    Ouch42,
     /// OUCH 5.0.
     Ouch50,
     /// SoupBinTCP, one whole packet.
@@ -30,7 +32,7 @@ pub enum Family {
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Itch50, Self::Ouch50, Self::SoupBinTcp, Self::MoldUdp64];
+    pub const ALL: [Self; 5] = [Self::Itch50, Self::Ouch42, Self::Ouch50, Self::SoupBinTcp, Self::MoldUdp64];
 }
 
 /// Which way a message goes, as the venue sees it.
@@ -127,6 +129,8 @@ const MESSAGE: &str = "message";
 pub fn layouts(family: Family, direction: Direction) -> &'static [&'static Layout] {
     match (family, direction) {
         (Family::Itch50, Direction::Outbound) => itch::LAYOUTS,
+        (Family::Ouch42, Direction::Inbound) => ouch42::inbound::LAYOUTS,
+        (Family::Ouch42, Direction::Outbound) => ouch42::outbound::LAYOUTS,
         (Family::Ouch50, Direction::Inbound) => ouch::inbound::LAYOUTS,
         (Family::Ouch50, Direction::Outbound) => ouch::outbound::LAYOUTS,
         _ => &[],
@@ -136,7 +140,7 @@ pub fn layouts(family: Family, direction: Direction) -> &'static [&'static Layou
 /// The type byte of a message, zero where there is none.
 pub fn type_of(family: Family, bytes: &[u8]) -> u8 {
     let at = match family {
-        Family::Itch50 | Family::Ouch50 => 0,
+        Family::Itch50 | Family::Ouch42 | Family::Ouch50 => 0,
         Family::SoupBinTcp => 2,
         Family::MoldUdp64 => return 0,
     };
@@ -149,6 +153,14 @@ pub fn to_fields(family: Family, direction: Direction, bytes: &[u8]) -> Result<F
         (Family::Itch50, Direction::Inbound) => Err(FieldError::UnknownType(type_of(family, bytes))),
         (Family::Itch50, Direction::Outbound) => {
             let message = itch::decode(bytes).map_err(decode_error)?;
+            Ok(fixed_fields(message.layout(), bytes))
+        }
+        (Family::Ouch42, Direction::Inbound) => {
+            let message = ouch42::inbound::decode(bytes).map_err(decode_error)?;
+            Ok(fixed_fields(message.layout(), bytes))
+        }
+        (Family::Ouch42, Direction::Outbound) => {
+            let message = ouch42::outbound::decode(bytes).map_err(decode_error)?;
             Ok(fixed_fields(message.layout(), bytes))
         }
         (Family::Ouch50, Direction::Inbound) => {
@@ -184,10 +196,10 @@ pub fn from_fields<N: AsRef<str>>(
 ) -> Result<Vec<u8>, FieldError> {
     let fields: Vec<(&str, &Value)> = fields.iter().map(|(name, value)| (name.as_ref(), value)).collect();
     match family {
-        Family::Itch50 | Family::Ouch50 => {
+        Family::Itch50 | Family::Ouch42 | Family::Ouch50 => {
             let layout = layouts(family, direction).iter().find(|layout| layout.kind == kind);
             let layout = layout.ok_or(FieldError::UnknownType(kind))?;
-            if family == Family::Itch50 { itch_bytes(layout, &fields) } else { ouch_bytes(layout, direction, &fields) }
+            if family == Family::Ouch50 { ouch_bytes(layout, direction, &fields) } else { fixed_bytes(layout, &fields) }
         }
         Family::SoupBinTcp => soup_bytes(direction, kind, &fields),
         Family::MoldUdp64 => mold_bytes(direction, &fields),
@@ -403,7 +415,7 @@ fn without_type<'a>(kind: u8, given: &Given<'a>) -> Result<Vec<(&'a str, &'a Val
     Ok(given.iter().copied().filter(|(name, _)| *name != MESSAGE_TYPE).collect())
 }
 
-fn itch_bytes(layout: &Layout, given: &Given<'_>) -> Result<Vec<u8>, FieldError> {
+fn fixed_bytes(layout: &Layout, given: &Given<'_>) -> Result<Vec<u8>, FieldError> {
     let own = without_type(layout.kind, given)?;
     let mut bytes = Writer::new(layout.name, &layout.fields[1..]).write_all(&own)?;
     bytes[0] = layout.kind;

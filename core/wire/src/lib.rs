@@ -1,9 +1,10 @@
-//! Bytes to messages and back, without I/O: TotalView-ITCH 5.0, OUCH 5.0, MoldUDP64, SoupBinTCP, length-prefixed
+//! Bytes to messages and back, without I/O: TotalView-ITCH 5.0, OUCH 4.2 and 5.0, MoldUDP64, SoupBinTCP, length-prefixed
 //! files and packet captures.
 //!
 //! Decoders borrow: a message is a view of the bytes it came in. They judge form (type, length, counts) and never
 //! meaning, and no input makes them panic. Encoders write the exact bytes of the specification.
-//! Absent: sockets, files, clocks, session state; those live in `edge/io` or with the caller.
+//! Sessions (SoupBinTCP) are state machines without sockets. Absent: sockets, files, clocks; those live in `edge` or with
+//! the caller.
 
 mod error;
 mod fuzz;
@@ -16,6 +17,7 @@ pub mod generic;
 pub mod itch;
 pub mod moldudp64;
 pub mod ouch;
+pub mod ouch42;
 pub mod pcap;
 pub mod soupbintcp;
 

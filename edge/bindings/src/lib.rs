@@ -4,6 +4,7 @@
 
 mod arrow;
 mod compiled;
+mod fix;
 mod ghosts;
 mod itch_rows;
 mod matching;
@@ -42,12 +43,15 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<strategy::RefusalView>()?;
     module.add_class::<strategy::OrderView>()?;
     module.add_class::<arrow::Floats>()?;
+    module.add_class::<fix::FixEngine>()?;
     module.add_class::<itch_rows::ItchRows>()?;
     module.add_class::<matching::MatchingEngine>()?;
     module.add_class::<tools::Book>()?;
     module.add_class::<tools::Market>()?;
     for function in [
         wrap_pyfunction!(compiled::compiled_layout, module)?,
+        wrap_pyfunction!(fix::fix_files, module)?,
+        wrap_pyfunction!(fix::fix_records, module)?,
         wrap_pyfunction!(ghosts::ghosts, module)?,
         wrap_pyfunction!(matching::bench_matching, module)?,
         wrap_pyfunction!(over::bench_graph, module)?,

@@ -437,6 +437,7 @@ fn state_name(state: OrderState) -> &'static str {
         OrderState::Cancelled => "cancelled",
         OrderState::ReplacePending => "replace_pending",
         OrderState::Rejected => "rejected",
+        OrderState::Unknown => "unknown",
     }
 }
 
@@ -453,6 +454,7 @@ fn rule_name(rule: Rule) -> (&'static str, f64) {
         Rule::DailyLoss => ("daily_loss", cash),
         Rule::Stopped => ("stopped", 1.0),
         Rule::Invalid => ("invalid", 1.0),
+        Rule::Unlinked => ("unlinked", 1.0),
     }
 }
 
@@ -620,7 +622,12 @@ impl Handler {
                     }
                 }
             }
-            Event::Report(_) | Event::Intent(_) | Event::Control(_) | Event::Charge(_) => {}
+            Event::Report(_)
+            | Event::Intent(_)
+            | Event::Control(_)
+            | Event::Charge(_)
+            | Event::Feed(_)
+            | Event::Link(_) => {}
         }
         outputs.iter().try_for_each(|output| self.hear(py, output, input.ts.0, started))
     }

@@ -235,6 +235,8 @@ impl Market {
 fn family(name: &str) -> PyResult<(Family, Direction)> {
     Ok(match name {
         "itch50" => (Family::Itch50, Direction::Outbound),
+        "ouch42/inbound" => (Family::Ouch42, Direction::Inbound),
+        "ouch42/outbound" => (Family::Ouch42, Direction::Outbound),
         "ouch50/inbound" => (Family::Ouch50, Direction::Inbound),
         "ouch50/outbound" => (Family::Ouch50, Direction::Outbound),
         "soupbintcp/client" => (Family::SoupBinTcp, Direction::Inbound),

@@ -272,7 +272,7 @@ impl Recorder {
                 b.denominator,
             ),
             Output::Breach(b) => t.breaches.push(ts, b.rule as u8, b.limit, b.value),
-            Output::Cancel { .. } => {}
+            Output::Cancel { .. } | Output::Difference(_) => {}
         }
     }
 

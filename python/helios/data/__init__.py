@@ -10,6 +10,7 @@ from helios.data.actions import ActionsSource, actions
 from helios.data.agents import AgentsSource, agents
 from helios.data.catalog import Catalog
 from helios.data.external import ExternalSource, external
+from helios.data.feed import FeedSource
 from helios.data.frames import bars, depth, quotes, trades
 from helios.data.itch import ItchSource, itch
 from helios.data.listed import at
@@ -25,6 +26,7 @@ __all__ = [
     "Catalog",
     "ColumnSource",
     "ExternalSource",
+    "FeedSource",
     "ItchSource",
     "Skipped",
     "Universe",

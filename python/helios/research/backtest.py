@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helios.data.agents import AgentsSource
+from helios.data.feed import FeedSource
 from helios.data.itch import NO_DATE, ItchSource
 from helios.data.source import ColumnSource
 from helios.duration import moment, nanoseconds
@@ -30,6 +31,7 @@ from helios.listings import listing
 from helios.research.feeds import (
     FEEDS,
     Source,
+    Supply,
     core_source,
     refuse_mixed,
     refuse_unfed,
@@ -78,7 +80,7 @@ class Backtest:
     """
 
     #: One source or several; several are merged by time.
-    data: Source | Sequence[Source]
+    data: Source | Sequence[Supply]
     #: Targets and records (expressions), Python strategies, or lists of them.
     strategy: Wish | Iterable[Wish | Iterable[Wish]]
     #: One exchange; or several by name, dark pools among them: "KO@BATS" is KO at BATS, "KO" at the one named "".
@@ -165,7 +167,7 @@ class Plan:
     """A backtest, checked and in the core's terms."""
 
     backtest: Backtest
-    sources: list[Source]
+    sources: list[Supply]
     symbols: list[str]
     strategies: list[str]
     signals: list[str]
@@ -185,11 +187,11 @@ class Plan:
     def of(cls, backtest: Backtest) -> Plan:
         """Checks the description whole before anything runs."""
         several = isinstance(backtest.data, Sequence) and not isinstance(backtest.data, str)
-        sources: list[Source] = list(backtest.data) if several else [backtest.data]  # type: ignore[arg-type, list-item]
+        sources: list[Supply] = list(backtest.data) if several else [backtest.data]  # type: ignore[arg-type, list-item]
         if not sources:
             raise ArgumentError("a backtest needs at least one data source")
         for source in sources:
-            if not isinstance(source, ItchSource | ColumnSource | AgentsSource):
+            if not isinstance(source, ItchSource | ColumnSource | AgentsSource | FeedSource):
                 what = repr(source) if isinstance(source, str) else f"a {type(source).__name__}"
                 raise ArgumentError(
                     f"{what} is no data source: use itch(…), bars(…), quotes(…), trades(…), lobster(…) or agents(…)"
@@ -278,19 +280,9 @@ class Plan:
                 measure=self.backtest.latency,
             )
             ids = {symbol: number for number, symbol in enumerate(self.symbols)}
-            dark = {number for symbol, number in ids.items() if self.venues.is_dark(symbol)}
             series, _ = series_of(self.sources)
             session.sources([core_source(source, ids, series) for source in self.sources], self.stop_ns)
-            for strategy in self.callbacks:
-                accounts = accounts_of(strategy, self.strategies)
-                if in_python(strategy):
-                    methods, timer_ns = strategy.methods()
-                    signals = own_signals(strategy, self.signals)
-                    strategy.connect(session.strategy(accounts, methods, signals, timer_ns), ids, dark)
-                    strategy.on_start()
-                code = strategy.machine_code(self.symbols)
-                if code is not None:
-                    session.compiled(([number for number, _ in accounts], strategy.name, *code))
+            self.attach(session)
             begun = time.perf_counter()
             state = _advance(session, progress, self.backtest.name)
             seconds = time.perf_counter() - begun
@@ -329,6 +321,21 @@ class Plan:
             meta["latency_events"] = {**latency["events"], "count": latency["events"]["counts"]}
         listings = [self.venues.split(symbol) for symbol in self.symbols]
         return Results.from_core(tables, Names(self.strategies, self.symbols, self.signals, listings), meta)
+
+    def attach(self, session: Any) -> None:
+        """Gives a session, of a backtest or live, the strategies that are called during the run."""
+        ids = {symbol: number for number, symbol in enumerate(self.symbols)}
+        dark = {number for symbol, number in ids.items() if self.venues.is_dark(symbol)}
+        for strategy in self.callbacks:
+            accounts = accounts_of(strategy, self.strategies)
+            if in_python(strategy):
+                methods, timer_ns = strategy.methods()
+                signals = own_signals(strategy, self.signals)
+                strategy.connect(session.strategy(accounts, methods, signals, timer_ns), ids, dark)
+                strategy.on_start()
+            code = strategy.machine_code(self.symbols)
+            if code is not None:
+                session.compiled(([number for number, _ in accounts], strategy.name, *code))
 
     def description(self) -> dict[str, Any]:
         """What the journal begins with: enough to build the same engine again."""
@@ -433,7 +440,7 @@ def _advance(session: Any, progress: bool, name: str) -> tuple[int, int, int, in
                 return state
 
 
-def _skipped(sources: Iterable[Source]) -> Iterator[str]:
+def _skipped(sources: Iterable[Supply]) -> Iterator[str]:
     for source in sources:
         if isinstance(source, ItchSource) and source.date == NO_DATE:
             yield f"{source.path}: no date given and none in its name: its times count from 1970-01-01"
@@ -534,7 +541,7 @@ def _count(value: int, what: str) -> int:
 
 
 def refuse_misnamed(
-    venues: Venues, symbols: list[str], holders: list[int], outputs: Iterable[Output], sources: Sequence[Source]
+    venues: Venues, symbols: list[str], holders: list[int], outputs: Iterable[Output], sources: Sequence[Supply]
 ) -> None:
     """What names the wrong listing, or asks of one what its data cannot give."""
     for output in outputs:
@@ -608,12 +615,12 @@ def _ticks(instrument: Instrument) -> tuple[list[tuple[int, int]], int]:
     return bands, math.gcd(*(step for _, step in bands))
 
 
-def _is_market(source: Source) -> bool:
+def _is_market(source: Supply) -> bool:
     """Corporate actions alone make no instrument: nothing of it could trade."""
     return isinstance(source, ItchSource) or source.schema != "actions"
 
 
-def _actions_after_bars(sources: list[Source]) -> list[Source]:
+def _actions_after_bars(sources: list[Supply]) -> list[Supply]:
     """At one moment a bar that ends then comes first, then corporate actions, then everything else.
 
     Sources are merged in this order at equal times. Without corporate actions it is the order that was given.

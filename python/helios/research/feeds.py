@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from helios.data import AgentsSource, ColumnSource, ItchSource
+from helios.data import AgentsSource, ColumnSource, FeedSource, ItchSource
 from helios.data.external import ExternalSource
 from helios.errors import ArgumentError
 from helios.execution import Venue
@@ -14,6 +14,8 @@ from helios.signals import Expr
 from helios.signals.graph import near
 
 Source = ItchSource | ColumnSource | AgentsSource
+#: What a run can be made of: a live one has feeds.
+Supply = Source | FeedSource
 
 _TOP = ("mid", "microprice", "bid", "ask", "imbalance", "bid_size", "ask_size")
 _TRADES = ("last", "last_size", "flow")
@@ -30,7 +32,7 @@ FEEDS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def series_of(sources: Sequence[Source]) -> tuple[dict[str, int], list[int]]:
+def series_of(sources: Sequence[Supply]) -> tuple[dict[str, int], list[int]]:
     """Number of each series from outside the market, and for each number its group: what one row brings together."""
     numbers: dict[str, int] = {}
     groups: list[int] = []
@@ -46,22 +48,26 @@ def series_of(sources: Sequence[Source]) -> tuple[dict[str, int], list[int]]:
     return numbers, groups
 
 
-def core_source(source: Source, ids: Mapping[str, int], series: Mapping[str, int]) -> tuple[Any, ...]:
+def core_source(source: Supply, ids: Mapping[str, int], series: Mapping[str, int]) -> tuple[Any, ...]:
     """A source as the core takes it."""
     if isinstance(source, ItchSource):
         return (source.path, source.midnight_ns, source.venue)
     if isinstance(source, AgentsSource):
         return (source.settings, source.midnight_ns)
+    if isinstance(source, FeedSource):
+        raise ArgumentError(f"{source_name(source)} can only be run live: helios run")
     numbers = series if isinstance(source, ExternalSource) else ids
     return (source_name(source), source.schema, source.rows, source.batches(numbers))
 
 
-def source_name(source: Source) -> str:
+def source_name(source: Supply) -> str:
     """A source for people."""
     if isinstance(source, ItchSource):
         return f"{source.path} of {source.date}"
     if isinstance(source, AgentsSource):
         return f"agents ({source.number} symbols, {source.minutes} minutes, seed {source.seed})"
+    if isinstance(source, FeedSource):
+        return f"feed {source.name} ({len(source.symbols)} symbols)"
     if isinstance(source, ExternalSource):
         return f"series ({', '.join(source.names)})"
     return f"{source.schema} ({len(source.symbols)} symbols)"
@@ -74,7 +80,7 @@ def refuse_unknown(symbols: Iterable[str], known: set[str]) -> None:
             raise ArgumentError(f"no data source has the symbol {symbol!r}{near(symbol, sorted(known))}")
 
 
-def refuse_mixed(sources: Sequence[Source], venue: VenueChoice) -> None:
+def refuse_mixed(sources: Sequence[Supply], venue: VenueChoice) -> None:
     """Agents are the whole market, and answer by themselves."""
     if not any(isinstance(source, AgentsSource) for source in sources):
         return
@@ -90,17 +96,18 @@ def refuse_mixed(sources: Sequence[Source], venue: VenueChoice) -> None:
         raise ArgumentError("venue: mode 'fast' keeps no books at the venue, and agents trade in them: leave it out")
 
 
-def refuse_unstamped(sources: Sequence[Source]) -> None:
+def refuse_unstamped(sources: Sequence[Supply]) -> None:
     """With feed="data" every source of market data must say when its rows were received."""
     for source in sources:
-        if not isinstance(source, ExternalSource) and not (isinstance(source, ColumnSource) and source.stamped):
+        stamped = isinstance(source, ColumnSource | FeedSource) and source.stamped
+        if not isinstance(source, ExternalSource) and not stamped:
             raise ArgumentError(
                 f'{source_name(source)} has no receive stamps for Latency(feed="data"): name their column with '
                 "ts_recv='…', or give a feed latency"
             )
 
 
-def refuse_unfed(exprs: Iterable[Expr], sources: Sequence[Source]) -> None:
+def refuse_unfed(exprs: Iterable[Expr], sources: Sequence[Supply]) -> None:
     """mid("KO") where there are only bars of KO would stay null for ever, and the strategy silent."""
     fed: dict[str, set[str]] = {}
     for source in sources:

@@ -81,6 +81,7 @@ CODES: Final[dict[str, tuple[str, ...]]] = {
         "cancelled",
         "replace_pending",
         "rejected",
+        "unknown",
     ),
     "liquidity": ("maker", "taker", "transfer"),
     "rule": (
@@ -93,6 +94,7 @@ CODES: Final[dict[str, tuple[str, ...]]] = {
         "daily_loss",
         "stopped",
         "invalid",
+        "unlinked",
     ),
     "booking": ("split", "dividend", "borrow", "financing"),
     "quality": (
@@ -104,6 +106,8 @@ CODES: Final[dict[str, tuple[str, ...]]] = {
         "crossed",
         "time_backwards",
         "full",
+        "gap",
+        "whole",
     ),
 }
 _REBUILD: Final = "The core and the Python package differ; build them together."
@@ -119,6 +123,7 @@ RULE_UNIT: Final[dict[str, str]] = {
     "daily_loss": "cash",
     "stopped": "",
     "invalid": "",
+    "unlinked": "",
 }
 """Unit of a refusal's `limit` and `value`, by rule."""
 

@@ -8,8 +8,8 @@ use helios_execution::Style;
 use helios_risk::{Feeds, Limits};
 use helios_signals::{Binary, Field, Node, NodeId, Sizing, Stat, Unary, Window};
 use helios_types::{
-    Cash, Charge, Control, Event, Input, Instrument, InstrumentId, Intent, IntentKind, Liquidity, Market, Nanos,
-    Output, Price, Quantity, Report, ReportKind, Terms, TimeInForce, Timer, TradeKind, TradingStatus, Update,
+    Cash, Charge, Control, Event, Feed, Input, Instrument, InstrumentId, Intent, IntentKind, Link, Liquidity, Market,
+    Nanos, Output, Price, Quantity, Report, ReportKind, Terms, TimeInForce, Timer, TradeKind, TradingStatus, Update,
 };
 
 use crate::words;
@@ -49,6 +49,7 @@ struct Table {
     cash: Cash,
     style: Style,
     limits: Limits,
+    sessions: Vec<u32>,
     nodes: Vec<Node>,
     names: BTreeMap<String, NodeId>,
     state: Option<State>,
@@ -68,6 +69,7 @@ impl Default for Table {
             cash: Cash::whole(1_000_000),
             style: Style::Touch { ticks: 0 },
             limits: Limits::default(),
+            sessions: Vec::new(),
             nodes: Vec::new(),
             names: BTreeMap::new(),
             state: None,
@@ -93,6 +95,9 @@ impl Table {
             ["style", "market"] => self.style = Style::Market,
             ["style", "touch", ticks] => self.style = Style::Touch { ticks: count(ticks) as u16 },
             ["limit", name, limit] => self.limit(name, number(limit)),
+            ["sessions", ref sessions @ ..] => {
+                self.sessions = sessions.iter().map(|session| count(session) as u32).collect();
+            }
             ["signal", name, "=", ref made_of @ ..] => {
                 let node = self.node(made_of);
                 self.nodes.push(node);
@@ -181,7 +186,8 @@ impl Table {
             style: self.style,
             capacity: Capacity { orders: 64, levels: 64 },
         };
-        State::new(config).unwrap_or_else(|error| self.wrong(&error.to_string()))
+        let state = State::new(config).unwrap_or_else(|error| self.wrong(&error.to_string()));
+        if self.sessions.is_empty() { state } else { state.with_sessions(self.sessions.clone()) }
     }
 
     /// One input. `stamped TIME` at its end is the venue's own time.
@@ -195,6 +201,19 @@ impl Table {
             ["pause"] => Event::Control(Control::Pause),
             ["resume"] => Event::Control(Control::Resume),
             ["kill"] => Event::Control(Control::Kill),
+            ["flatten"] => Event::Control(Control::Flatten),
+            ["set", "limit", name, limit] => {
+                let rule = words::rule(name);
+                Event::Control(Control::SetLimit { rule, limit: words::limit(rule, limit) })
+            }
+            ["session", n, ref came_to @ ..] => Event::Link(self.link(count(n) as u32, came_to)),
+            ["books", symbol, q] => {
+                Event::Link(Link::Position { instrument: self.instrument(symbol), quantity: quantity(q) })
+            }
+            ["feed", symbol, "incomplete", n] => {
+                Event::Feed(Feed::Incomplete { instrument: self.instrument(symbol), missed: count(n) })
+            }
+            ["feed", symbol, "complete"] => Event::Feed(Feed::Complete { instrument: self.instrument(symbol) }),
             ["charge", "borrow", symbol, amount] => {
                 let amount = Cash::from_f64(number(amount)).expect("an amount that fits");
                 Event::Charge(Charge::Borrow { instrument: self.instrument(symbol), amount })
@@ -223,6 +242,16 @@ impl Table {
         self.inputs.push(input);
         self.state = Some(state);
         self.input_place.clone_from(&self.place);
+    }
+
+    fn link(&self, session: u32, words: &[&str]) -> Link {
+        match *words {
+            ["down"] => Link::Down { session },
+            ["up"] => Link::Up { session },
+            ["settled"] => Link::Settled { session },
+            ["heard", next] => Link::Heard { session, name: 7, next: count(next) },
+            _ => self.wrong("no such thing comes to a session"),
+        }
     }
 
     fn report(&self, words: &[&str]) -> ReportKind {
@@ -259,6 +288,9 @@ impl Table {
             ["to", "hold", position] => IntentKind::Target { position: quantity(position) },
             ["order", id, s, q, "@", p] => new(id, s, q, p, TimeInForce::Day),
             ["order", id, s, q, "@", p, "ioc"] => new(id, s, q, p, TimeInForce::Ioc),
+            ["quote", s, q, "@", p, "limit", limit] => {
+                IntentKind::Quote { side: side(s), price: price(p), quantity: quantity(q), limit: quantity(limit) }
+            }
             ["cancel", id] => IntentKind::Cancel { order: order(id) },
             ["replace", id, "to", q, "@", p] => {
                 IntentKind::Replace { order: order(id), quantity: quantity(q), price: price(p) }
@@ -353,6 +385,16 @@ impl Table {
             ["unrealised", x] => (risk.unrealised().to_string(), x),
             ["gross", x] => (risk.gross().to_string(), x),
             ["mode", x] => (words::mode(risk.mode()), x),
+            ["working", symbol, s, x] => (risk.working(self.instrument(symbol), side(s)).to_string(), x),
+            ["repeated", x] => (state.orders().counts().repeated.to_string(), x),
+            ["lost", x] => (state.orders().counts().lost.to_string(), x),
+            ["heard", session, x] => (state.links().session(count(session) as u32).next.to_string(), x),
+            // Orders without an answer for so many seconds.
+            ["unanswered", seconds, x] => {
+                let orders = state.unanswered(count(seconds) * 1_000_000_000);
+                let listed: Vec<String> = orders.iter().map(words::unanswered).collect();
+                (if listed.is_empty() { "none".to_owned() } else { listed.join(",") }, x)
+            }
             ["open", x] => (state.orders().open_orders().to_string(), x),
             ["faults", x] => (state.markets().faults().iter().sum::<u64>().to_string(), x),
             _ => self.wrong("no such state"),

@@ -74,11 +74,47 @@ fn named<T: std::fmt::Debug>(value: T) -> String {
     snake(&format!("{value:?}"))
 }
 
+pub fn rule(word: &str) -> Rule {
+    use Rule::{
+        DailyLoss, GrossExposure, Invalid, OrderNotional, OrderQuantity, OrderRate, Position, PriceCollar, Stopped,
+    };
+    let all =
+        [OrderQuantity, OrderNotional, PriceCollar, Position, GrossExposure, OrderRate, DailyLoss, Stopped, Invalid];
+    all.into_iter().find(|rule| named(rule) == word).unwrap_or_else(|| panic!("{word:?} is no rule"))
+}
+
+/// The number of a limit as a person says it, in the rule's unit.
+pub fn limit(rule: Rule, word: &str) -> i64 {
+    match rule {
+        Rule::OrderQuantity | Rule::Position => quantity(word).0,
+        Rule::OrderNotional | Rule::GrossExposure | Rule::DailyLoss => {
+            helios_types::Cash::from_f64(number(word)).expect("money that fits").0
+        }
+        _ => number(word) as i64,
+    }
+}
+
+/// An order about which the venue owes an answer.
+pub fn unanswered(order: &helios_execution::Unanswered) -> String {
+    format!("{}:{}", order_name(order.order), named(order.state))
+}
+
 pub fn reject_reason(word: &str) -> RejectReason {
     use RejectReason::{
-        BadPrice, BadQuantity, DuplicateOrder, Full, NoMarket, NotTrading, UnknownInstrument, UnknownOrder,
+        BadPrice, BadQuantity, DuplicateOrder, Full, NeverArrived, NoMarket, NotTrading, UnknownInstrument,
+        UnknownOrder,
     };
-    let all = [UnknownInstrument, NotTrading, BadQuantity, BadPrice, UnknownOrder, DuplicateOrder, NoMarket, Full];
+    let all = [
+        UnknownInstrument,
+        NotTrading,
+        BadQuantity,
+        BadPrice,
+        UnknownOrder,
+        DuplicateOrder,
+        NoMarket,
+        Full,
+        NeverArrived,
+    ];
     all.into_iter().find(|reason| named(reason) == word).unwrap_or_else(|| panic!("{word:?} is no reason to reject"))
 }
 
@@ -95,6 +131,10 @@ fn order_name(id: OrderId) -> String {
 }
 
 fn strategy_name(id: StrategyId) -> char {
+    if id == StrategyId::HOUSE {
+        // An operator, in a scenario.
+        return '*';
+    }
     char::from(b'a' + u8::try_from(id.0).expect("a strategy of a scenario"))
 }
 
@@ -114,7 +154,7 @@ fn in_unit(rule: Rule, value: i64) -> String {
         Rule::OrderNotional | Rule::GrossExposure | Rule::DailyLoss => helios_types::Cash(value).to_string(),
         Rule::PriceCollar => format!("{value}ppm"),
         // What is invalid may be a price or a quantity: as it is, in units of its scale.
-        Rule::OrderRate | Rule::Stopped | Rule::Invalid => value.to_string(),
+        Rule::OrderRate | Rule::Stopped | Rule::Invalid | Rule::Unlinked => value.to_string(),
     }
 }
 
@@ -169,6 +209,9 @@ pub fn output(symbols: &[String], output: &Output) -> String {
             }
         }
         Output::Booked(b) => booking(symbols, b),
+        Output::Difference(d) => {
+            format!("difference {} ours {} theirs {}", symbol(symbols, d.instrument.index()), d.ours, d.theirs)
+        }
         Output::Breach(b) => {
             format!("breach {} limit {} value {}", named(b.rule), in_unit(b.rule, b.limit), in_unit(b.rule, b.value))
         }

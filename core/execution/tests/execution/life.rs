@@ -304,7 +304,7 @@ fn a_stop_cancels_what_rests_and_nothing_else() {
     floor.wish(7, KO, CANCEL(2));
     floor.target(3, 10);
     floor.out.clear();
-    floor.orders.cancel_resting(&mut floor.out);
+    floor.orders.cancel_resting(Nanos(0), &mut floor.out);
     assert_eq!(states(&floor.out), [(New, CancelPending)]);
     assert_eq!(floor.out[1..], [Output::Cancel { order: caller(1), instrument: KO }]);
 }
@@ -410,7 +410,7 @@ fn when_trading_stops_a_sleeping_stop_is_cancelled_though_it_is_immediate() {
     floor.wish(7, KO, order(2, TimeInForce::Ioc, Price::UNDEFINED));
     floor.wish(7, KO, order(3, TimeInForce::Close, Price::UNDEFINED));
     let mut out = Vec::new();
-    floor.orders.cancel_resting(&mut out);
+    floor.orders.cancel_resting(Nanos(0), &mut out);
     let asked = |n: u64| out.contains(&Output::Cancel { order: caller(n), instrument: KO });
     assert_eq!([1, 2, 3].map(asked), [true, false, true]);
 }

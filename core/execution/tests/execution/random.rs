@@ -88,6 +88,8 @@ fn follows(from: OrderState, to: OrderState) -> bool {
         PartlyFilled => !matches!(to, New | Rejected | Accepted),
         CancelPending => !matches!(to, New | ReplacePending),
         ReplacePending => to != New,
+        // To itself: the order is there, but the replace that was lost has no answer.
+        OrderState::Unknown => to != New,
         Filled | Cancelled | Rejected => false,
     }
 }

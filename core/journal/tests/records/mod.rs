@@ -3,10 +3,10 @@
 
 use helios_journal::{End, Record, Writer};
 use helios_types::{
-    Booking, BookingKind, Breach, CancelReason, Cash, Charge, Control, Event, Fill, Input, InstrumentId, Intent,
-    IntentKind, Liquidity, Market, Nanos, Order, OrderId, OrderState, Output, Price, Quality, QualityKind, Quantity,
-    Refusal, RejectReason, Report, ReportKind, Rule, Side, SignalChange, StateChange, StrategyId, Terms, TimeInForce,
-    Timer, TradeKind, TradingStatus, Update,
+    Booking, BookingKind, Breach, CancelReason, Cash, Charge, Control, Difference, Event, Feed, Fill, Input,
+    InstrumentId, Intent, IntentKind, Link, Liquidity, Market, Nanos, Order, OrderId, OrderState, Output, Price,
+    Quality, QualityKind, Quantity, Refusal, RejectReason, Report, ReportKind, Rule, Side, SignalChange, StateChange,
+    StrategyId, Terms, TimeInForce, Timer, TradeKind, TradingStatus, Update,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -27,7 +27,7 @@ const STATUSES: [TradingStatus; 4] =
 const LIQUIDITIES: [Liquidity; 2] = [Liquidity::Maker, Liquidity::Taker];
 const CANCELS: [CancelReason; 4] =
     [CancelReason::Requested, CancelReason::Unfilled, CancelReason::Expired, CancelReason::SelfTrade];
-const REJECTS: [RejectReason; 13] = [
+const REJECTS: [RejectReason; 15] = [
     RejectReason::UnknownInstrument,
     RejectReason::NotTrading,
     RejectReason::BadQuantity,
@@ -41,8 +41,10 @@ const REJECTS: [RejectReason; 13] = [
     RejectReason::Unsupported,
     RejectReason::NotShortable,
     RejectReason::BelowMinimum,
+    RejectReason::NeverArrived,
+    RejectReason::Other,
 ];
-const STATES: [OrderState; 8] = [
+const STATES: [OrderState; 9] = [
     OrderState::New,
     OrderState::Accepted,
     OrderState::PartlyFilled,
@@ -51,8 +53,9 @@ const STATES: [OrderState; 8] = [
     OrderState::Cancelled,
     OrderState::ReplacePending,
     OrderState::Rejected,
+    OrderState::Unknown,
 ];
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     Rule::OrderQuantity,
     Rule::OrderNotional,
     Rule::PriceCollar,
@@ -62,8 +65,9 @@ const RULES: [Rule; 9] = [
     Rule::DailyLoss,
     Rule::Stopped,
     Rule::Invalid,
+    Rule::Unlinked,
 ];
-const QUALITIES: [QualityKind; 8] = [
+const QUALITIES: [QualityKind; 10] = [
     QualityKind::UnknownOrder,
     QualityKind::DuplicateOrder,
     QualityKind::ExceedsQuantity,
@@ -72,10 +76,26 @@ const QUALITIES: [QualityKind; 8] = [
     QualityKind::Crossed,
     QualityKind::TimeBackwards,
     QualityKind::Full,
+    QualityKind::Gap,
+    QualityKind::Whole,
 ];
 const BOOKINGS: [BookingKind; 4] =
     [BookingKind::Split, BookingKind::Dividend, BookingKind::Borrow, BookingKind::Financing];
 const CONTROLS: [Control; 3] = [Control::Pause, Control::Resume, Control::Kill];
+/// What came with live runs.
+const LIVE: [Event; 11] = [
+    Event::Control(Control::Flatten),
+    Event::Control(Control::SetLimit { rule: Rule::GrossExposure, limit: -52 }),
+    Event::Feed(Feed::Incomplete { instrument: InstrumentId(53), missed: 54 }),
+    Event::Feed(Feed::Complete { instrument: InstrumentId(55) }),
+    Event::Feed(Feed::Began { exchange: 56 }),
+    Event::Feed(Feed::Ended { exchange: 57 }),
+    Event::Link(Link::Down { session: 58 }),
+    Event::Link(Link::Up { session: 59 }),
+    Event::Link(Link::Settled { session: 60 }),
+    Event::Link(Link::Heard { session: 61, name: u128::from_le_bytes(*b"SESSION01 \0\0\0\0\0\0"), next: 62 }),
+    Event::Link(Link::Position { instrument: InstrumentId(63), quantity: Quantity(-64) }),
+];
 
 /// One input with its outputs.
 pub type Step = (Nanos, Event, Vec<Output>);
@@ -221,6 +241,7 @@ pub fn example_events() -> Vec<Event> {
     events.push(market(Update::Dividend { cash: p }));
     events.push(Event::Charge(Charge::Borrow { instrument: InstrumentId(46), amount: Cash(47) }));
     events.push(Event::Charge(Charge::Financing { amount: Cash(-48) }));
+    events.extend(LIVE);
     events
 }
 
@@ -289,6 +310,7 @@ pub fn example_outputs() -> Vec<Output> {
         let (numerator, denominator) = if kind == BookingKind::Split { (4, 1) } else { (0, 0) };
         Output::Booked(Booking { strategy, instrument, kind, cash, position, realised, numerator, denominator })
     }));
+    outputs.push(Output::Difference(Difference { instrument, ours: Quantity(65), theirs: Quantity(-66) }));
     outputs
 }
 
@@ -390,6 +412,19 @@ pub fn event() -> impl Strategy<Value = Event> {
         1 => (instrument(), any::<i64>())
             .prop_map(|(instrument, n)| Event::Charge(Charge::Borrow { instrument, amount: Cash(n) })),
         1 => any::<i64>().prop_map(|n| Event::Charge(Charge::Financing { amount: Cash(n) })),
+        1 => (select(&LIVE[..]), instrument(), any::<(u128, u64, i64)>()).prop_map(|(event, instrument, numbers)| {
+            let (name, next, n) = numbers;
+            match event {
+                Event::Control(Control::SetLimit { rule, .. }) => Event::Control(Control::SetLimit { rule, limit: n }),
+                Event::Feed(Feed::Incomplete { .. }) => Event::Feed(Feed::Incomplete { instrument, missed: next }),
+                Event::Feed(Feed::Complete { .. }) => Event::Feed(Feed::Complete { instrument }),
+                Event::Link(Link::Heard { session, .. }) => Event::Link(Link::Heard { session, name, next }),
+                Event::Link(Link::Position { .. }) => {
+                    Event::Link(Link::Position { instrument, quantity: Quantity(n) })
+                }
+                event => event,
+            }
+        }),
     ]
 }
 
@@ -457,6 +492,11 @@ pub fn output() -> impl Strategy<Value = Output> {
             rule,
             limit,
             value
+        })),
+        (instrument(), quantity(), quantity()).prop_map(|(instrument, ours, theirs)| Output::Difference(Difference {
+            instrument,
+            ours,
+            theirs
         })),
         (fill(), select(&BOOKINGS[..]), any::<(i64, u32, u32)>()).prop_map(|(fill, kind, numbers)| {
             let Fill { strategy, instrument, position, realised, .. } = fill;

@@ -47,11 +47,13 @@ pub(crate) struct Feed {
     next_match: u64,
     /// Messages written so far.
     pub(crate) messages: u64,
+    /// What messages are stamped with instead of the clock, where the market is lived through at another pace.
+    pub(crate) stamp: Option<u64>,
 }
 
 impl Feed {
     pub(crate) fn new(clock: u64) -> Self {
-        Self { clock, next_order: 1, next_match: 1, messages: 0 }
+        Self { clock, next_order: 1, next_match: 1, messages: 0, stamp: None }
     }
 
     /// Stamp of the latest message.
@@ -75,6 +77,16 @@ impl Feed {
         self.next_order - 1
     }
 
+    #[inline]
+    fn stamp(&self) -> u64 {
+        self.stamp.unwrap_or(self.clock)
+    }
+
+    /// The number that the next trade will have.
+    pub(crate) fn next_match(&self) -> u64 {
+        self.next_match
+    }
+
     fn match_number(&mut self) -> u64 {
         self.next_match += 1;
         self.next_match - 1
@@ -88,17 +100,16 @@ impl Feed {
 
     pub(crate) fn system_event(&mut self, event_code: u8, out: &mut Vec<u8>) {
         let message =
-            itch::SystemEvent { stock_locate: 0, tracking_number: 0, timestamp: self.clock, event_code }.encode();
+            itch::SystemEvent { stock_locate: 0, tracking_number: 0, timestamp: self.stamp(), event_code }.encode();
         self.write(message, out);
     }
 
-    /// Directory entry, trading state, short sale state: what every stock's day begins with.
-    pub(crate) fn directory(&mut self, locate: u16, stock: Stock, out: &mut Vec<u8>) {
-        let (stock_locate, tracking_number, timestamp) = (locate, 0, self.clock);
+    /// Directory entry of one stock.
+    pub(crate) fn stock_directory(&mut self, locate: u16, stock: Stock, out: &mut Vec<u8>) {
         let directory = itch::StockDirectory {
-            stock_locate,
-            tracking_number,
-            timestamp,
+            stock_locate: locate,
+            tracking_number: 0,
+            timestamp: self.stamp(),
             stock,
             market_category: b'Q',
             financial_status_indicator: b'N',
@@ -115,26 +126,41 @@ impl Feed {
             inverse_indicator: b'N',
         };
         self.write(directory.encode(), out);
-        let trading = itch::StockTradingAction {
-            stock_locate,
-            tracking_number,
-            timestamp,
+    }
+
+    /// Directory entry, trading state, short sale state: what every stock's day begins with.
+    pub(crate) fn directory(&mut self, locate: u16, stock: Stock, out: &mut Vec<u8>) {
+        self.stock_directory(locate, stock, out);
+        self.trading_action(locate, stock, b'T', out);
+        let short_sale = itch::RegShoRestriction {
+            stock_locate: locate,
+            tracking_number: 0,
+            timestamp: self.stamp(),
             stock,
-            trading_state: b'T',
+            reg_sho_action: b'0',
+        };
+        self.write(short_sale.encode(), out);
+    }
+
+    /// Trading state of one stock: `T` trading, `H` halted.
+    pub(crate) fn trading_action(&mut self, locate: u16, stock: Stock, trading_state: u8, out: &mut Vec<u8>) {
+        let message = itch::StockTradingAction {
+            stock_locate: locate,
+            tracking_number: 0,
+            timestamp: self.stamp(),
+            stock,
+            trading_state,
             reserved: b' ',
             reason_code: *b"    ",
         };
-        self.write(trading.encode(), out);
-        let short_sale =
-            itch::RegShoRestriction { stock_locate, tracking_number, timestamp, stock, reg_sho_action: b'0' };
-        self.write(short_sale.encode(), out);
+        self.write(message.encode(), out);
     }
 
     pub(crate) fn market_maker(&mut self, locate: u16, stock: Stock, mpid: Mpid, out: &mut Vec<u8>) {
         let message = itch::MarketParticipantPosition {
             stock_locate: locate,
             tracking_number: 0,
-            timestamp: self.clock,
+            timestamp: self.stamp(),
             mpid,
             stock,
             primary_market_maker: b'Y',
@@ -147,7 +173,7 @@ impl Feed {
     #[inline]
     pub(crate) fn add(&mut self, locate: u16, stock: Stock, shown: Shown, mpid: Option<Mpid>, out: &mut Vec<u8>) {
         let Shown { order: order_reference_number, side, shares, price } = shown;
-        let (stock_locate, tracking_number, timestamp) = (locate, 0, self.clock);
+        let (stock_locate, tracking_number, timestamp) = (locate, 0, self.stamp());
         let buy_sell_indicator = side_letter(side);
         if let Some(attribution) = mpid {
             let message = itch::AddOrderMpid {
@@ -180,7 +206,7 @@ impl Feed {
         let message = itch::OrderExecuted {
             stock_locate: locate,
             tracking_number: 0,
-            timestamp: self.clock,
+            timestamp: self.stamp(),
             order_reference_number: order,
             executed_shares: shares,
             match_number: self.match_number(),
@@ -199,7 +225,7 @@ impl Feed {
         let message = itch::OrderExecutedWithPrice {
             stock_locate: locate,
             tracking_number: 0,
-            timestamp: self.clock,
+            timestamp: self.stamp(),
             order_reference_number: order,
             executed_shares: shares,
             match_number: self.match_number(),
@@ -213,7 +239,7 @@ impl Feed {
         let message = itch::OrderCancel {
             stock_locate: locate,
             tracking_number: 0,
-            timestamp: self.clock,
+            timestamp: self.stamp(),
             order_reference_number: order,
             canceled_shares: shares,
         };
@@ -225,7 +251,7 @@ impl Feed {
         let message = itch::OrderDelete {
             stock_locate: locate,
             tracking_number: 0,
-            timestamp: self.clock,
+            timestamp: self.stamp(),
             order_reference_number: order,
         };
         self.write(message.encode(), out);
@@ -236,7 +262,7 @@ impl Feed {
         let message = itch::OrderReplace {
             stock_locate: locate,
             tracking_number: 0,
-            timestamp: self.clock,
+            timestamp: self.stamp(),
             original_order_reference_number: order,
             new_order_reference_number: new.order,
             shares: new.shares,
@@ -250,7 +276,7 @@ impl Feed {
         let message = itch::TradeNonCross {
             stock_locate: locate,
             tracking_number: 0,
-            timestamp: self.clock,
+            timestamp: self.stamp(),
             order_reference_number: 0,
             buy_sell_indicator: b'B',
             shares,
@@ -273,7 +299,7 @@ impl Feed {
         let message = itch::CrossTrade {
             stock_locate: locate,
             tracking_number: 0,
-            timestamp: self.clock,
+            timestamp: self.stamp(),
             cross_shares: shares,
             stock,
             cross_price: price,
@@ -293,7 +319,7 @@ impl Feed {
         let message = itch::NetOrderImbalanceIndicator {
             stock_locate: locate,
             tracking_number: 0,
-            timestamp: self.clock,
+            timestamp: self.stamp(),
             paired_shares: u64::from(paired),
             imbalance_shares: u64::from(unpaired),
             imbalance_direction: direction,

@@ -7,7 +7,7 @@ use helios_book::{Books, Capacity};
 use helios_types::{BookRef, InstrumentId, PRICE_SCALE, Price, QUANTITY_SCALE, Quantity, Side, TimeInForce};
 
 use super::emit::{CENT, Feed, Mpid, Shown, Stock};
-use super::guest::GuestFill;
+use super::guest::{GuestFill, is_hidden};
 use crate::desk::is_ours;
 use crate::matching::{Amend, Event, Events, MatchingEngine, NewOrder};
 
@@ -82,10 +82,10 @@ pub(crate) struct Ticket {
 /// Matching and its feed.
 #[derive(Clone)]
 pub(crate) struct Exchange {
-    engine: MatchingEngine,
-    names: Vec<Stock>,
+    pub(super) engine: MatchingEngine,
+    pub(super) names: Vec<Stock>,
     /// What the engine said of the last order or replacement; of cancels and reductions only their refusal matters.
-    events: Events,
+    pub(super) events: Events,
     answers: Events,
     /// What agents took from guests.
     pub(super) guest_fills: Vec<GuestFill>,
@@ -192,7 +192,7 @@ impl Exchange {
     /// A guest's order that an agent took is told to the guest. It hides no better price: it prints at its own.
     fn note_guest(
         fills: &mut Vec<GuestFill>,
-        at: u64,
+        (at, match_number): (u64, u64),
         order: BookRef,
         price: Price,
         quantity: Quantity,
@@ -205,7 +205,7 @@ impl Exchange {
             Print::Cross(cents) => (print, price_of(cents)),
             _ => (Print::Displayed, price),
         };
-        fills.push(GuestFill { order, at, price, quantity });
+        fills.push(GuestFill { order, at, price, quantity, match_number });
         print
     }
 
@@ -213,7 +213,12 @@ impl Exchange {
         for event in &self.events {
             let Event::Traded { resting: order, quantity, price, .. } = *event else { continue };
             let (shares, displayed) = (shares_of(quantity), cents_of(price) * CENT);
-            let print = Self::note_guest(&mut self.guest_fills, self.feed.now(), order, price, quantity, print);
+            let when = (self.feed.now(), self.feed.next_match());
+            let print = Self::note_guest(&mut self.guest_fills, when, order, price, quantity, print);
+            if is_hidden(order) {
+                self.feed.hidden_trade(locate(symbol), self.names[symbol], shares, displayed, out);
+                continue;
+            }
             match print {
                 Print::Displayed => self.feed.executed(locate(symbol), order, shares, out),
                 Print::Improved => {
@@ -250,6 +255,15 @@ impl Exchange {
 
     /// Replaces an order by one that does not trade at once; the caller has made sure of that.
     pub(crate) fn replace(&mut self, symbol: usize, side: Side, old: Quote, new: Quote, out: &mut Vec<u8>) -> Quote {
+        if self.would_meet_hidden(symbol, side, new.cents) {
+            self.cancel(symbol, old.order, out);
+            let Quote { cents, shares, .. } = new;
+            let time_in_force = TimeInForce::Day;
+            return self.submit(
+                Ticket { symbol, side, cents, shares, time_in_force, print: Print::Displayed, mpid: None },
+                out,
+            );
+        }
         self.feed.pass(ACTION_NS);
         let order = self.feed.order_number();
         self.events.clear();
@@ -311,7 +325,7 @@ fn quantity_of(shares: u32) -> Quantity {
     Quantity::whole(i64::from(shares))
 }
 
-fn cents_of(price: Price) -> u32 {
+pub(super) fn cents_of(price: Price) -> u32 {
     (price.0 / PRICE_PER_CENT) as u32
 }
 

@@ -3,7 +3,7 @@
 //! A guest's order goes into the same engine and the same feed, under a number for which [`is_ours`](crate::is_ours) holds. What it takes, its
 //! owners know, and one maker looks at once, as after any taker; what rests is one more order in the book for everybody.
 //! What agents take from a guest waits in [`Simulation::take_guest_fills`]. Without guests nothing here runs.
-//! Absent: hidden orders, icebergs, pegs, stops and auction orders of guests.
+//! Absent: icebergs, pegs, stops and auction orders of guests; hidden ones where the guest is a [`crate::Venue`].
 
 use helios_types::{BookRef, PRICE_SCALE, Price, Quantity};
 
@@ -21,6 +21,14 @@ pub(crate) const MAX_GUEST_ORDERS: usize = 1 << 16;
 
 const _: () = assert!(MAX_SYMBOLS as usize * 88 + MAX_GUEST_ORDERS < super::exchange::CAPACITY.orders as usize);
 
+/// Set in the number of a guest's hidden order, beside the mark of all guests.
+pub(crate) const HIDDEN: BookRef = 1 << 62;
+
+/// True for the number of a guest's hidden order, which the feed never shows.
+pub(crate) const fn is_hidden(order: BookRef) -> bool {
+    order & HIDDEN != 0
+}
+
 /// An agent took from a guest's order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GuestFill {
@@ -29,6 +37,7 @@ pub(crate) struct GuestFill {
     pub(crate) at: u64,
     pub(crate) price: Price,
     pub(crate) quantity: Quantity,
+    pub(crate) match_number: u64,
 }
 
 /// True for a price in whole cents, which is all that agents understand.

@@ -15,6 +15,7 @@ mod config;
 pub(crate) mod draw;
 mod emit;
 mod exchange;
+mod floor;
 mod flow;
 mod fundamental;
 mod guest;
@@ -22,6 +23,7 @@ mod market;
 mod pit;
 
 pub use config::{Config, ConfigError, MAX_GROUP_SIZE, MAX_MINUTES, MAX_SYMBOLS};
+pub use floor::{Floor, Taken};
 pub use flow::{Flow, MAX_FLOW_MESSAGES};
 pub use fundamental::Member;
 pub use market::{OPEN_NS, Simulation};

@@ -170,7 +170,7 @@ impl Pit {
     /// A guest's order traded with these orders of agents, or may have emptied a side: their owners know, and a maker looks
     /// at once, as after any taker.
     pub(crate) fn answer_guest(&mut self, side: Side, m: &mut Moment) {
-        for (order, shares, left) in m.exchange.trades() {
+        for (order, shares, left) in m.exchange.trades().filter(|(order, ..)| !is_ours(*order)) {
             self.book_fill(order, side.opposite(), shares, left);
         }
         self.react(m);
@@ -302,7 +302,11 @@ impl Pit {
             8..22 => {
                 let Some(cents) = self.patient_cents(side, m) else { return };
                 let new = Quote { order: 0, cents, shares: quote.shares };
-                self.passive[at].quote = m.exchange.replace(self.symbol, side, quote, new, m.out);
+                let quote = m.exchange.replace(self.symbol, side, quote, new, m.out);
+                match quote.is_live() {
+                    true => self.passive[at].quote = quote,
+                    false => _ = self.passive.swap_remove(at),
+                }
             }
             _ => {
                 m.exchange.cancel(self.symbol, quote.order, m.out);
@@ -316,7 +320,10 @@ impl Pit {
         let Some(cents) = self.patient_cents(side, m) else { return };
         let shares = m.draw.shares(2.0);
         let (_, quote) = self.send(self.ticket(side, cents, shares, TimeInForce::Day), m);
-        self.passive.push(Passive { side, quote });
+        // Only a guest's hidden order can have taken all of it.
+        if quote.is_live() {
+            self.passive.push(Passive { side, quote });
+        }
     }
 
     /// A price at or behind the touch, sometimes one cent inside a wide spread; never one that trades.

@@ -4,7 +4,7 @@ use helios_wire::frame::{self, Frames, Framing, Tail};
 use helios_wire::generic::{Direction, Family, from_fields, to_fields};
 use helios_wire::pcap::{Capture, Item};
 use helios_wire::soupbintcp::{self, Packet};
-use helios_wire::{Layout, fuzz_decode, itch, moldudp64, ouch};
+use helios_wire::{Layout, fuzz_decode, itch, moldudp64, ouch, ouch42};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -126,6 +126,8 @@ proptest! {
     #[test]
     fn nor_do_damaged_ones(
         itch in damaged(any_of(itch::LAYOUTS)),
+        inbound42 in damaged(any_of(ouch42::inbound::LAYOUTS)),
+        outbound42 in damaged(any_of(ouch42::outbound::LAYOUTS)),
         inbound in damaged(any_of(ouch::inbound::LAYOUTS)),
         outbound in damaged(any_of(ouch::outbound::LAYOUTS)),
         soup in damaged(soup_stream()),
@@ -133,7 +135,7 @@ proptest! {
         pcap in damaged(payloads().prop_map(|payloads| pcap_file(&payloads))),
         pcapng in damaged(payloads().prop_map(|payloads| pcapng_file(&payloads))),
     ) {
-        for bytes in [itch, inbound, outbound, soup, mold, pcap, pcapng] {
+        for bytes in [itch, inbound42, outbound42, inbound, outbound, soup, mold, pcap, pcapng] {
             fuzz_decode(&bytes);
         }
     }
@@ -152,6 +154,19 @@ proptest! {
         let mut other = bytes.clone();
         other.resize(length, 0);
         prop_assert_eq!(itch::decode(&other).is_ok(), length == bytes.len());
+    }
+
+    #[test]
+    fn every_ouch_42_message_encodes_to_what_it_was_decoded_from(
+        inbound in any_of(ouch42::inbound::LAYOUTS),
+        outbound in any_of(ouch42::outbound::LAYOUTS),
+    ) {
+        prop_assert_eq!(ouch42::inbound::decode(&inbound).expect("the right length").reencode(), &inbound[..]);
+        prop_assert_eq!(ouch42::outbound::decode(&outbound).expect("the right length").reencode(), &outbound[..]);
+        for (direction, bytes) in [(Direction::Inbound, inbound), (Direction::Outbound, outbound)] {
+            let fields = to_fields(Family::Ouch42, direction, &bytes).expect("a message");
+            prop_assert_eq!(from_fields(Family::Ouch42, direction, bytes[0], &fields).expect("fields"), bytes);
+        }
     }
 
     #[test]

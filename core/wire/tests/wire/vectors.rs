@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use helios_types::Nanos;
 use helios_wire::frame::{self, Frames, Framing, Tail};
 use helios_wire::generic::{Direction, Family, Fields, Value, from_fields, to_fields, type_of};
 use helios_wire::pcap::{Capture, Item, Transport};
 use helios_wire::soupbintcp::{self, Justify, Packet};
-use helios_wire::{Field, Kind, Layout, itch, moldudp64, ouch};
+use helios_wire::{Field, Kind, Layout, itch, moldudp64, ouch, ouch42};
 use serde_json::Value as Json;
 
 /// A folder of `../shared`, or a message that it is not there.
@@ -325,6 +326,111 @@ fn a_recorded_stream_of_mold_packets() {
     assert_eq!(moldudp64::decode_first(&bytes[at..]), Err(moldudp64::Malformed { offset: 872, reason }));
 }
 
+/// What a receiver without servers gives out, by number, and what it says.
+#[derive(Default)]
+struct Received {
+    messages: BTreeMap<u64, Vec<u8>>,
+    notices: Vec<String>,
+}
+
+impl moldudp64::ReceiverOut for Received {
+    fn message(&mut self, number: u64, bytes: &[u8]) {
+        assert!(self.messages.last_key_value().is_none_or(|(last, _)| *last < number), "in order, once");
+        self.messages.insert(number, bytes.to_vec());
+    }
+
+    fn request(&mut self, server: usize, _: &[u8; moldudp64::HEADER_LENGTH]) {
+        panic!("there is no server {server}");
+    }
+
+    fn notice(&mut self, notice: moldudp64::Notice) {
+        self.notices.push(notice.to_string());
+    }
+}
+
+/// Every packet twice, as two lines bring them; nothing is given time.
+fn receive<'a>(packets: impl IntoIterator<Item = &'a [u8]>) -> (Received, moldudp64::Receiver) {
+    let config = moldudp64::ReceiverConfig { lines: 2, wait_ns: 0, ..Default::default() };
+    let (mut receiver, mut received) = (moldudp64::Receiver::new(config), Received::default());
+    for (now, packet) in (1..).zip(packets) {
+        receiver.on_datagram(0, packet, Nanos(now), &mut received);
+        receiver.on_datagram(1, packet, Nanos(now), &mut received);
+    }
+    receiver.on_tick(Nanos(1_000_000_000), &mut received);
+    (received, receiver)
+}
+
+#[test]
+fn the_vectors_of_packets_through_a_receiver() {
+    let Some(document) = nasdaq("moldudp64_vectors.json") else { return };
+    for vector in vectors(&document, "vectors").iter().filter(|vector| vector["expect"]["kind"] != "request") {
+        let (id, expect) = (string(&vector["id"]), &vector["expect"]);
+        let (received, receiver) = receive([hex(&vector["packet_hex"]).as_slice()]);
+        let messages: Vec<Vec<u8>> = vectors(expect, "messages_hex").iter().map(hex).collect();
+        let first = unsigned(&expect["sequence_number"]);
+        assert_eq!(received.messages, (first..).zip(messages).collect(), "{id}");
+        assert_eq!(receiver.next(), first + received.messages.len() as u64, "{id}");
+        let name = string(&expect["session"]);
+        assert_eq!(received.notices[0], format!("session \"{name}\" from message {first} on"), "{id}");
+        let ended = received.notices.get(1).is_some_and(|notice| notice.starts_with("end of session"));
+        assert_eq!(ended, string(&expect["kind"]) == "end_of_session", "{id}");
+    }
+    for vector in vectors(&document, "malformed") {
+        let (received, receiver) = receive([hex(&vector["packet_hex"]).as_slice()]);
+        assert!(received.messages.is_empty() && received.notices.is_empty(), "{}", string(&vector["id"]));
+        assert_eq!(receiver.stats().malformed, 2);
+    }
+}
+
+#[test]
+fn the_recorded_stream_through_a_receiver() {
+    let Some(folder) = shared("conformance/nasdaq") else { return };
+    let bytes = read(&folder.join("mold64_stream_sample.dat"));
+    let first = moldudp64::decode_first(&bytes).expect("two packets are whole").length();
+    let second = first + moldudp64::decode_first(&bytes[first..]).expect("two packets are whole").length();
+    let packets = [&bytes[..first], &bytes[first..second], &bytes[second..]];
+    let (received, receiver) = receive(packets);
+    assert_eq!((received.messages.len(), receiver.next(), receiver.stats().malformed), (28, 29, 2));
+    // The second packet alone, then the first: it came too late for who begins where the stream is.
+    assert_eq!(
+        receive([packets[1], packets[0]]).0.messages.keys().copied().collect::<Vec<_>>(),
+        Vec::from_iter(16..29)
+    );
+}
+
+/// The captures of TotalView-ITCH: what the packets hold by number is what comes out, but for what is older.
+#[test]
+fn captured_packets_through_a_receiver() {
+    let Some(folder) = shared("conformance/nasdaq") else { return };
+    let mut files = Vec::new();
+    files_below(&folder.join("pcap"), "pcap", &mut files);
+    let mut total = 0;
+    for path in files.iter().filter(|path| path.to_string_lossy().contains("TotalView.Itch.v5.0")) {
+        let bytes = read(path);
+        let items = Capture::new(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let payloads = items.map(|item| match item {
+            Ok(Item::Packet(packet)) => packet.payload,
+            other => panic!("{}: {other:?}", path.display()),
+        });
+        let payloads: Vec<&[u8]> = payloads.collect();
+        let mut expected = BTreeMap::new();
+        let mut next = 0;
+        for packet in payloads.iter().map(|payload| moldudp64::decode(payload).expect("a packet")) {
+            for (number, message) in (packet.header().sequence_number..).zip(packet.messages()) {
+                if number >= next {
+                    expected.insert(number, message.to_vec());
+                    next = number + 1;
+                }
+            }
+        }
+        let (received, _) = receive(payloads);
+        assert_eq!(received.messages, expected, "{}", path.display());
+        total += expected.len();
+    }
+    println!("{total} messages of captures, those without numbers once");
+    assert!(total > 80);
+}
+
 fn files_below(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
     let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("a directory entry").path()).collect();
@@ -443,6 +549,8 @@ fn assert_layouts(ours: &[&Layout], published: &Json) {
 fn the_layouts_are_the_published_ones() {
     let Some(document) = nasdaq("layouts.json") else { return };
     assert_layouts(itch::LAYOUTS, &document["itch50"]);
+    assert_layouts(ouch42::inbound::LAYOUTS, &document["ouch42"]["inbound"]);
+    assert_layouts(ouch42::outbound::LAYOUTS, &document["ouch42"]["outbound"]);
     assert_layouts(ouch::inbound::LAYOUTS, &document["ouch50"]["inbound"]);
     assert_layouts(ouch::outbound::LAYOUTS, &document["ouch50"]["outbound"]);
     let header = Json::Array(moldudp64::HEADER_FIELDS.iter().map(field_json).collect());

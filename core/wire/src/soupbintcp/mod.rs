@@ -2,9 +2,21 @@
 //!
 //! [`decode`] takes the packet at the start of a byte stream. Fields of the login packets are kept as their raw bytes,
 //! because servers and clients pad them on either side; the methods read them with spaces stripped. Packet types
-//! are the same letters in both directions, so one enum holds both. Absent: counting, heartbeat timers, reconnection.
+//! are the same letters in both directions, so one enum holds both.
+//!
+//! [`Client`] and [`Server`] are the two ends of a session as state machines: they own no socket and read no clock. What
+//! they want of the world they ask of a [`ClientOut`] or [`ServerOut`]. When to connect again is the caller's to decide.
 
 use std::fmt;
+
+mod client;
+mod inbox;
+mod server;
+
+pub use client::{Accepted, Client, ClientOut, ClientSettings};
+pub use server::{
+    Connection, ConnectionOut, Limits, MemoryStore, Server, ServerFull, ServerOut, Store, StoreFull, Stream,
+};
 
 use crate::error::shown;
 use crate::layout::array_at;
@@ -67,13 +79,21 @@ pub struct LoginRequest {
 impl LoginRequest {
     /// A request of version 3.00 and 4.00; set `heartbeat_timeout` for 4.1.
     pub fn new(username: &str, password: &str, session: &str, sequence_number: u64) -> Result<Self, TextError> {
+        // The error says what was given, and a password is not to be seen.
+        let password = alpha(password).map_err(|error| TextError { text: "(the password)".to_owned(), ..error })?;
         Ok(Self {
             username: alpha(username)?,
-            password: alpha(password)?,
+            password,
             requested_session: alpha(session)?,
             requested_sequence_number: number(sequence_number, Justify::Right),
             heartbeat_timeout: None,
         })
+    }
+
+    /// True when user name and password are these, in capitals or not.
+    pub fn is_of(&self, username: &str, password: &str) -> bool {
+        let same = |field: &[u8], text: &str| strip(field).eq_ignore_ascii_case(text.trim_matches(' ').as_bytes());
+        same(&self.username, username) && same(&self.password, password)
     }
 
     /// The next number wanted.
@@ -178,6 +198,53 @@ impl fmt::Display for SoupError {
 }
 
 impl std::error::Error for SoupError {}
+
+/// Why a session ended a connection. No secret is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// The bytes are no SoupBinTCP stream.
+    NotSoup(SoupError),
+    /// A packet longer than this side takes; its length field.
+    TooLong(usize),
+    /// A packet that has no place here: its type.
+    OutOfPlace(u8),
+    /// A number of a login is none.
+    BadNumber(NumberError),
+    /// The server refused the login, with this letter.
+    Rejected(u8),
+    /// Nothing came for so many nanoseconds.
+    Silent(u64),
+    /// The session is over.
+    EndOfSession,
+    /// The client logged out.
+    LoggedOut,
+    /// An operator, or a fault asked for, ended it.
+    Dropped,
+    /// The same user logged in over a newer connection.
+    Superseded,
+    /// There are as many connections as there may be.
+    TooMany(usize),
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSoup(error) => error.fmt(f),
+            Self::TooLong(length) => write!(f, "a packet of length {length} is longer than is taken here"),
+            Self::OutOfPlace(kind) => write!(f, "packet type {} has no place here", shown(*kind)),
+            Self::BadNumber(error) => error.fmt(f),
+            Self::Rejected(NOT_AUTHORIZED) => f.write_str("login rejected: user name or password is wrong"),
+            Self::Rejected(SESSION_NOT_AVAILABLE) => f.write_str("login rejected: the session is not available"),
+            Self::Rejected(reason) => write!(f, "login rejected, reason {}", shown(*reason)),
+            Self::Silent(ns) => write!(f, "nothing was heard for {} ms", ns / 1_000_000),
+            Self::EndOfSession => f.write_str("end of session"),
+            Self::LoggedOut => f.write_str("logged out"),
+            Self::Dropped => f.write_str("dropped by an operator"),
+            Self::Superseded => f.write_str("the user logged in over a newer connection"),
+            Self::TooMany(maximum) => write!(f, "there are {maximum} connections, the maximum"),
+        }
+    }
+}
 
 /// A field that should hold digits and does not.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,45 +1,49 @@
-//! Outputs -> order-entry bytes: OUCH 5.0 in SoupBinTCP packets, written into a fixed buffer.
+//! Outputs -> order-entry bytes: OUCH 5.0 and 4.2 in SoupBinTCP packets, written into a fixed buffer.
 //!
-//! Terms become fields and options of the enter order: post-only, midpoint (price type `M`), hidden (display `N`), iceberg
-//! (max floor), fill-or-kill (immediate with the whole quantity as the least), opening and closing cross. Absent, and
-//! refused: stops, which OUCH does not have; they are kept at a broker or by whoever runs the session.
+//! [`Ouch50`] and [`Ouch42`] write what an order-entry session sends; which reference an order has at the venue is the
+//! session's to know. [`OuchGateway`] is the same encoder behind the plainest session: every order's reference is its
+//! identifier, which is how the order path is timed without a venue.
+//!
+//! Terms become fields and options of the enter order: post-only, midpoint, hidden, iceberg (5.0), fill-or-kill (immediate
+//! with the whole quantity as the least), opening and closing cross. Absent, and refused: stops, which OUCH does not have
+//! (they are kept at a broker or by whoever runs the session), short-sale marks, firms and routes.
+
+mod ouch42;
+mod ouch50;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use helios_types::{Order, OrderId, Output, Price, Quantity, Side, Terms, TimeInForce};
-use helios_wire::ouch::inbound::{CancelOrder, EnterOrder, ReplaceOrder};
-use helios_wire::ouch::tag;
+use helios_types::{OrderId, Output, Price, Quantity, Terms};
+use helios_wire::soupbintcp::{HEADER_LENGTH, header, kind};
+
+pub use ouch42::Ouch42;
+pub use ouch50::Ouch50;
 
 /// OUCH prices have four decimals, ours nine.
 const PRICE4: i64 = 100_000;
-/// "Market" in OUCH 5.0.
-const MARKET: u64 = 0x7FFF_FFFF;
-/// Largest order that OUCH 5.0 takes.
+/// Limit prices are below, in the wire's units; from here on a price means "market".
+const PRICE_END: i64 = 2_000_000_000;
+/// Largest order that OUCH takes.
 const MAX_SHARES: i64 = 999_999;
 /// The least quantity that an order asks for is in round lots.
 const ROUND_LOT: u32 = 100;
-/// SoupBinTCP: two bytes of length and the packet type.
-const ENVELOPE: usize = 3;
-const UNSEQUENCED: u8 = b'U';
-/// Bytes of the longest message sent.
-const MAX_BYTES: usize = ENVELOPE + ENTER_BYTES + MAX_OPTIONS;
-/// An enter order without its options.
-const ENTER_BYTES: usize = 47;
-/// Options: post-only (3 bytes), price type (3), max floor (6), least quantity (6).
-const MAX_OPTIONS: usize = 18;
+/// The largest number that fits an order's name of 14 characters.
+const MAX_ID: u64 = 99_999_999_999_999;
 
 /// An order that OUCH cannot express. Nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EncodeError {
     /// Not a whole number of shares from 1 to 999,999; fill-or-kill: not round lots of 100.
     Quantity(Quantity),
-    /// More than four decimals, not positive, or 200,000 and above.
+    /// More than four decimals, not positive, or 200,000 and above; in 4.2 also a market order outside of a cross.
     Price(Price),
-    /// The identifier does not fit 32 bits.
+    /// The identifier does not fit its field.
     Id(OrderId),
     /// A stop: OUCH has none.
     Stop(Price),
+    /// OUCH 4.2 has no iceberg orders, and none that are post-only and hidden.
+    Terms,
 }
 
 impl fmt::Display for EncodeError {
@@ -48,6 +52,9 @@ impl fmt::Display for EncodeError {
             Self::Quantity(q) => {
                 write!(f, "OUCH takes 1 to {MAX_SHARES} whole shares (fill-or-kill: hundreds), not {q}")
             }
+            Self::Price(p) if !p.is_defined() => {
+                f.write_str("OUCH 4.2 takes market orders in a cross only: set a limit")
+            }
             Self::Price(p) => write!(f, "OUCH takes prices below 200000 with four decimals, not {p}"),
             Self::Stop(price) => {
                 write!(
@@ -55,162 +62,96 @@ impl fmt::Display for EncodeError {
                     "OUCH has no stop orders (stop {price}): watch the price and send the order when it is reached"
                 )
             }
-            Self::Id(id) => write!(f, "order {} does not fit OUCH's 32-bit user reference", id.0),
+            Self::Terms => {
+                f.write_str("OUCH 4.2 has no iceberg orders, and none that are post-only and hidden: use 5.0")
+            }
+            Self::Id(id) => write!(f, "order {} does not fit OUCH's field for it", id.0),
         }
     }
 }
 
 impl std::error::Error for EncodeError {}
 
-/// Encodes for one session. Order identifiers are the user reference numbers.
+/// Encodes without a session: order identifiers are the user reference numbers.
 pub struct OuchGateway {
-    /// Padded symbols by instrument.
-    symbols: Vec<[u8; 8]>,
+    encoder: Ouch50,
     /// Terms of working orders that have some: a replace must say them again, or a hidden order would be displayed.
     terms: BTreeMap<OrderId, Terms>,
-    buffer: [u8; MAX_BYTES],
 }
 
 impl OuchGateway {
     /// For instruments with these symbols; longer ones than eight bytes are cut, as the venue would.
     pub fn new<'a>(symbols: impl Iterator<Item = &'a str>) -> Self {
-        let pad = |symbol: &str| {
-            let mut padded = [b' '; 8];
-            let n = symbol.len().min(8);
-            padded[..n].copy_from_slice(&symbol.as_bytes()[..n]);
-            padded
-        };
-        Self { symbols: symbols.map(pad).collect(), terms: BTreeMap::new(), buffer: [0; MAX_BYTES] }
+        Self { encoder: Ouch50::new(symbols), terms: BTreeMap::new() }
     }
 
     /// The packet for an output; empty for outputs that do not go to the venue. It wants to see the ends of orders too,
     /// so that it can forget their terms.
     #[inline]
     pub fn encode(&mut self, output: &Output) -> Result<&[u8], EncodeError> {
-        let body = match output {
-            Output::Submit(order) => self.enter(order)?,
-            Output::Cancel { order, .. } => {
-                let cancel = CancelOrder { user_ref_num: reference(*order)?, quantity: 0 };
-                cancel.encode_into(&mut self.buffer[ENVELOPE..])
+        match output {
+            Output::Submit(order) => {
+                let packet = self.encoder.enter(order, reference(order.id)?)?;
+                if !order.terms.is_plain() {
+                    self.terms.insert(order.id, order.terms);
+                }
+                Ok(packet)
             }
+            Output::Cancel { order, .. } => Ok(self.encoder.cancel(&[reference(*order)?])),
             Output::Replace { order, quantity, price, .. } => {
                 let terms = self.terms.get(order).copied().unwrap_or_default();
-                let options = Options::new(&terms, None)?;
-                // Our identifier stays; a venue session keeps the map to the new reference (edge/io).
-                let reference = reference(*order)?;
-                let replace = ReplaceOrder {
-                    orig_user_ref_num: reference,
-                    user_ref_num: reference,
-                    quantity: shares(*quantity)?,
-                    price: price4(*price)?,
-                    time_in_force: b'0',
-                    display: display(&terms),
-                    intermarket_sweep_eligibility: b'N',
-                    cl_ord_id: [b' '; 14],
-                    appendage_length: options.used as u16,
-                };
-                let fixed = replace.encode_into(&mut self.buffer[ENVELOPE..]);
-                options.append(&mut self.buffer[ENVELOPE..], fixed)
+                let same = reference(*order)?;
+                self.encoder.replace(*order, [same, same], *quantity, *price, &terms)
             }
             Output::State(change) => {
                 if change.to.is_done() {
                     self.terms.remove(&change.order);
                 }
-                return Ok(&[]);
+                Ok(&[])
             }
-            _ => return Ok(&[]),
-        };
-        let length = u16::try_from(body + 1).expect("a packet is shorter than 64 KiB");
-        self.buffer[..2].copy_from_slice(&length.to_be_bytes());
-        self.buffer[2] = UNSEQUENCED;
-        Ok(&self.buffer[..ENVELOPE + body])
-    }
-
-    fn enter(&mut self, order: &Order) -> Result<usize, EncodeError> {
-        let terms = &order.terms;
-        if terms.stop.is_defined() {
-            return Err(EncodeError::Stop(terms.stop));
+            _ => Ok(&[]),
         }
-        let quantity = shares(order.quantity)?;
-        let at_once = matches!(order.time_in_force, TimeInForce::Ioc | TimeInForce::Fok);
-        let whole = (order.time_in_force == TimeInForce::Fok).then_some(quantity);
-        if whole.is_some_and(|quantity| quantity % ROUND_LOT != 0) {
-            return Err(EncodeError::Quantity(order.quantity));
-        }
-        let options = Options::new(terms, whole)?;
-        let enter = EnterOrder {
-            user_ref_num: reference(order.id)?,
-            side: if order.side == Side::Buy { b'B' } else { b'S' },
-            quantity,
-            symbol: self.symbols[order.instrument.index()],
-            price: price4(order.price)?,
-            time_in_force: if at_once { b'3' } else { b'0' },
-            display: display(terms),
-            capacity: b'P',
-            intermarket_sweep_eligibility: b'N',
-            cross_type: match order.time_in_force {
-                TimeInForce::Open => b'O',
-                TimeInForce::Close => b'C',
-                TimeInForce::Day | TimeInForce::Ioc | TimeInForce::Fok => b'N',
-            },
-            cl_ord_id: [b' '; 14],
-            appendage_length: options.used as u16,
-        };
-        let fixed = enter.encode_into(&mut self.buffer[ENVELOPE..]);
-        if !terms.is_plain() {
-            self.terms.insert(order.id, *terms);
-        }
-        Ok(options.append(&mut self.buffer[ENVELOPE..], fixed))
-    }
-}
-
-fn display(terms: &Terms) -> u8 {
-    if terms.midpoint || terms.display.is_zero() { b'N' } else { b'Y' }
-}
-
-/// The options of one order.
-struct Options {
-    bytes: [u8; MAX_OPTIONS],
-    used: usize,
-}
-
-impl Options {
-    /// What these terms need, and the least quantity, if there is one.
-    fn new(terms: &Terms, least: Option<u32>) -> Result<Self, EncodeError> {
-        let mut options = Self { bytes: [0; MAX_OPTIONS], used: 0 };
-        if terms.post_only {
-            options.push(tag::POST_ONLY, b"P");
-        }
-        if terms.midpoint {
-            options.push(tag::PRICE_TYPE, b"M");
-        }
-        if terms.display != Terms::ALL && !terms.display.is_zero() {
-            options.push(tag::MAX_FLOOR, &shares(terms.display)?.to_be_bytes());
-        }
-        if let Some(least) = least {
-            options.push(tag::MIN_QTY, &least.to_be_bytes());
-        }
-        Ok(options)
-    }
-
-    /// Puts them behind the fixed part; returns the length of the whole.
-    fn append(&self, body: &mut [u8], fixed: usize) -> usize {
-        let length = fixed + self.used;
-        body[fixed..length].copy_from_slice(&self.bytes[..self.used]);
-        length
-    }
-
-    fn push(&mut self, tag: u8, value: &[u8]) {
-        let end = self.used + 2 + value.len();
-        self.bytes[self.used] = value.len() as u8 + 1;
-        self.bytes[self.used + 1] = tag;
-        self.bytes[self.used + 2..end].copy_from_slice(value);
-        self.used = end;
     }
 }
 
 fn reference(id: OrderId) -> Result<u32, EncodeError> {
     u32::try_from(id.0).map_err(|_| EncodeError::Id(id))
+}
+
+/// Symbols as their field has them.
+fn padded<'a>(symbols: impl Iterator<Item = &'a str>) -> Vec<[u8; 8]> {
+    let pad = |symbol: &str| {
+        let mut padded = [b' '; 8];
+        let n = symbol.len().min(8);
+        padded[..n].copy_from_slice(&symbol.as_bytes()[..n]);
+        padded
+    };
+    symbols.map(pad).collect()
+}
+
+/// Puts the carrier's header in front of a message that was written behind it, at `at`; returns where the packet ends.
+#[inline]
+fn wrap(buffer: &mut [u8], at: usize, message: usize) -> usize {
+    buffer[at..at + HEADER_LENGTH].copy_from_slice(&header(kind::UNSEQUENCED_DATA, message));
+    at + HEADER_LENGTH + message
+}
+
+/// A number's digits on the left of `field`, behind its first `from` bytes, and spaces after them.
+#[inline]
+fn write_digits(number: u64, from: usize, field: &mut [u8; 14]) {
+    let mut digits = [0; 20];
+    let (mut left, mut at) = (number, digits.len());
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    let used = from + digits.len() - at;
+    field[from..used].copy_from_slice(&digits[at..]);
+    field[used..].fill(b' ');
 }
 
 fn shares(quantity: Quantity) -> Result<u32, EncodeError> {
@@ -221,21 +162,29 @@ fn shares(quantity: Quantity) -> Result<u32, EncodeError> {
     Ok(whole as u32)
 }
 
-fn price4(price: Price) -> Result<u64, EncodeError> {
-    if !price.is_defined() {
-        return Ok(MARKET);
-    }
+/// A limit in the wire's units.
+fn limit4(price: Price) -> Result<u32, EncodeError> {
     let raw = price.0 / PRICE4;
-    if price.0 % PRICE4 != 0 || raw <= 0 || raw >= 2_000_000_000 {
+    if !price.is_defined() || price.0 % PRICE4 != 0 || raw <= 0 || raw >= PRICE_END {
         return Err(EncodeError::Price(price));
     }
-    Ok(raw as u64)
+    Ok(raw as u32)
+}
+
+/// The whole quantity of a fill-or-kill order, which is the least that it asks for.
+fn least(order: &helios_types::Order, quantity: u32) -> Result<Option<u32>, EncodeError> {
+    let whole = (order.time_in_force == helios_types::TimeInForce::Fok).then_some(quantity);
+    if whole.is_some_and(|quantity| quantity % ROUND_LOT != 0) {
+        return Err(EncodeError::Quantity(order.quantity));
+    }
+    Ok(whole)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use helios_types::{InstrumentId, StrategyId};
+    use helios_types::{InstrumentId, Order, Side, StrategyId, TimeInForce};
+    use helios_wire::ouch::tag;
 
     fn order(quantity: Quantity, price: Price) -> Output {
         Output::Submit(Order {

@@ -2,12 +2,19 @@
 //!
 //! A packet is judged whole before any message of it is given out: a block that ends outside the packet, or bytes
 //! behind the last block, make it malformed, and nothing of it should be used. A session's name is ten raw bytes.
-//! Absent: gap detection, arbitration of two lines, timing; those belong to the receiver.
+//! Gap detection, arbitration of lines, requests and timing are [`Receiver`]'s. Absent: the side that sends.
+
+mod receiver;
 
 use std::fmt;
 
 use crate::layout::array_at;
 use crate::{Field, Kind};
+
+pub use receiver::{
+    LineStats, MAX_EARLY_BYTES, MAX_EARLY_PACKETS, MAX_LINES, Notice, Receiver, ReceiverConfig, ReceiverOut,
+    ReceiverStats, Session,
+};
 
 /// Bytes of the header, and of a whole request, heartbeat or end-of-session packet.
 pub const HEADER_LENGTH: usize = 20;

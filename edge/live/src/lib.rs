@@ -1,0 +1,29 @@
+//! A live run: stations between sockets and the engine.
+//!
+//! A packet goes straight through: `feed` (carrier, lines, gaps, snapshots, normalised events) -> engine (journal, then
+//! step) -> `entry` (sessions, order bytes). Each station is a state machine that owns no socket and reads no clock: what
+//! it wants of the world it asks of its [`FeedOut`] or [`EntryOut`]. So the same stations run on one thread, on four, and
+//! in the world test, where time and the network are simulated.
+
+mod driver;
+mod engine;
+mod entry;
+pub mod feed;
+mod journal;
+mod latency;
+mod out;
+mod ring;
+#[cfg(test)]
+mod scratch;
+mod sockets;
+
+pub use engine::Engine;
+pub use entry::{
+    Entry, EntryConfig, EntryCounters, EntryError, MAX_ORDERS, Ouch, Protocol, Recorded, Secret, first_reference,
+};
+pub use feed::{Feed, FeedConfig, FeedCounters};
+pub use journal::{ACK_LEN, Chore, Durability, Journal, Replica, Settings as JournalSettings, WINDOW};
+pub use latency::{Stage, Stages, Ticks};
+pub use out::{EntryOut, FeedOut};
+pub use ring::{Alarm, Bed, Inlet, Item, Receiver, Sender, ring};
+pub use sockets::{Change, Connection, Datagrams, Drops, Line, MAX_DATAGRAM, MAX_READ, MAX_UNSENT};

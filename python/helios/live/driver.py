@@ -1,0 +1,122 @@
+"""What a live run needs of the native driver, as a protocol: the core has it, tests have a small one in Python.
+
+The driver owns sockets, threads and the journal; Python asks how things stand and passes on what an operator wants.
+Nothing here is on the way of a packet.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypedDict
+
+from helios.errors import RunError
+from helios.live.plan import LiveRun
+from helios.research.backtest import core_errors
+
+
+class LinkStatus(TypedDict):
+    """An order-entry session: `state` is down, up (logged on, the venue still tells what we missed) or settled."""
+
+    name: str
+    state: str
+
+
+class FeedStatus(TypedDict):
+    """A feed: messages so far, books that are not whole, messages that no line brought, datagrams that we dropped."""
+
+    name: str
+    messages: int
+    incomplete: int
+    missed: int
+    dropped: int
+
+
+class Recovered(TypedDict):
+    """What was made of an earlier journal."""
+
+    inputs: int
+    outputs: int
+    seconds: float
+    unknown: int
+    torn_bytes: int
+
+
+class Status(TypedDict):
+    """How a run stands. `state` is running, stopping or stopped; `reason` is empty for a stop that was asked for.
+
+    `trading` is normal, reducing (paused, or after a breach or a difference), flattening or killed.
+    """
+
+    state: str
+    reason: str
+    trading: str
+    ts: int
+    inputs: int
+    outputs: int
+    open_orders: int
+    unknown_orders: int
+    sent: int
+    fills: int
+    refused: int
+    net: float | None
+    may_send: bool
+    links: list[LinkStatus]
+    feeds: list[FeedStatus]
+    recovered: Recovered | None
+
+
+class Done(TypedDict):
+    """What a command came to: the number of its input in the journal, or why it was refused."""
+
+    input: int | None
+    refused: str
+
+
+class Note(TypedDict):
+    """A line for the log: UTC nanoseconds, DEBUG to ERROR, which station, and what."""
+
+    ts: int
+    level: int
+    station: str
+    text: str
+
+
+class Driver(Protocol):
+    """A live run in the core."""
+
+    def start(self) -> None:
+        """Recovers what an earlier journal holds, then connects. Returns when everything runs."""
+
+    def status(self) -> Status:
+        """How the run stands."""
+
+    def notes(self) -> list[Note]:
+        """What was noted since the last call, at most some thousand lines; how many more were dropped is a note too."""
+
+    def orders(self) -> list[dict[str, Any]]:
+        """Every order that may still be working, those of unknown fate among them."""
+
+    def positions(self) -> list[dict[str, Any]]:
+        """Every instrument that is held, or was."""
+
+    def command(self, name: str, rule: str = "", value: int = 0) -> Done:
+        """An operator's command, as an input of the journal: pause, resume, flatten, kill, limit."""
+
+    def may_send_until(self, deadline_ns: int) -> None:
+        """Nothing is sent at or after this moment of CLOCK_MONOTONIC; it can be moved on."""
+
+    def stop(self, now: bool) -> None:
+        """Asks for the end: orderly (orders cancelled if so set, answers awaited, journal closed), or at once."""
+
+
+def native(run: LiveRun) -> Driver:
+    """The core's driver of a run."""
+    from helios import _core
+
+    live = getattr(_core, "Live", None)
+    if live is None:
+        raise RunError("this build of the core cannot run live", hint="Build it with the live driver.")
+    plan = run.plan
+    with core_errors(plan.texts):
+        driver: Driver = live(plan.engine, plan.venue, run.spec(), config=run.description)
+        plan.attach(driver)
+    return driver

@@ -1,0 +1,47 @@
+"""A live run's answers for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from helios.live.log import utc_text
+from helios.live.run import recovered_text, status_line
+
+
+def print_status(status: Any, console: Console) -> None:
+    """One line for the whole, then feeds and what was recovered."""
+    console.print(escape(status_line(status)), highlight=False)
+    for feed in status["feeds"]:
+        counts = f"{feed['messages']:,} messages, {feed['missed']:,} missed, {feed['dropped']:,} dropped"
+        console.print(
+            f"feed {escape(feed['name'])}: {counts}, {feed['incomplete']:,} books incomplete", highlight=False
+        )
+    if status["reason"]:
+        console.print(escape(status["reason"]), highlight=False)
+    if status["recovered"] is not None:
+        console.print(recovered_text(status["recovered"]), highlight=False)
+    console.print(f"engine's clock {utc_text(status['ts'])}", highlight=False)
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], nothing: str, console: Console) -> None:
+    """A table of what all rows have."""
+    if not rows:
+        console.print(nothing)
+        return
+    table = Table(show_edge=False)
+    for heading, value in rows[0].items():
+        table.add_column(heading.replace("_", " "), justify="left" if isinstance(value, str) else "right")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int | float) and not isinstance(value, bool) else escape(str(value))

@@ -1,0 +1,1 @@
+"""What operating a run takes beside the run itself: `helios doctor`."""
