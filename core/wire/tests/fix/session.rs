@@ -406,6 +406,33 @@ fn a_long_resend_comes_in_batches() {
 }
 
 #[test]
+fn infinity_was_a_number_once() {
+    for (version, resent) in [(Version::Fix40, true), (Version::Fix42, true), (Version::Fix44, false)] {
+        let settings = Settings { version, ..settings(Role::Acceptor) };
+        let mut run = Run::new(settings, stored(1_500_000, 1));
+        run.connect();
+        let theirs = |msg_type: &str, seq: u64, fields: &str| {
+            let text = theirs(msg_type, seq, fields);
+            let mut fields = Fields::new();
+            let message = fields.parse(&text, Dictionary::of(Version::Fix44)).expect("our own message");
+            let mut builder = Builder::new();
+            builder.begin(version.begin_string().as_bytes(), message.msg_type());
+            message
+                .iter()
+                .skip(3)
+                .take(message.iter().len() - 4)
+                .for_each(|(tag, value)| builder.field(tag as u32, value));
+            builder.finish().to_vec()
+        };
+        run.session.on_bytes(&theirs("A", 1, "98=0|108=30|"), NOW, &mut run.log);
+        run.log.take();
+        run.session.on_bytes(&theirs("2", 2, "7=1499999|16=999999|"), NOW, &mut run.log);
+        let expected = if resent { vec!["35=4|34=1499999|43=Y|36=1500001|123=Y".to_owned()] } else { vec![] };
+        assert_eq!(run.log.messages(), expected, "{version:?}");
+    }
+}
+
+#[test]
 fn what_is_too_long_is_not_sent() {
     let mut run = Run::logged_on(settings(Role::Acceptor), stored(1, 1), 1);
     let long = vec![b'x'; helios_wire::fix::codec::MAX_MESSAGE];
