@@ -7,9 +7,10 @@
 
 mod driver;
 mod engine;
+mod entry;
+pub mod feed;
 mod journal;
 mod latency;
-pub mod feed;
 mod out;
 mod ring;
 #[cfg(test)]
@@ -17,9 +18,12 @@ mod scratch;
 mod sockets;
 
 pub use engine::Engine;
+pub use entry::{
+    Entry, EntryConfig, EntryCounters, EntryError, MAX_ORDERS, Ouch, Protocol, Recorded, Secret, first_reference,
+};
+pub use feed::{Feed, FeedConfig, FeedCounters};
 pub use journal::{ACK_LEN, Chore, Durability, Journal, Replica, Settings as JournalSettings, WINDOW};
 pub use latency::{Stage, Stages, Ticks};
-pub use feed::{Feed, FeedConfig, FeedCounters};
 pub use out::{EntryOut, FeedOut};
 pub use ring::{Alarm, Bed, Inlet, Item, Receiver, Sender, ring};
 pub use sockets::{Change, Connection, Datagrams, Drops, Line, MAX_DATAGRAM, MAX_READ, MAX_UNSENT};

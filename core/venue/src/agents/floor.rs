@@ -9,9 +9,10 @@
 
 use helios_book::Books;
 use helios_types::{BookRef, InstrumentId, Price, Quantity, Side};
+use helios_wire::frame::{Frames, Framing};
 
 use super::config::MAX_SYMBOLS;
-use super::emit::{CENT, Mpid, Shown, Stock};
+use super::emit::{CENT, Feed, Mpid, Shown, Stock};
 use super::exchange::{Exchange, PRICE_PER_CENT, cents_of, locate, shares_of};
 use super::guest::{HIDDEN, MAX_GUEST_PRICE, is_hidden};
 use super::market::Simulation;
@@ -93,6 +94,21 @@ impl Floor {
         &self.exchange().names
     }
 
+    /// Directory entry and trading state of every stock as they are, stamped; for snapshots.
+    pub fn directory(&self, stamp: u64) -> Vec<Vec<u8>> {
+        let exchange = self.exchange();
+        let mut feed = Feed::new(stamp);
+        let mut messages = Vec::with_capacity(2 * exchange.names.len());
+        for (at, stock) in exchange.names.iter().enumerate() {
+            let halted = exchange.engine.phase(InstrumentId(at as u32)) == Some(Phase::Halted);
+            let mut frames = Vec::new();
+            feed.stock_directory(locate(at), *stock, &mut frames);
+            feed.trading_action(locate(at), *stock, if halted { b'H' } else { b'T' }, &mut frames);
+            messages.extend(Frames::new(&frames, Framing::LengthPrefixed).map(<[u8]>::to_vec));
+        }
+        messages
+    }
+
     /// What the next messages are stamped with, nanoseconds since midnight; the caller sees to it that it never goes back.
     pub fn set_stamp(&mut self, stamp: u64) {
         self.exchange_mut().feed.stamp = Some(stamp);
@@ -120,9 +136,7 @@ impl Floor {
                 exchange.feed.system_event(b'S', out);
                 exchange.feed.system_event(b'Q', out);
             }
-            Kind::Agents(simulation) => {
-                while !simulation.is_quoting() && simulation.next_step(out) {}
-            }
+            Kind::Agents(simulation) => while !simulation.is_quoting() && simulation.next_step(out) {},
         }
     }
 
@@ -358,7 +372,10 @@ fn shown(new: &NewOrder, quantity: Quantity) -> Shown {
 fn in_cents(exchange: &mut Exchange) {
     let rules = Rules { tick: Price(PRICE_PER_CENT), lot: Quantity::whole(1), ..Rules::default() };
     for at in 0..exchange.names.len() {
-        exchange.engine.set_rules(InstrumentId(at as u32), rules).expect("the rules are sound and the instrument listed");
+        exchange
+            .engine
+            .set_rules(InstrumentId(at as u32), rules)
+            .expect("the rules are sound and the instrument listed");
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `iCONNECT`, `iDISCONNECT`: the client connects, closes; `eDISCONNECT`: we must close. `I<message>`: the client
 //! sends; `E<message>`: the next message from us. `i2,CONNECT` and so on name another connection. A message without 9
-//! or 10 gets them; `<TIME>`, `<TIME-n>` and `<TIME+n>` are now and seconds from now. What is compared: the same tags in the
+//! or 10 gets them; `q5` is five seconds of our silence and `w5` five of anything; `<TIME>`, `<TIME-n>` and `<TIME+n>` are now and seconds from now. What is compared: the same tags in the
 //! same order with the same values, but for 10, 42, 52, 60 and 122, which must only have their form.
 
 use std::collections::BTreeMap;
@@ -117,6 +117,8 @@ impl Engine {
             (b'e', b"DISCONNECT") => return self.expect_close(id),
             (b'I', message) => self.receive(id, &self.message(message)),
             (b'E', message) => return self.expect(id, &self.message(message)),
+            (b'q', seconds) => return self.wait(id, seconds, true),
+            (b'w', seconds) => return self.wait(id, seconds, false),
             _ => return Err(format!("no such step: {}", line.escape_ascii())),
         }
         Ok(())
@@ -215,6 +217,22 @@ impl Engine {
         Err("not closed".to_owned())
     }
 
+    /// Lets time pass, in which we say nothing, or whatever we like.
+    fn wait(&mut self, id: u8, seconds: &[u8], quiet: bool) -> Result<(), String> {
+        let seconds: f64 = std::str::from_utf8(seconds).expect("ASCII").parse().map_err(|_| "no number of seconds")?;
+        let ticks = (seconds * (NANOS_PER_SECOND / TICK_NS) as f64).round() as u64;
+        for _ in 0..ticks {
+            self.tick();
+            let connection = self.connections.get_mut(&id).ok_or("not connected")?;
+            if !quiet {
+                connection.written.clear();
+            } else if connection.closed || !connection.written.is_empty() {
+                return Err(format!("expected silence, found {}", shown(&connection.written)));
+            }
+        }
+        Ok(())
+    }
+
     /// A message of a line: times filled in, length and checksum added where they are not there.
     fn message(&self, line: &[u8]) -> Vec<u8> {
         let text = self.with_times(line);
@@ -273,22 +291,23 @@ pub fn shown(message: &[u8]) -> String {
 }
 
 fn compare(expected: &[u8], found: &[u8]) -> Result<(), String> {
-    let cut = |message: &[u8]| -> Vec<(Vec<u8>, Vec<u8>)> {
-        let fields = message.split(|byte| *byte == 1).filter(|field| !field.is_empty());
-        let halves = fields.map(|field| match field.iter().position(|byte| *byte == b'=') {
-            Some(at) => (field[..at].to_vec(), field[at + 1..].to_vec()),
-            None => (field.to_vec(), Vec::new()),
-        });
-        halves.collect()
+    let fields = |message: &[u8]| -> Vec<Vec<u8>> {
+        message.split(|byte| *byte == 1).filter(|field| !field.is_empty()).map(<[u8]>::to_vec).collect()
     };
-    let (left, right) = (cut(expected), cut(found));
-    let same = |((tag, value), (found_tag, found_value)): (&(Vec<u8>, Vec<u8>), &(Vec<u8>, Vec<u8>))| {
-        tag == found_tag && if let Some(form) = form(tag) { form(found_value) } else { value == found_value }
-    };
-    if left.len() == right.len() && left.iter().zip(&right).all(same) {
+    let (left, right) = (fields(expected), fields(found));
+    if left.len() == right.len() && left.iter().zip(&right).all(|(expected, found)| is_as(expected, found)) {
         return Ok(());
     }
     Err(format!("\n  expected {}\n  found    {}", shown(expected), shown(found)))
+}
+
+/// Whether a field is the expected one, or has the form that is asked of its tag.
+fn is_as(expected: &[u8], found: &[u8]) -> bool {
+    let tag = expected.split(|byte| *byte == b'=').next().unwrap_or_default();
+    match (form(tag), found.strip_prefix(tag)) {
+        (Some(form), Some([b'=', value @ ..])) => form(value),
+        _ => expected == found,
+    }
 }
 
 /// The form that is all that is asked of some fields.
