@@ -103,7 +103,7 @@ class Driver(Protocol):
         """An operator's command, as an input of the journal: pause, resume, flatten, kill, limit."""
 
     def may_send_until(self, deadline_ns: int) -> None:
-        """Nothing is sent at or after this moment of CLOCK_MONOTONIC; it can be moved on."""
+        """Nothing is sent at or after this moment of CLOCK_MONOTONIC; it can be moved on, from any thread, always."""
 
     def stop(self, now: bool) -> None:
         """Asks for the end: orderly (orders cancelled if so set, answers awaited, journal closed), or at once."""
@@ -128,7 +128,7 @@ def native(run: LiveRun) -> Driver:
 def native_follower(run: LiveRun, journal: Path) -> Follower:
     """The core's follower of a run's journal."""
     with core_errors(run.plan.texts):
-        follower: Follower = _of_core("Follower")(run.engine, journal)
+        follower: Follower = _of_core("Follower")(run.engine, run.spec(), journal)
     return follower
 
 
