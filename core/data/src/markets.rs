@@ -34,6 +34,11 @@ impl Touched {
         self.0 & other.0 != 0
     }
 
+    /// What is to be seen of a book of which messages are missing: prints and the trading state.
+    pub const fn without_book(self) -> Self {
+        Self(self.0 & !(Self::TOP.0 | Self::BOOK.0))
+    }
+
     /// Both.
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -91,11 +96,12 @@ impl View {
         crossed: false,
     };
 
-    /// The price at which a position is valued: mid of a two-sided market that is not crossed, else the last trade
-    /// or close, else [`Price::UNDEFINED`].
+    /// The price at which a position is valued: mid of a two-sided market that is not crossed and of which nothing is
+    /// missing, else the last trade or close, else [`Price::UNDEFINED`].
     pub fn mark(&self) -> Price {
         let (bid, ask) = (self.top.bid.price, self.top.ask.price);
-        if bid.is_defined() && ask.is_defined() && bid <= ask { Price(bid.0 + (ask.0 - bid.0) / 2) } else { self.last }
+        let two_sided = bid.is_defined() && ask.is_defined() && bid <= ask;
+        if two_sided && self.complete { Price(bid.0 + (ask.0 - bid.0) / 2) } else { self.last }
     }
 }
 

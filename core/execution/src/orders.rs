@@ -1,6 +1,6 @@
 //! Wishes, working orders, and who gets what of a fill.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use helios_risk::{Moved, Risk, Share, Wish};
 use helios_types::{
@@ -230,6 +230,8 @@ pub struct Orders {
     pub(crate) past: VecDeque<(OrderId, Quantity, Price)>,
     /// The order-entry sessions.
     pub(crate) links: Links,
+    /// Instruments of whose books messages are missing: as the views say, which the digest has.
+    pub(crate) blind: BTreeSet<InstrumentId>,
     /// Every position is being closed.
     pub(crate) flat: bool,
     /// Instrument and account of claims that stand for what strategies ordered themselves, while positions are closed.
@@ -280,6 +282,7 @@ impl Orders {
             booked_order: VecDeque::new(),
             past: VecDeque::new(),
             links: Links::new(),
+            blind: BTreeSet::new(),
             flat: false,
             strangers: Vec::new(),
             used: Used::default(),

@@ -4,6 +4,7 @@
 
 mod arrow;
 mod compiled;
+mod exchange;
 mod fix;
 mod ghosts;
 mod itch_rows;
@@ -45,8 +46,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<strategy::SignalView>()?;
     module.add_class::<strategy::RefusalView>()?;
     module.add_class::<strategy::OrderView>()?;
+    module.add_class::<strategy::FeedView>()?;
     module.add_class::<arrow::Floats>()?;
     module.add_class::<fix::FixEngine>()?;
+    module.add_class::<exchange::Exchange>()?;
     module.add_class::<itch_rows::ItchRows>()?;
     module.add_class::<matching::MatchingEngine>()?;
     module.add_class::<tools::Book>()?;

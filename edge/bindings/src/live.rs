@@ -10,15 +10,15 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use helios_engine::{State, step};
+use helios_engine::State;
 use helios_execution::OpenOrder;
-use helios_io::{Callbacks, SourceError, same};
+use helios_io::{Callbacks, SourceError};
 use helios_journal::{Position, Reader, Record};
 use helios_live::feed::{Join, ReceiverConfig, SnapshotLogin};
 use helios_live::{
     Beside, Durability, Ended, Entry, EntryConfig, EntrySetup, Feed, FeedConfig, FeedSetup, Handle, Journal,
-    JournalSettings, Layout, Line, Options, Protocol, Secret, Setup, Shared, Stopping, Venue, WINDOW, Witness,
-    first_reference,
+    JournalSettings, Layout, Line, Options, Protocol, Recorded, Secret, Setup, Shared, Stopping, Venue, WINDOW,
+    Witness, first_reference, recover,
 };
 use helios_risk::Mode;
 use helios_types::{
@@ -145,8 +145,8 @@ impl Stations {
 }
 
 impl Witness for Stations {
-    fn output(&mut self, output: &Output) {
-        self.made.iter_mut().flatten().for_each(|entry| entry.recover(output));
+    fn recorded(&mut self, recorded: &Recorded<'_>) {
+        self.made.iter_mut().flatten().for_each(|entry| entry.recover(recorded));
     }
 }
 
@@ -193,24 +193,13 @@ impl Follower {
 
 impl Warm {
     /// Nobody writes the journal any more: the run as it was.
-    fn finish(self) -> Result<(State, Vec<Entry>, Found), SourceError> {
+    fn finish(self) -> Result<(helios_live::Recovered, Vec<Entry>), SourceError> {
         let Self { follower, mut stations } = self;
-        let begun = Instant::now();
         if !stations.ready()? {
             return Err(wrong(&stations.path.display().to_string(), "there is nothing in it to go on with"));
         }
-        let recovered = follower.finish(&mut stations, false)?;
-        let mut entries = stations.made.unwrap_or_default();
-        resume(&recovered.state, &mut entries);
-        let told = Recovered {
-            inputs: recovered.state.next_seq(),
-            outputs: recovered.outputs,
-            seconds: begun.elapsed().as_secs_f64(),
-            unknown: unsure(&recovered.state),
-            torn_bytes: recovered.cut.map_or(0, |cut| cut.bytes),
-        };
-        let found = Found { position: recovered.position, missing: recovered.missing, told };
-        Ok((recovered.state, entries, found))
+        let found = follower.finish(&mut stations, false)?;
+        Ok((found, stations.made.unwrap_or_default()))
     }
 }
 
@@ -305,10 +294,11 @@ impl Live {
             "live" => None,
             mode => return Err(refuse("run", format!("a run is paper or live, not {mode:?}"))),
         };
-        let (spec, config, session_of) = (&self.spec, &self.config, self.engine.sessions());
+        let (engine, spec, config, session_of) = (&self.engine, &self.spec, &self.config, self.engine.sessions());
         let (symbols, cash) = (self.symbols.len(), self.engine.cash());
         let (warm, fence) = (self.warm.take(), self.fence.get());
-        let begin = || start(spec, config, state, warm, fence, callees, venues, session_of, symbols, cash);
+        let fresh = || engine.state();
+        let begin = || start(spec, config, state, fresh, warm, fence, callees, venues, session_of, symbols, cash);
         let started = py.detach(begin);
         let (handle, recovered) = started.map_err(raise)?;
         (self.handle, self.recovered) = (Some(handle), recovered);
@@ -664,6 +654,7 @@ fn start(
     spec: &LiveSpec,
     config: &[u8],
     state: State,
+    fresh: impl Fn() -> Result<State, SourceError>,
     warm: Option<Warm>,
     fence: &Fence,
     mut callees: Vec<Callee>,
@@ -680,24 +671,32 @@ fn start(
     let started = began.unwrap_or_else(now);
     let mut stations = entries(spec, symbols, started)?;
     let (beside, chores) = Beside::new(cash, Some(&spec.directory)).map_err(|error| wrong("run", error))?;
-    let mut state = state;
+    let mut state = Some(state);
     let (journal, recovered) = match path.exists() {
         false => (Journal::create(&path, config, settings, chores)?, None),
         true => {
+            let begun = Instant::now();
             let found = match warm {
                 Some(warm) => {
                     let found;
-                    (state, stations, found) = warm.finish()?;
+                    (found, stations) = warm.finish()?;
                     found
                 }
-                None => reopen(&path, &mut state, &mut stations)?,
+                None => {
+                    let mut witness =
+                        |recorded: &Recorded<'_>| stations.iter_mut().for_each(|entry| entry.recover(recorded));
+                    recover(&path, || state.take().map_or_else(&fresh, Ok), &mut witness, false)?
+                }
             };
             let mut journal = Journal::resume(&path, found.position, settings, chores)?;
-            found.missing.iter().for_each(|output| journal.output(state.next_seq() - 1, output));
+            found.missing.iter().for_each(|output| journal.output(found.state.next_seq() - 1, output));
             journal.flush()?;
-            (journal, Some(found.told))
+            let told = left(&found, begun.elapsed().as_secs_f64());
+            state = Some(found.state);
+            (journal, Some(told))
         }
     };
+    let state = state.map_or_else(&fresh, Ok)?;
     if recovered.is_some() {
         callees.iter_mut().for_each(|callee| callee.restore(&state));
     }
@@ -836,13 +835,6 @@ fn entry(
     Entry::new(config).map_err(|error| wrong(&spec.name, error))
 }
 
-/// What was found in a journal.
-struct Found {
-    position: Position,
-    missing: Vec<Output>,
-    told: Recovered,
-}
-
 /// Walks through a journal record by record, as far as it is whole; `each` may stop it.
 fn walk(
     path: &Path,
@@ -885,64 +877,14 @@ fn began(path: &Path) -> Result<Option<Nanos>, SourceError> {
     Ok(began)
 }
 
-/// Brings a fresh state to where the journal ends, and the sessions to what they had sent.
-fn reopen(path: &Path, state: &mut State, entries: &mut [Entry]) -> Result<Found, SourceError> {
-    let begun = Instant::now();
-    let (mut produced, mut at, mut outputs): (Vec<Output>, usize, u64) = (Vec::new(), 0, 0);
-    let differs = |seq: u64| {
-        let message = format!(
-            "input {seq} leads to other outputs than it did: the journal is of another configuration or version. Take \
-             the one it was made with, or a new directory"
-        );
-        wrong(&path.display().to_string(), message)
-    };
-    let position = walk(path, |record| {
-        match record {
-            Record::Config(_) => {}
-            Record::Input(input) => {
-                if at < produced.len() {
-                    return Err(differs(input.seq.saturating_sub(1)));
-                }
-                (at, outputs) = (0, outputs + produced.len() as u64);
-                produced.clear();
-                step(state, input, &mut produced);
-                entries.iter_mut().for_each(|entry| produced.iter().for_each(|output| entry.recover(output)));
-            }
-            Record::Output { seq, output } => {
-                if !produced.get(at).is_some_and(|now| same(now, output)) {
-                    return Err(differs(*seq));
-                }
-                at += 1;
-            }
-            Record::End(_) => return Ok(false),
-        }
-        Ok(true)
-    })?;
-    let position = position.ok_or_else(|| wrong(&path.display().to_string(), "it is no journal"))?;
-    resume(state, entries);
-    let length = std::fs::metadata(path).map_or(0, |data| data.len());
-    let unknown = unsure(state);
-    let told = Recovered {
-        inputs: state.next_seq(),
-        outputs: outputs + produced.len() as u64,
-        seconds: begun.elapsed().as_secs_f64(),
+/// How the run stood when it was left.
+fn left(found: &helios_live::Recovered, seconds: f64) -> Recovered {
+    let unknown = found.state.orders().open().iter().filter(|open| open.state != OrderState::Accepted).count() as u64;
+    Recovered {
+        inputs: found.state.next_seq(),
+        outputs: found.outputs + found.missing.len() as u64,
+        seconds,
         unknown,
-        torn_bytes: length.saturating_sub(position.offset()),
-    };
-    Ok(Found { position, missing: produced.split_off(at), told })
-}
-
-/// Sessions go on where the engine heard them last.
-fn resume(state: &State, entries: &mut [Entry]) {
-    for (number, entry) in (0..).zip(entries) {
-        let session = state.links().session(number);
-        if session.next > 0 {
-            entry.resume(session.name, session.next);
-        }
+        torn_bytes: found.cut.map_or(0, |cut| cut.bytes),
     }
-}
-
-/// Orders whose fate only the venue can tell.
-fn unsure(state: &State) -> u64 {
-    state.orders().open().iter().filter(|open| open.state != OrderState::Accepted).count() as u64
 }

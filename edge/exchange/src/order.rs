@@ -12,6 +12,8 @@ pub(crate) enum Reference {
     Number(u32),
     /// OUCH 4.2: order token.
     Token([u8; 14]),
+    /// FIX: ClOrdID.
+    Text(Box<str>),
 }
 
 impl fmt::Display for Reference {
@@ -19,6 +21,7 @@ impl fmt::Display for Reference {
         match self {
             Self::Number(number) => write!(f, "{number}"),
             Self::Token(token) => write!(f, "{}", text(token).escape_ascii()),
+            Self::Text(text) => f.write_str(text),
         }
     }
 }
@@ -76,7 +79,6 @@ pub(crate) struct Enter {
 /// A replacement as a protocol asks for it; side, stock, firm and capacity stay.
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
-    pub(crate) old: Reference,
     pub(crate) reference: Reference,
     /// With what the chain has executed already.
     pub(crate) shares: u32,
@@ -84,6 +86,9 @@ pub(crate) struct Change {
     pub(crate) manner: Manner,
     pub(crate) said: Said,
 }
+
+/// FIX: bytes of the time in a stored body, behind its type.
+pub(crate) const TIME_BYTES: usize = 8;
 
 /// The price of an order without a limit, at this value and in OUCH 5.0 above [`MAX_PRICE`].
 pub(crate) const MARKET: u64 = helios_wire::ouch::MARKET_PRICE;
@@ -105,6 +110,13 @@ pub(crate) struct Order {
     /// Of this order and those that it replaced.
     pub(crate) executed: u32,
     pub(crate) number: BookRef,
+    /// Number of the first order of the chain.
+    pub(crate) chain: BookRef,
+    /// Shares of the chain in all, and money traded in units of 0.0001.
+    pub(crate) total: u32,
+    pub(crate) paid: u128,
+    /// FIX: the ClOrdID of the request that ends it.
+    pub(crate) asked: Option<Box<str>>,
     pub(crate) expires: Option<Nanos>,
     pub(crate) manner: Manner,
     pub(crate) said: Said,
@@ -141,6 +153,8 @@ pub(crate) enum Refusal {
     Restricted,
     Routing,
     Retail,
+    /// FIX: the reference was used.
+    Duplicate,
     Firm,
     Halted,
     Closed,
@@ -167,13 +181,36 @@ pub(crate) enum Reply<'a> {
     /// Start (`S`) or end (`E`) of the day.
     Day(u8),
     Accepted(&'a Order),
-    Replaced { old: &'a Reference, order: &'a Order },
-    Canceled { order: &'a Order, shares: u32, ended: Ended },
+    Replaced {
+        old: &'a Reference,
+        order: &'a Order,
+    },
+    Canceled {
+        order: &'a Order,
+        shares: u32,
+        ended: Ended,
+    },
     /// Taken off to prevent a trade of the client with itself.
-    SelfTrade { order: &'a Order, shares: u32, price: u64 },
-    Executed { order: &'a Order, shares: u32, price: u64, flag: u8, match_number: u64 },
-    Rejected { reference: &'a Reference, cl_ord_id: &'a [u8; 14], why: Refusal },
+    SelfTrade {
+        order: &'a Order,
+        shares: u32,
+        price: u64,
+    },
+    Executed {
+        order: &'a Order,
+        shares: u32,
+        price: u64,
+        flag: u8,
+        match_number: u64,
+    },
+    Rejected {
+        reference: &'a Reference,
+        cl_ord_id: &'a [u8; 14],
+        why: Refusal,
+    },
     Modified(&'a Order),
+    /// OUCH 4.2: the order was let trade, which it always is here.
+    TradeNow(&'a Order),
     /// The order lost its place and has a new number in the book.
     Moved(&'a Order),
 }

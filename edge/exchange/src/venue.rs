@@ -10,19 +10,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use helios_types::{BookRef, CancelReason, InstrumentId, Liquidity, Nanos, Price, Quantity, RejectReason, TimeInForce};
 use helios_venue::agents::{Floor, OPEN_NS};
 use helios_venue::matching::{Event, Events, NewOrder, SelfTrade};
+use helios_wire::ouch::outbound;
+use helios_wire::soupbintcp::{MemoryStore, Store};
 use helios_wire::{price4, to_price4};
 
 use crate::config::{Pace, Protocol, User, VenueConfig};
+use crate::fix::{Done, FixSession};
 use crate::ledger::{Execution, Ledger};
 use crate::order::{
-    Change, Ended, Enter, Life, MARKET, MAX_PRICE, MAX_SHARES, Manner, Order, Reference, Refusal, Reply, side_of,
+    Change, Ended, Enter, Life, MARKET, MAX_PRICE, MAX_SHARES, Manner, Order, Reference, Refusal, Reply, TIME_BYTES,
+    side_of,
 };
-use crate::stream::Stream;
 use crate::tape::Tape;
-use crate::{ouch42, ouch50};
+use crate::{fix, ouch42, ouch50};
 
 /// Most references that one account may use in a day.
 pub(crate) const MAX_REFERENCES: usize = 1 << 22;
+/// Most bytes of messages to one account; new orders are refused when the reserve for those that work is reached.
+const MAX_STREAM: usize = 1 << 29;
+const STREAM_RESERVE: usize = 1 << 25;
 /// Most steps of a market that are made up for at once, so that a late call cannot take for ever.
 const MAX_STEPS: usize = 100_000;
 
@@ -30,10 +36,17 @@ const MAX_STEPS: usize = 100_000;
 pub(crate) struct Account {
     pub(crate) user: usize,
     pub(crate) protocol: Protocol,
-    pub(crate) stream: Stream,
+    /// The sequenced messages of the day, kept so that a client that returns can hear them again.
+    pub(crate) stream: MemoryStore,
+    /// Bytes of them, and the message being written.
+    said: usize,
+    message: Vec<u8>,
     pub(crate) working: BTreeMap<Reference, BookRef>,
-    /// Tokens that were used (OUCH 4.2).
-    tokens: BTreeSet<[u8; 14]>,
+    /// References that were used, where they do not grow.
+    used: BTreeSet<Reference>,
+    /// FIX: the session, and orders that are over.
+    pub(crate) fix: Option<Box<FixSession>>,
+    done: BTreeMap<Reference, Done>,
     /// The next usable number (OUCH 5.0).
     pub(crate) next_number: u32,
     disabled: bool,
@@ -50,25 +63,66 @@ impl Account {
                 }
                 fresh
             }
-            Reference::Token(token) => self.tokens.insert(*token),
+            Reference::Token(_) | Reference::Text(_) => self.used.insert(reference.clone()),
         }
     }
 
     fn is_used(&self, reference: &Reference) -> bool {
         match reference {
             Reference::Number(number) => *number < self.next_number || *number == u32::MAX,
-            Reference::Token(token) => self.tokens.contains(token),
+            Reference::Token(_) | Reference::Text(_) => self.used.contains(reference),
         }
     }
 
-    fn say(&mut self, reply: &Reply<'_>, stamp: u64) {
-        let protocol = self.protocol;
-        self.stream.push(|out| match protocol {
-            Protocol::Ouch42 => ouch42::encode(reply, stamp, out),
-            _ => ouch50::encode(reply, stamp, out),
-        });
+    fn say(&mut self, reply: &Reply<'_>, (midnight, stamp): Moment) {
+        self.message.clear();
+        match self.protocol {
+            Protocol::Ouch42 => ouch42::encode(reply, stamp, &mut self.message),
+            Protocol::Ouch50 => ouch50::encode(reply, stamp, &mut self.message),
+            Protocol::Fix => {
+                fix::encode(reply, self.stream.next(), &mut self.message);
+                self.note_end(reply);
+                return self.push_fix((midnight, stamp));
+            }
+            Protocol::Snapshot | Protocol::DropCopy => return,
+        }
+        self.push();
+    }
+
+    /// Adds the body of a FIX message, with its time behind the type; an empty one is none.
+    fn push_fix(&mut self, (midnight, stamp): Moment) {
+        if let Some(time) = self.message.get_mut(1..=TIME_BYTES) {
+            time.copy_from_slice(&midnight.plus(stamp).0.to_be_bytes());
+            self.push();
+        }
+    }
+
+    /// FIX: what became of an order, for status requests and changes that come too late.
+    fn note_end(&mut self, reply: &Reply<'_>) {
+        let (order, status) = match *reply {
+            Reply::Canceled { order, ended: Ended::Timeout | Ended::Closed, .. } => (order, 'C'),
+            Reply::Canceled { order, .. } => (order, '4'),
+            Reply::SelfTrade { order, .. } if order.open == 0 => (order, '4'),
+            Reply::Executed { order, .. } if order.open == 0 => (order, '2'),
+            _ => return,
+        };
+        self.done.insert(order.reference.clone(), Done::of(order, status));
+    }
+
+    /// Adds the message. Orders are refused long before the store is full, so that what happens to them still fits.
+    fn push(&mut self) {
+        if self.stream.push(&self.message).is_ok() {
+            self.said += self.message.len();
+        }
+    }
+
+    fn is_filling(&self) -> bool {
+        self.said > MAX_STREAM - STREAM_RESERVE
     }
 }
+
+/// Beginning of the day, and nanoseconds since then.
+type Moment = (Nanos, u64);
 
 /// The exchange's users and what it knows of them.
 pub(crate) struct Users {
@@ -108,14 +162,14 @@ pub(crate) struct Venue {
 }
 
 impl Venue {
-    pub(crate) fn new(config: &VenueConfig, index: usize, midnight: Nanos) -> Result<Self, String> {
+    pub(crate) fn new(config: &VenueConfig, index: usize, users: usize, midnight: Nanos) -> Result<Self, String> {
         let (floor, pace) = config.source.floor(&config.symbols)?;
         let symbols: BTreeMap<[u8; 8], usize> =
             floor.stocks().iter().enumerate().map(|(at, stock)| (*stock, at)).collect();
         if symbols.len() != floor.stocks().len() {
             return Err("a symbol is listed twice".to_owned());
         }
-        Ok(Self {
+        let mut venue = Self {
             name: config.name.clone(),
             index,
             halted: vec![false; floor.stocks().len()],
@@ -134,21 +188,34 @@ impl Venue {
             refuses_orders: false,
             closed: false,
             stamp: 0,
-        })
+        };
+        for user in (0..users).filter(|_| config.drop_copies) {
+            venue.account(user, Protocol::DropCopy);
+        }
+        Ok(venue)
     }
 
     /// Time moves on: what the next messages are stamped with never goes back.
-    fn set_time(&mut self, now: Nanos) {
+    pub(crate) fn set_time(&mut self, now: Nanos) {
         self.stamp = self.stamp.max(now.since(self.midnight)).min(MAX_STAMP);
         self.floor.set_stamp(self.stamp);
+    }
+
+    fn moment(&self) -> Moment {
+        (self.midnight, self.stamp)
     }
 
     pub(crate) fn stamp(&self) -> u64 {
         self.stamp
     }
 
-    pub(crate) fn is_open(&self) -> bool {
+    fn is_open(&self) -> bool {
         self.opened.is_some() && !self.closed
+    }
+
+    /// The day is over.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.closed
     }
 
     /// The day begins.
@@ -166,13 +233,17 @@ impl Venue {
             let mut account = Account {
                 user,
                 protocol,
-                stream: Stream::default(),
+                stream: MemoryStore::new(self.tape.session(), MAX_STREAM),
+                said: 0,
+                message: Vec::new(),
                 working: BTreeMap::new(),
-                tokens: BTreeSet::new(),
+                used: BTreeSet::new(),
+                fix: None,
+                done: BTreeMap::new(),
                 next_number: 1,
                 disabled: false,
             };
-            account.say(&Reply::Day(b'S'), self.stamp);
+            account.say(&Reply::Day(b'S'), (self.midnight, self.stamp));
             self.accounts.push(account);
             self.accounts.len() - 1
         })
@@ -253,35 +324,59 @@ impl Venue {
     fn say_end(&mut self) {
         self.closed = true;
         for account in &mut self.accounts {
-            account.say(&Reply::Day(b'E'), self.stamp);
+            account.say(&Reply::Day(b'E'), (self.midnight, self.stamp));
         }
     }
 
     // Wishes.
 
     /// A new order. A reference that was used is ignored.
-    pub(crate) fn enter(&mut self, users: &mut Users, account: usize, wish: Result<Enter, (Reference, [u8; 14], Refusal)>, now: Nanos) {
+    pub(crate) fn enter(
+        &mut self,
+        users: &mut Users,
+        account: usize,
+        wish: Result<Enter, (Reference, [u8; 14], Refusal)>,
+        now: Nanos,
+    ) {
         self.set_time(now);
         let (reference, cl_ord_id) = match &wish {
             Ok(enter) => (enter.reference.clone(), enter.said.cl_ord_id),
             Err((reference, cl_ord_id, _)) => (reference.clone(), *cl_ord_id),
         };
-        if !self.accounts[account].consume(&reference) {
+        if self.accounts[account].is_used(&reference) {
             return;
         }
-        let ledger = &mut users.ledgers[self.accounts[account].user];
-        ledger.received += 1;
-        let checked = wish.map_err(|(.., why)| why).and_then(|enter| self.check(users, account, enter));
-        match checked {
-            Ok((order, new)) => self.submit(users, order, &new),
-            Err(why) => self.reject(users, account, &reference, &cl_ord_id, why),
+        if let Err(why) = self.try_enter(users, account, &reference, wish.map_err(|(.., why)| why)) {
+            self.reject(account, &reference, &cl_ord_id, why);
         }
     }
 
-    fn reject(&mut self, users: &mut Users, account: usize, reference: &Reference, cl_ord_id: &[u8; 14], why: Refusal) {
-        let (account, stamp) = (&mut self.accounts[account], self.stamp);
-        users.ledgers[account.user].rejected += 1;
-        account.say(&Reply::Rejected { reference, cl_ord_id, why }, stamp);
+    /// The same, with the refusal for the caller to tell; a reference that was used is one.
+    pub(crate) fn try_enter(
+        &mut self,
+        users: &mut Users,
+        account: usize,
+        reference: &Reference,
+        wish: Result<Enter, Refusal>,
+    ) -> Result<(), Refusal> {
+        let ledger = &mut users.ledgers[self.accounts[account].user];
+        ledger.received += 1;
+        let fresh = self.accounts[account].consume(reference);
+        let checked =
+            wish.and_then(|enter| if fresh { self.check(users, account, enter) } else { Err(Refusal::Duplicate) });
+        match checked {
+            Ok((order, new)) => self.submit(users, order, &new),
+            Err(why) => {
+                users.ledgers[self.accounts[account].user].rejected += 1;
+                return Err(why);
+            }
+        }
+        Ok(())
+    }
+
+    fn reject(&mut self, account: usize, reference: &Reference, cl_ord_id: &[u8; 14], why: Refusal) {
+        let (moment, account) = (self.moment(), &mut self.accounts[account]);
+        account.say(&Reply::Rejected { reference, cl_ord_id, why }, moment);
     }
 
     fn check(&mut self, users: &Users, at: usize, enter: Enter) -> Result<(Order, NewOrder), Refusal> {
@@ -297,7 +392,7 @@ impl Venue {
             return Err(Refusal::Quantity);
         }
         self.may_trade(symbol)?;
-        let full = account.stream.is_filling() || account.tokens.len() >= MAX_REFERENCES;
+        let full = account.is_filling() || account.used.len() >= MAX_REFERENCES;
         if self.refuses_orders || full || self.orders.len() >= self.max_open_orders {
             return Err(Refusal::Processing);
         }
@@ -311,6 +406,10 @@ impl Venue {
             open: enter.shares,
             executed: 0,
             number: 0,
+            chain: 0,
+            total: enter.shares,
+            paid: 0,
+            asked: None,
             expires: None,
             manner: enter.manner,
             said: enter.said,
@@ -332,7 +431,7 @@ impl Venue {
         let market = order.price == MARKET || order.price > MAX_PRICE;
         let price = match price4(order.price) {
             _ if market => Price::UNDEFINED,
-            Some(price) if price.0 > 0 && price <= self.floor.max_price() && order.price % 100 == 0 => price,
+            Some(price) if price.0 > 0 && price <= self.floor.max_price() && order.price.is_multiple_of(100) => price,
             _ => return Err(Refusal::Price),
         };
         if market && (life != Life::Immediate || hidden) {
@@ -356,6 +455,9 @@ impl Venue {
         let hidden = order.manner.hidden && order.manner.life != Life::Immediate;
         order.number = self.floor.order_number(hidden);
         new.order = order.number;
+        if order.chain == 0 {
+            order.chain = order.number;
+        }
         if let Life::For(ns) = order.manner.life {
             let at = self.midnight.plus(self.stamp).plus(ns);
             order.expires = Some(at);
@@ -368,8 +470,8 @@ impl Venue {
     fn submit(&mut self, users: &mut Users, mut order: Order, new: &NewOrder) {
         let mut new = *new;
         self.place(&mut order, &mut new);
-        let (account, stamp) = (&mut self.accounts[order.account], self.stamp);
-        account.say(&Reply::Accepted(&order), stamp);
+        let (moment, account) = (self.moment(), &mut self.accounts[order.account]);
+        account.say(&Reply::Accepted(&order), moment);
         let ledger = &mut users.ledgers[account.user];
         (ledger.accepted, ledger.open) = (ledger.accepted + 1, ledger.open + 1);
         let mpid = order.manner.attributed.then(|| users.list[account.user].firm);
@@ -381,7 +483,14 @@ impl Venue {
 
     /// A replacement. Ignored when the order is gone or the new reference was used; when what it asks for cannot be,
     /// the order is cancelled and the reference stays unused.
-    pub(crate) fn replace(&mut self, users: &mut Users, at: usize, old: &Reference, wish: Result<Change, Refusal>, reference: &Reference, now: Nanos) {
+    pub(crate) fn replace(
+        &mut self,
+        users: &mut Users,
+        at: usize,
+        (old, reference): (&Reference, &Reference),
+        wish: Result<Change, Refusal>,
+        now: Nanos,
+    ) {
         self.set_time(now);
         let account = &self.accounts[at];
         let Some(&number) = account.working.get(old) else { return };
@@ -402,7 +511,7 @@ impl Venue {
             return Err(Refusal::Quantity);
         }
         self.may_trade(old.symbol)?;
-        if self.refuses_orders || self.accounts[at].tokens.len() >= MAX_REFERENCES {
+        if self.refuses_orders || self.accounts[at].used.len() >= MAX_REFERENCES {
             return Err(Refusal::Processing);
         }
         let mut said = change.said;
@@ -412,6 +521,7 @@ impl Venue {
             reference: change.reference,
             price: change.price,
             open,
+            total: change.shares,
             manner: change.manner,
             expires: None,
             said,
@@ -426,8 +536,8 @@ impl Venue {
         let Some(before) = self.forget(old) else { return };
         self.accounts[order.account].consume(&order.reference);
         self.place(&mut order, &mut new);
-        let (account, stamp) = (&mut self.accounts[order.account], self.stamp);
-        account.say(&Reply::Replaced { old: &before.reference, order: &order }, stamp);
+        let (moment, account) = (self.moment(), &mut self.accounts[order.account]);
+        account.say(&Reply::Replaced { old: &before.reference, order: &order }, moment);
         users.ledgers[account.user].accepted += 1;
         let mpid = order.manner.attributed.then(|| users.list[account.user].firm);
         self.events.clear();
@@ -453,7 +563,14 @@ impl Venue {
     }
 
     /// A change of side among sells, or of the total of shares; a growing order loses its place. What cannot be is ignored.
-    pub(crate) fn modify(&mut self, users: &mut Users, account: usize, reference: &Reference, side: u8, shares: u32, now: Nanos) {
+    pub(crate) fn modify(
+        &mut self,
+        users: &mut Users,
+        account: usize,
+        reference: &Reference,
+        (side, shares): (u8, u32),
+        now: Nanos,
+    ) {
         self.set_time(now);
         let at = account;
         let account = &self.accounts[at];
@@ -471,7 +588,7 @@ impl Venue {
         }
         if left == open || self.shrink(number, left) {
             self.orders.entry(number).and_modify(|order| order.side = side);
-            self.say(number, Reply::Modified);
+            self.say(number, |order| Reply::Modified(order));
         }
     }
 
@@ -484,6 +601,7 @@ impl Venue {
         let done = matches!(self.events[..], [Event::Amended { .. }]);
         if done {
             order.open = left;
+            order.total = order.executed + left;
         }
         done
     }
@@ -497,8 +615,8 @@ impl Venue {
         let mut order = order;
         self.forget(number);
         self.place(&mut order, &mut new);
-        self.say(order.number, Reply::Modified);
-        self.say(order.number, Reply::Moved);
+        self.say(order.number, |order| Reply::Modified(order));
+        self.say(order.number, |order| Reply::Moved(order));
         let mpid = order.manner.attributed.then(|| users.list[user].firm);
         self.events.clear();
         let first = self.floor.replace(number, &new, mpid, &mut self.events, self.tape.buffer());
@@ -540,11 +658,104 @@ impl Venue {
         Ok(())
     }
 
+    /// The next usable number of an account, as an answer (OUCH 5.0).
+    pub(crate) fn query(&mut self, account: usize, now: Nanos) {
+        self.set_time(now);
+        let (account, timestamp) = (&mut self.accounts[account], self.stamp);
+        let next_user_ref_num = account.next_number;
+        account.message.clear();
+        outbound::AccountQueryResponse { timestamp, next_user_ref_num }.append_to(&mut account.message);
+        account.push();
+    }
+
+    /// Another answer of OUCH 5.0, encoded by the caller with the stamp that it is given.
+    pub(crate) fn answer(&mut self, account: usize, write: impl FnOnce(u64, &mut Vec<u8>)) {
+        let account = &mut self.accounts[account];
+        account.message.clear();
+        write(self.stamp, &mut account.message);
+        account.push();
+    }
+
+    /// An order is to trade with what it may, as every order here does at once (OUCH 4.2).
+    pub(crate) fn trade_now(&mut self, account: usize, reference: &Reference, now: Nanos) {
+        self.set_time(now);
+        if let Some(&number) = self.accounts[account].working.get(reference) {
+            self.say(number, |order| Reply::TradeNow(order));
+        }
+    }
+
+    // FIX.
+
+    /// Adds a FIX message to an account's stream; `write` is given its ExecID.
+    pub(crate) fn report_fix(&mut self, account: usize, kind: u8, write: impl FnOnce(u64, &mut Vec<u8>)) {
+        let (moment, account) = (self.moment(), &mut self.accounts[account]);
+        account.message.clear();
+        account.message.push(kind);
+        account.message.extend_from_slice(&[0; TIME_BYTES]);
+        write(account.stream.next(), &mut account.message);
+        account.push_fix(moment);
+    }
+
+    pub(crate) fn working(&self, account: usize, reference: &Reference) -> Option<BookRef> {
+        self.accounts[account].working.get(reference).copied()
+    }
+
+    pub(crate) fn order(&self, number: BookRef) -> Option<&Order> {
+        self.orders.get(&number)
+    }
+
+    pub(crate) fn done(&self, account: usize, reference: &Reference) -> Option<&Done> {
+        self.accounts[account].done.get(reference)
+    }
+
+    /// Number of an order's chain and its status, whether it works or not.
+    pub(crate) fn standing(&self, account: usize, reference: &Reference) -> Option<(BookRef, char)> {
+        let working = self.working(account, reference).and_then(|number| self.order(number));
+        let working = working.map(|order| (order.chain, if order.executed > 0 { '1' } else { '0' }));
+        working.or_else(|| self.done(account, reference).map(|done| (done.chain, done.status)))
+    }
+
+    pub(crate) fn knows(&self, account: usize, reference: &Reference) -> bool {
+        self.accounts[account].is_used(reference)
+    }
+
+    /// Marks a reference as used; false when it was before.
+    pub(crate) fn burn(&mut self, account: usize, reference: &Reference) -> bool {
+        let account = &mut self.accounts[account];
+        account.used.len() < MAX_REFERENCES && account.consume(reference)
+    }
+
+    /// A cancel whose answer names its request.
+    pub(crate) fn cancel_asked(&mut self, users: &mut Users, number: BookRef, asked: Box<str>, now: Nanos) {
+        self.set_time(now);
+        self.orders.entry(number).and_modify(|order| order.asked = Some(asked));
+        self.take_off(users, number, Ended::User);
+    }
+
+    /// A replacement that leaves the order as it was when it cannot be.
+    pub(crate) fn try_replace(&mut self, users: &mut Users, number: BookRef, change: Change) -> Result<(), Refusal> {
+        let Some(old) = self.orders.get(&number) else { return Err(Refusal::Processing) };
+        let (account, executed) = (old.account, old.executed);
+        users.ledgers[self.accounts[account].user].received += 1;
+        if executed > 0 && change.shares <= executed {
+            // Nothing is left of it: it is what has executed.
+            self.orders.entry(number).and_modify(|order| {
+                order.total = executed;
+                order.asked = Some(change.reference.to_string().into());
+            });
+            self.take_off(users, number, Ended::User);
+            return Ok(());
+        }
+        let (order, new) = self.check_change(account, number, change)?;
+        self.resubmit(users, number, order, &new);
+        Ok(())
+    }
+
     // What follows.
 
-    fn say<'a>(&'a mut self, number: BookRef, reply: impl FnOnce(&'a Order) -> Reply<'a>) {
+    fn say(&mut self, number: BookRef, reply: impl FnOnce(&Order) -> Reply<'_>) {
         if let Some(order) = self.orders.get(&number) {
-            self.accounts[order.account].say(&reply(order), self.stamp);
+            self.accounts[order.account].say(&reply(order), (self.midnight, self.stamp));
         }
     }
 
@@ -565,8 +776,8 @@ impl Venue {
         let instrument = InstrumentId(order.symbol as u32);
         self.floor.cancel(instrument, number, &mut self.events, self.tape.buffer());
         self.tape.written();
-        let account = &mut self.accounts[order.account];
-        account.say(&Reply::Canceled { order: &order, shares: order.open, ended }, self.stamp);
+        let (moment, account) = (self.moment(), &mut self.accounts[order.account]);
+        account.say(&Reply::Canceled { order: &order, shares: order.open, ended }, moment);
         let ledger = &mut users.ledgers[account.user];
         (ledger.cancelled, ledger.open) = (ledger.cancelled + 1, ledger.open - 1);
     }
@@ -605,8 +816,8 @@ impl Venue {
     /// The market did not take an order that was accepted.
     fn unplaced(&mut self, users: &mut Users, number: BookRef, ended: Ended) {
         let Some(order) = self.forget(number) else { return };
-        let account = &mut self.accounts[order.account];
-        account.say(&Reply::Canceled { order: &order, shares: order.open, ended }, self.stamp);
+        let (moment, account) = (self.moment(), &mut self.accounts[order.account]);
+        account.say(&Reply::Canceled { order: &order, shares: order.open, ended }, moment);
         let ledger = &mut users.ledgers[account.user];
         (ledger.cancelled, ledger.open) = (ledger.cancelled + 1, ledger.open - 1);
     }
@@ -634,14 +845,16 @@ impl Venue {
         let price = to_price4(price).expect("orders trade at prices of the feed");
         order.open -= shares;
         order.executed += shares;
+        order.paid += u128::from(shares) * u128::from(price);
         let flag = match liquidity {
             Liquidity::Taker => b'R',
             Liquidity::Maker if order.manner.hidden => b'J',
             Liquidity::Maker => b'A',
         };
         let account = &mut self.accounts[order.account];
-        account.say(&Reply::Executed { order, shares, price, flag, match_number }, self.stamp);
-        let ledger = &mut users.ledgers[account.user];
+        account.say(&Reply::Executed { order, shares, price, flag, match_number }, (self.midnight, self.stamp));
+        let user = account.user;
+        let ledger = &mut users.ledgers[user];
         ledger.execute(Execution {
             venue: self.index,
             symbol: order.symbol,
@@ -654,9 +867,22 @@ impl Venue {
             liquidity,
             at: self.stamp,
         });
-        if order.open == 0 {
+        let (order, over) = (order.clone(), order.open == 0);
+        if over {
             ledger.open -= 1;
             self.forget(number);
+        }
+        self.copy(users, user, &order, (shares, price, match_number, liquidity));
+    }
+
+    /// Drop copies tell a trade.
+    fn copy(&mut self, users: &Users, user: usize, order: &Order, trade: (u32, u64, u64, Liquidity)) {
+        let moment = self.moment();
+        let copies = self.accounts.iter_mut().filter(|account| account.protocol == Protocol::DropCopy);
+        for account in copies.filter(|account| account.user == user || users.list[account.user].sees_all) {
+            account.message.clear();
+            fix::copy(order, &users.list[user].name, trade, account.stream.next(), &mut account.message);
+            account.push_fix(moment);
         }
     }
 
@@ -673,7 +899,7 @@ impl Venue {
             CancelReason::Requested => Reply::Canceled { order, shares, ended: Ended::User },
             CancelReason::Expired => Reply::Canceled { order, shares, ended: Ended::Closed },
         };
-        account.say(&reply, self.stamp);
+        account.say(&reply, (self.midnight, self.stamp));
         if order.open == 0 {
             let ledger = &mut users.ledgers[account.user];
             (ledger.cancelled, ledger.open) = (ledger.cancelled + 1, ledger.open - 1);

@@ -13,6 +13,7 @@ use helios_types::{
     Side, Update,
 };
 
+use crate::entry::Recorded;
 use crate::recovery::{recover, write_snapshot};
 
 /// What a restart took.
@@ -53,7 +54,7 @@ pub fn bench_recovery(
     let (resting, outputs, bytes, snapshot, snapshot_bytes) = write(dir, &journal, fresh()?, inputs)?;
     let mut timed = || {
         let begun = Instant::now();
-        let recovered = recover(&journal, &mut fresh, &mut |_: &Output| {}, false)?;
+        let recovered = recover(&journal, &mut fresh, &mut |_: &Recorded<'_>| {}, false)?;
         Ok((begun.elapsed().as_secs_f64(), recovered.state.digest(), recovered.snapshot))
     };
     let (from_snapshot, digest, saved) = timed()?;

@@ -26,6 +26,8 @@ use helios_io::{Comparison, SourceError};
 use helios_journal::{BEFORE_LEN, Damage, DamageKind, POSITION_LEN, Position, Reader, Record};
 use helios_types::{Hasher, Load, Output, Persist, Save};
 
+use crate::entry::Recorded;
+
 /// Snapshots that are kept.
 const KEPT: usize = 2;
 /// Bytes behind the last whole record that may be thrown away without asking: what one process had under way when it was
@@ -36,20 +38,20 @@ const MAGIC: [u8; 8] = [0x89, b'H', b'L', b'P', b'\r', b'\n', 0x1A, b'\n'];
 const VERSION: u32 = 1;
 const CHUNK: usize = 1 << 20;
 
-/// Whoever must know what the engine said: the stations that speak with venues.
+/// Whoever must know what the engine heard and said: the stations that speak with venues.
 pub trait Witness {
     /// First: what the stations wrote into the snapshot that is used. True when they know by it all that was said until
     /// then; else they are told everything from the beginning of the journal.
     fn begin(&mut self, _stations: &[Vec<u8>]) -> bool {
         false
     }
-    /// Every output since, in order.
-    fn output(&mut self, output: &Output);
+    /// Every record since, in order.
+    fn recorded(&mut self, recorded: &Recorded<'_>);
 }
 
-impl<F: FnMut(&Output)> Witness for F {
-    fn output(&mut self, output: &Output) {
-        self(output);
+impl<F: FnMut(&Recorded<'_>)> Witness for F {
+    fn recorded(&mut self, recorded: &Recorded<'_>) {
+        self(recorded);
     }
 }
 
@@ -309,7 +311,7 @@ fn newest(
     Ok(None)
 }
 
-/// Tells the outputs before a place; nothing is stepped.
+/// Tells what the journal has before a place; nothing is stepped.
 fn tell_until(
     journal: &Path,
     file: &mut File,
@@ -326,8 +328,10 @@ fn tell_until(
         }
         reader.push(&chunk[..got]);
         while let Some(record) = reader.next_record().map_err(|damage| wrong(journal, damage.to_string()))? {
-            if let Record::Output { output, .. } = record {
-                witness.output(&output);
+            match record {
+                Record::Input(input) => witness.recorded(&Recorded::Input(&input.event)),
+                Record::Output { output, .. } => witness.recorded(&Recorded::Output(&output)),
+                Record::Config(_) | Record::End(_) => {}
             }
         }
     }
@@ -380,7 +384,6 @@ impl Replay {
                 Ok(None) => return Ok(true),
                 Err(_) => return Ok(false),
             };
-            let stepped = matches!(record, Record::Input(_));
             self.comparison.take(&record, &mut self.state).map_err(|difference| {
                 let message = format!(
                     "{difference}: it was written by another program, or with another configuration. Go on with the one \
@@ -388,8 +391,9 @@ impl Replay {
                 );
                 wrong(journal, message)
             })?;
-            if stepped {
-                self.comparison.produced().iter().for_each(|output| witness.output(output));
+            if let Record::Input(input) = record {
+                witness.recorded(&Recorded::Input(&input.event));
+                self.comparison.produced().iter().for_each(|output| witness.recorded(&Recorded::Output(output)));
             }
             match record {
                 // What an end record closed goes on before it.

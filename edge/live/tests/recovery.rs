@@ -9,7 +9,7 @@ use helios_engine::{Config, State, step};
 use helios_execution::{CALLER_IDS, Style};
 use helios_io::{SourceError, replay};
 use helios_journal::{Reader, Record, Writer};
-use helios_live::{Follower, MAX_TORN, Witness, recover, write_snapshot};
+use helios_live::{Follower, MAX_TORN, Recorded, Witness, recover, write_snapshot};
 use helios_risk::{Feeds, Limits};
 use helios_signals::{Binary, Field, Node, NodeId, Sizing, Stat, Window};
 use helios_types::{
@@ -164,9 +164,13 @@ impl Witness for Stations {
         self.knows
     }
 
-    fn output(&mut self, output: &Output) {
-        self.told.push(*output);
+    fn recorded(&mut self, recorded: &Recorded<'_>) {
+        self.told.extend(said(recorded));
     }
+}
+
+fn said(recorded: &Recorded<'_>) -> Option<Output> {
+    if let Recorded::Output(output) = *recorded { Some(*output) } else { None }
 }
 
 /// The journal from its beginning, replayed by hand.
@@ -241,14 +245,18 @@ fn a_follower_stands_where_a_recovery_would() {
             // It opens behind the snapshot.
             fs::write(folder.journal(), &bytes).unwrap();
         }
-        let mut follower = Follower::open(&folder.journal(), fresh, &mut |output: &Output| told.push(*output)).unwrap();
+        let mut follower =
+            Follower::open(&folder.journal(), fresh, &mut |recorded: &Recorded<'_>| told.extend(said(recorded)))
+                .unwrap();
         let begins = bytes.len().min(if snapshots.is_empty() { config } else { bytes.len() - 3_000 });
         let (mut at, mut rng, mut moved) = (begins, Rng::new(1), 0);
         while at < bytes.len() {
             let mut file = bytes[..at].to_vec();
             file.resize(at + if at % 2 == 0 { 4096 } else { 0 }, 0);
             fs::write(folder.journal(), &file).unwrap();
-            moved += follower.follow(u64::MAX, &mut |output: &Output| told.push(*output)).expect("no damage");
+            moved += follower
+                .follow(u64::MAX, &mut |recorded: &Recorded<'_>| told.extend(said(recorded)))
+                .expect("no damage");
             let (by_hand, known) = by_hand(&file);
             assert_eq!(follower.state().digest(), by_hand.digest(), "at {at}");
             assert_eq!(told, known, "at {at}");
@@ -256,8 +264,8 @@ fn a_follower_stands_where_a_recovery_would() {
         }
         assert!(moved > 20);
         fs::write(folder.journal(), &bytes).unwrap();
-        let recovered = follower.finish(&mut |output: &Output| told.push(*output), false).unwrap();
-        let other = recover(&folder.journal(), fresh, &mut |_: &Output| {}, false).unwrap();
+        let recovered = follower.finish(&mut |recorded: &Recorded<'_>| told.extend(said(recorded)), false).unwrap();
+        let other = recover(&folder.journal(), fresh, &mut |_: &Recorded<'_>| {}, false).unwrap();
         assert_eq!((recovered.state.digest(), recovered.position), (other.state.digest(), other.position));
         assert_eq!((recovered.missing, told.len()), (other.missing, all.len()));
     }
@@ -268,7 +276,7 @@ fn a_follower_passes_an_end_that_is_written_over_and_refuses_another_run() {
     let folder = Folder::new("follower-end");
     let (bytes, _) = written(&folder, 13, 60, &[], &[]);
     let (state, _) = by_hand(&bytes);
-    let mut none = |_: &Output| {};
+    let mut none = |_: &Recorded<'_>| {};
     fs::write(folder.journal(), &bytes).unwrap();
     let position = recover(&folder.journal(), fresh, &mut none, false).unwrap().position;
     let closed = |digest: u128| {
@@ -306,7 +314,7 @@ fn stations_that_know_by_the_snapshot_are_told_what_came_after_it() {
     assert_eq!((recovered.snapshot, recovered.inputs), (121, 79));
     assert_eq!(knowing.found, blobs);
     let mut telling = Vec::new();
-    recover(&folder.journal(), fresh, &mut |output: &Output| telling.push(*output), false).unwrap();
+    recover(&folder.journal(), fresh, &mut |recorded: &Recorded<'_>| telling.extend(said(recorded)), false).unwrap();
     assert_eq!(telling, all);
     assert!(knowing.told.len() < all.len() && all.ends_with(&knowing.told));
 }
@@ -324,7 +332,7 @@ fn a_snapshot_that_is_not_sound_is_passed_over() {
             bytes[middle] ^= 1;
             fs::write(path, bytes).unwrap();
         }
-        let recovered = recover(&folder.journal(), fresh, &mut |_: &Output| {}, false).unwrap();
+        let recovered = recover(&folder.journal(), fresh, &mut |_: &Recorded<'_>| {}, false).unwrap();
         assert_eq!(recovered.state.digest(), by_hand(&bytes).0.digest());
         (recovered.snapshot, recovered.notes.len())
     };
@@ -341,7 +349,7 @@ fn a_snapshot_that_is_not_sound_is_passed_over() {
     // Ahead of a journal that lost its end with the power.
     let (bytes, _) = written(&folder, 7, 150, &[100], &[]);
     fs::write(folder.journal(), &bytes[..bytes.len() / 3]).unwrap();
-    let recovered = recover(&folder.journal(), fresh, &mut |_: &Output| {}, false).unwrap();
+    let recovered = recover(&folder.journal(), fresh, &mut |_: &Recorded<'_>| {}, false).unwrap();
     assert_eq!((recovered.snapshot, recovered.notes.len()), (0, 2));
     // A state that stands elsewhere than the journal is refused when it is written.
     let state = fresh().unwrap();
@@ -355,7 +363,7 @@ fn a_journal_of_another_run_or_with_damage_is_refused() {
     let (bytes, _) = written(&folder, 11, 2_500, &[], &[]);
     let said = |bytes: &[u8], enter: f64, cut_more: bool| {
         fs::write(folder.journal(), bytes).unwrap();
-        recover(&folder.journal(), || Ok(made(enter)), &mut |_: &Output| {}, cut_more)
+        recover(&folder.journal(), || Ok(made(enter)), &mut |_: &Recorded<'_>| {}, cut_more)
     };
     let message = |bytes: &[u8], enter: f64| said(bytes, enter, false).err().expect("a refusal").message;
     assert!(message(&bytes, 0.9).contains("another configuration"));
@@ -388,10 +396,10 @@ fn a_run_that_was_closed_goes_on_before_its_end_record() {
         [&bytes[..], writer.pending()].concat()
     };
     fs::write(folder.journal(), closed(state.digest())).unwrap();
-    let recovered = recover(&folder.journal(), fresh, &mut |_: &Output| {}, false).unwrap();
+    let recovered = recover(&folder.journal(), fresh, &mut |_: &Recorded<'_>| {}, false).unwrap();
     assert_eq!((recovered.was_closed, recovered.position.offset()), (true, bytes.len() as u64));
     assert_eq!((recovered.missing, recovered.cut), (vec![], None));
     fs::write(folder.journal(), closed(state.digest() ^ 1)).unwrap();
-    let refusal = recover(&folder.journal(), fresh, &mut |_: &Output| {}, false).err().expect("a refusal");
+    let refusal = recover(&folder.journal(), fresh, &mut |_: &Recorded<'_>| {}, false).err().expect("a refusal");
     assert!(refusal.message.contains("its end is of another state"), "{refusal}");
 }

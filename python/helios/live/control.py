@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from helios.errors import ArgumentError, HeliosError, RunError
 from helios.live.driver import Done, Driver
@@ -165,6 +165,14 @@ def _no(said: str) -> Answer:
 # --- The socket ------------------------------------------------------------------------------------------------------
 
 
+class Answering(Protocol):
+    """Whoever answers requests."""
+
+    def answer(self, request: object, operator: Operator) -> Answer:
+        """What is said to one."""
+        ...
+
+
 @dataclass
 class _Client:
     operator: Operator
@@ -176,7 +184,7 @@ class _Client:
 class Server:
     """The socket's end in the run."""
 
-    def __init__(self, directory: Path, desk: Desk) -> None:
+    def __init__(self, directory: Path, desk: Answering) -> None:
         self._desk = desk
         self.selector = selectors.DefaultSelector()
         self.path = directory / SOCKET_FILE

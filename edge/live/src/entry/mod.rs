@@ -5,8 +5,8 @@
 //! the fate of every order is decided. An order that the journal has is never sent again; whether it arrived, the venue
 //! says.
 //!
-//! References are given out in the order of `Submit` and `Replace` outputs, so that [`Entry::recover`] over a journal's
-//! outputs gives the same ones. What was heard before is known by reference and execution number and told once.
+//! References are given out in the order of `Submit` and `Replace` outputs, so that [`Entry::recover`] over a journal
+//! gives the same ones. What was heard before is known by reference and execution number and told once.
 //! Absent: sockets and clocks; broken and corrected trades have no event and are notes: positions must then be compared
 //! with the venue's books. OUCH and SoupBinTCP have no message that asks for cancel on disconnect: it is a setting of the
 //! port.
@@ -18,7 +18,7 @@ mod table;
 
 use std::fmt;
 
-use helios_types::{Nanos, Output};
+use helios_types::{Event, Nanos, Output};
 use helios_wire::soupbintcp::ClientSettings;
 
 use crate::EntryOut;
@@ -102,6 +102,15 @@ impl fmt::Display for EntryError {
 
 impl std::error::Error for EntryError {}
 
+/// What a journal holds: inputs tell what the venue had said, outputs what had been sent.
+#[derive(Clone, Copy, Debug)]
+pub enum Recorded<'a> {
+    /// What the engine heard.
+    Input(&'a Event),
+    /// What the engine said.
+    Output(&'a Output),
+}
+
 /// What happened in a session since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EntryCounters {
@@ -155,17 +164,11 @@ impl Entry {
         Ok(Self::Ouch(Box::new(Ouch::new(&config, settings))))
     }
 
-    /// An output of the journal, in order, before the first tick: references are given out as they were, nothing is sent.
-    pub fn recover(&mut self, output: &Output) {
+    /// A record of the journal; all of them are wanted, in order, before the first tick. References are given out as they
+    /// were, orders stand as they stood, the venue will be asked to go on where it was heard last. Nothing is sent.
+    pub fn recover(&mut self, recorded: &Recorded<'_>) {
         match self {
-            Self::Ouch(ouch) => ouch.recover(output),
-        }
-    }
-
-    /// The last [`Link::Heard`](helios_types::Link::Heard) of the journal: the venue is asked to go on there.
-    pub fn resume(&mut self, name: u128, next: u64) {
-        match self {
-            Self::Ouch(ouch) => ouch.resume(name, next),
+            Self::Ouch(ouch) => ouch.recover(recorded),
         }
     }
 

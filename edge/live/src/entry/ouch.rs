@@ -8,15 +8,16 @@
 
 use helios_execution::{EncodeError, Ouch42, Ouch50};
 use helios_types::{
-    CancelReason, Cash, Event, InstrumentId, Link, Nanos, Order, OrderId, OrderState, Output, Price, Quantity,
-    RejectReason, Report, ReportKind, StateChange, Terms,
+    CancelReason, Cash, Event, InstrumentId, Link, Nanos, Order, OrderId, Output, Price, Quantity, RejectReason,
+    Report, ReportKind, Terms,
 };
 use helios_wire::soupbintcp::{Accepted, Client, ClientOut, ClientSettings, Closed, NOT_AUTHORIZED};
+use helios_wire::text;
 
 use super::reconnect::{MAX_REFUSALS, Reconnect};
 use super::said::{Said, cancel_reason, read42, read50};
 use super::table::{Life, Replacing, Row, Table};
-use super::{EntryConfig, EntryCounters, Protocol};
+use super::{EntryConfig, EntryCounters, Protocol, Recorded};
 use crate::EntryOut;
 
 /// A message stamped so long after our login is no replay, whatever the difference of the clocks.
@@ -98,8 +99,10 @@ struct Account {
     logged_in: Nanos,
     /// The venue has said something that is no replay.
     live: bool,
-    /// Account queries without an answer, of this venue's session.
+    /// Account queries without an answer, of this venue's session; before it settled for the first time there may be more,
+    /// of a process before us.
     queries: u32,
+    has_settled: bool,
     /// How many of them are of earlier connections; `None` when it is not known.
     stale: Option<u32>,
     /// Answers on this connection, and the last of them.
@@ -140,6 +143,7 @@ impl Ouch {
             logged_in: Nanos(0),
             live: false,
             queries: 0,
+            has_settled: false,
             stale: None,
             answers: 0,
             venue_reference: 0,
@@ -150,15 +154,6 @@ impl Ouch {
             counters: EntryCounters::default(),
         };
         Self { client: Client::new(settings), account }
-    }
-
-    pub(super) fn resume(&mut self, name: u128, next: u64) {
-        let bytes = name.to_le_bytes();
-        let session = *bytes.first_chunk().expect("a number has 16 bytes");
-        self.client.resume(session, next);
-        self.account.venue = self.client.session();
-        self.account.next = next;
-        self.account.told = (self.account.venue, next);
     }
 
     pub(super) fn on_connected(&mut self, now: Nanos, out: &mut impl EntryOut) {
@@ -301,43 +296,29 @@ impl Ouch {
         }
     }
 
-    pub(super) fn recover(&mut self, output: &Output) {
-        let account = &mut self.account;
-        match output {
-            Output::Submit(order) if account.is_ours(order.instrument) => {
-                if let Some(reference) = account.table.next_reference() {
-                    let row = Row { recovered: true, ..row_of(order, reference, 0, account.day) };
-                    account.table.add(row);
-                }
+    pub(super) fn recover(&mut self, recorded: &Recorded<'_>) {
+        match recorded {
+            Recorded::Input(Event::Report(report)) if self.account.is_ours(report.instrument) => {
+                self.account.recover_report(report);
             }
-            Output::Replace { order, instrument, quantity, price } if account.is_ours(*instrument) => {
-                if let Some(at) = account.table.find(*order)
-                    && let Some(reference) = account.table.next_reference()
-                {
-                    account.table.refer(at);
-                    let shares = whole_shares(*quantity);
-                    account.table.row(at).replacing =
-                        Some(Replacing { reference, shares, price: *price, connection: 0 });
-                }
+            Recorded::Input(Event::Link(Link::Heard { session, name, next })) if *session == self.account.session => {
+                self.resume(*name, *next);
             }
-            Output::Cancel { order, instrument } if account.is_ours(*instrument) => {
-                if let Some(at) = account.table.find(*order) {
-                    account.table.row(at).cancelling = Some(0);
-                }
-            }
-            Output::State(change) if account.is_ours(change.instrument) => account.recover_state(change),
-            Output::Fill(fill) if account.is_ours(fill.instrument) && fill.execution != 0 => {
-                if let Some(at) = account.table.find(fill.order) {
-                    let row = account.table.row(at);
-                    // An execution of a netted order is one fill for each strategy.
-                    row.executed = row.executed.saturating_add(whole_shares(fill.quantity));
-                    if !row.executions.contains(&fill.execution) {
-                        row.executions.push(fill.execution);
-                    }
-                }
-            }
-            _ => {}
+            Recorded::Input(_) => {}
+            Recorded::Output(output) => self.account.recover_output(output),
         }
+    }
+
+    /// The next login asks the venue to go on there.
+    fn resume(&mut self, name: u128, next: u64) {
+        let bytes = name.to_le_bytes();
+        let account = &mut self.account;
+        let session = *bytes.first_chunk().expect("a number has 16 bytes");
+        self.client.resume(session, next);
+        // What was sent in an older session is known by it.
+        account.day += u32::from(account.venue != [b' '; 10] && account.venue != self.client.session());
+        (account.venue, account.next) = (self.client.session(), next);
+        account.told = (account.venue, next);
     }
 }
 
@@ -351,7 +332,6 @@ fn row_of(order: &Order, reference: u32, connection: u32, day: u32) -> Row {
         shares: whole_shares(order.quantity),
         price: order.price,
         executed: 0,
-        recovered: false,
         executions: Vec::new(),
         terms: order.terms,
         connection,
@@ -372,26 +352,57 @@ impl Account {
         self.ours.get(instrument.index()).copied().unwrap_or(false)
     }
 
-    /// What a state change of the journal says about the venue.
-    fn recover_state(&mut self, change: &StateChange) {
-        use OrderState as S;
-        let Some(at) = self.table.find(change.order) else { return };
-        let row = self.table.row(at);
-        match change.to {
-            S::Rejected if change.reject == Some(RejectReason::NeverArrived) => row.life = Life::GivenUp,
-            S::Filled | S::Cancelled | S::Rejected => row.life = Life::Done,
-            S::Accepted | S::PartlyFilled => {
-                row.cancelling = None;
-                if let Some(replacing) = row.replacing.take()
-                    && change.reject.is_none()
-                    && row.life == Life::Open
-                {
-                    (row.reference, row.shares, row.price) = (replacing.reference, replacing.shares, replacing.price);
+    /// What had been sent, perhaps.
+    fn recover_output(&mut self, output: &Output) {
+        match output {
+            Output::Submit(order) if self.is_ours(order.instrument) => {
+                if let Some(reference) = self.table.next_reference() {
+                    self.table.add(row_of(order, reference, 0, self.day));
                 }
-                row.life = Life::Open;
             }
-            S::CancelPending | S::ReplacePending if change.from == change.to => row.life = Life::Open,
-            S::New | S::CancelPending | S::ReplacePending | S::Unknown => {}
+            Output::Replace { order, instrument, quantity, price } if self.is_ours(*instrument) => {
+                if let (Some(at), Some(reference)) = (self.table.find(*order), self.table.next_reference()) {
+                    self.table.refer(at);
+                    let replacing =
+                        Replacing { reference, shares: whole_shares(*quantity), price: *price, connection: 0 };
+                    self.table.row(at).replacing = Some(replacing);
+                }
+            }
+            Output::Cancel { order, instrument } if self.is_ours(*instrument) => {
+                if let Some(at) = self.table.find(*order) {
+                    self.table.row(at).cancelling = Some(0);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What had been heard.
+    fn recover_report(&mut self, report: &Report) {
+        let Some(at) = self.table.find(report.order) else { return };
+        let day = self.day;
+        let row = self.table.row(at);
+        row.day = day;
+        match report.kind {
+            ReportKind::Accepted { .. } => row.life = Life::Open,
+            ReportKind::Filled { execution, quantity, .. } => row.execute(execution, whole_shares(quantity)),
+            ReportKind::Cancelled { .. } => row.life = Life::Done,
+            ReportKind::Replaced { quantity, price } => {
+                let shares = whole_shares(quantity);
+                // Else the venue made it smaller by itself.
+                let answer = row.replacing.take_if(|asked| (asked.shares, asked.price) == (shares, price));
+                row.reference = answer.map_or(row.reference, |asked| asked.reference);
+                (row.shares, row.price) = (shares, price);
+                row.life = if shares <= row.executed { Life::Done } else { Life::Open };
+            }
+            ReportKind::Rejected { reason: RejectReason::NeverArrived } => row.life = Life::GivenUp,
+            ReportKind::Rejected { .. } => row.life = Life::Done,
+            // The replace is answered first.
+            ReportKind::ChangeRejected { .. } => {
+                if row.replacing.take().is_none() {
+                    row.cancelling = None;
+                }
+            }
         }
     }
 
@@ -435,10 +446,10 @@ impl Account {
         let known = self.venue != [b' '; 10];
         let changed = known && login.session != self.venue;
         if changed {
-            let (old, new) = (self.venue.escape_ascii(), login.session.escape_ascii());
+            let (old, new) = (text(&self.venue).escape_ascii(), text(&login.session).escape_ascii());
             out.note(format_args!("{}: the venue's session is {new}; until now it was {old}", self.name));
             self.day += 1;
-            (self.queries, self.missed) = (0, 0);
+            (self.queries, self.has_settled, self.missed) = (0, false, 0);
         }
         let expected = login.asked.unwrap_or(1);
         if login.next > expected {
@@ -450,7 +461,7 @@ impl Account {
         } else if login.next < expected {
             out.note(format_args!("{}: the venue goes back to message {} from {expected}", self.name, login.next));
         }
-        self.stale = if self.connection == 0 || changed { None } else { Some(self.queries) };
+        self.stale = self.has_settled.then_some(self.queries);
         self.connection += 1;
         (self.venue, self.next, self.logged_in) = (login.session, login.next, now);
         (self.answers, self.oddities, self.live, self.complained) = (0, 0, false, false);
@@ -483,7 +494,11 @@ impl Account {
             return;
         }
         self.decide_fates(now, out);
-        self.settled = true;
+        (self.settled, self.has_settled) = (true, true);
+        if self.live {
+            // Answers that have not come were lost.
+            self.queries = 0;
+        }
         self.reconnect.settled();
         self.tell_heard(out);
         out.event(Event::Link(Link::Settled { session: self.session }));
@@ -515,7 +530,7 @@ impl Account {
 
     /// Everything was told: what went over an earlier connection and was not mentioned never arrived.
     fn decide_fates(&mut self, now: Nanos, out: &mut impl EntryOut) {
-        let (connection, day, session) = (self.connection, self.day, self.session);
+        let (connection, day) = (self.connection, self.day);
         let (mut never, mut expired) = (0, 0);
         for row in self.table.rows_mut() {
             let mut tell = |row: &Row, kind| {
@@ -555,7 +570,7 @@ impl Account {
         if expired > 0 {
             out.note(format_args!(
                 "{}: {expired} orders ended with the venue's old session, of which the last messages may be missing: \
-                 compare positions with the venue's books (session {session})",
+                 compare positions with the venue's books",
                 self.name
             ));
         }
@@ -631,17 +646,10 @@ impl Account {
             Said::Cancelled { shares, reason, .. } => self.cancelled(at, shares, reason, ts, out),
             Said::Executed { shares, price, liquidity, execution, .. } => {
                 let row = self.table.row(at);
-                // Zero is no number.
-                if execution != 0 && row.executions.contains(&execution) {
+                if row.has(execution) {
                     return self.repeated();
                 }
-                row.executions.push(execution);
-                row.executed = row.executed.saturating_add(shares);
-                row.life = match row.life {
-                    Life::Done => Life::Done,
-                    _ if row.executed >= row.most() => Life::Done,
-                    _ => Life::Open,
-                };
+                row.execute(execution, shares);
                 let quantity = Quantity::whole(i64::from(shares));
                 let kind = ReportKind::Filled { execution, price, quantity, liquidity, fee: Cash::ZERO };
                 self.report(at, ts, kind, out);
@@ -745,9 +753,7 @@ impl Account {
             return self.repeated();
         }
         let open = row.shares.saturating_sub(row.executed);
-        // What the venue took off before a restart is not known; it takes part of an order only to prevent a trade with
-        // ourselves.
-        let whole = shares >= open || (row.recovered && reason != b'Q');
+        let whole = shares >= open;
         row.shares = row.shares.saturating_sub(shares.min(open));
         if !whole {
             row.life = Life::Open;

@@ -101,8 +101,6 @@ pub(super) struct Row {
     pub(super) shares: u32,
     pub(super) price: Price,
     pub(super) executed: u32,
-    /// The total may be less: the venue's reductions before a restart are not known.
-    pub(super) recovered: bool,
     /// Numbers of its executions, so that none is told twice.
     pub(super) executions: Vec<u64>,
     pub(super) terms: Terms,
@@ -115,10 +113,21 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// The most that it can trade. After a restart it is not always known whether a replace was in force.
-    pub(super) fn most(&self) -> u32 {
-        let asked = self.replacing.filter(|_| self.recovered).map_or(0, |replacing| replacing.shares);
-        self.shares.max(asked)
+    /// True for an execution that was counted. Zero is no number: it can not be told from another.
+    pub(super) fn has(&self, execution: u64) -> bool {
+        execution != 0 && self.executions.contains(&execution)
+    }
+
+    /// Counts an execution, also of an order that has ended.
+    pub(super) fn execute(&mut self, execution: u64, shares: u32) {
+        if self.has(execution) {
+            return;
+        }
+        self.executions.push(execution);
+        self.executed = self.executed.saturating_add(shares);
+        if self.life != Life::Done {
+            self.life = if self.executed >= self.shares { Life::Done } else { Life::Open };
+        }
     }
 }
 
@@ -239,7 +248,6 @@ mod tests {
             shares: 0,
             price: Price(0),
             executed: 0,
-            recovered: false,
             executions: Vec::new(),
             terms: Terms::PLAIN,
             connection: 0,
