@@ -12,6 +12,7 @@ import typer
 from helios.cli import app
 from helios.config import load_live
 
+COMMAND: Any = typer.main.get_command(app)
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "playbook").glob("*.md"))
 
 
@@ -28,7 +29,7 @@ NAMED = [(page.name, command) for page in PAGES for command in commands(page.rea
 def refusal(command: str) -> str:
     """What is wrong with a command line; empty if nothing is."""
     words = shlex.split(command)[1:]
-    found: Any = typer.main.get_command(app)
+    found = COMMAND
     while hasattr(found, "commands"):
         if not words or words[0] not in found.commands:
             return f"there is no command {' '.join(words[:1])}"
