@@ -59,6 +59,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(fix::fix_files, module)?,
         wrap_pyfunction!(fix::fix_records, module)?,
         wrap_pyfunction!(ghosts::ghosts, module)?,
+        wrap_pyfunction!(live::bench_wire_floor, module)?,
+        wrap_pyfunction!(live::bench_wire_probe, module)?,
         wrap_pyfunction!(matching::bench_matching, module)?,
         wrap_pyfunction!(over::bench_graph, module)?,
         wrap_pyfunction!(over::over_columns, module)?,

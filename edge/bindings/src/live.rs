@@ -16,9 +16,9 @@ use helios_io::{Callbacks, SourceError};
 use helios_journal::{Position, Reader, Record};
 use helios_live::feed::{Join, ReceiverConfig, SnapshotLogin};
 use helios_live::{
-    Beside, Durability, Ended, Entry, EntryConfig, EntrySetup, Feed, FeedConfig, FeedSetup, Handle, Journal,
-    JournalSettings, Layout, Line, Options, Protocol, Recorded, Secret, Setup, Shared, Stopping, Venue, WINDOW,
-    Witness, first_reference, recover,
+    Beside, Durability, Ended, Entry, EntryConfig, EntrySetup, Feed, FeedConfig, FeedSetup, Handle, JOURNAL_FILE,
+    Journal, JournalSettings, Layout, Line, Options, Protocol, Recorded, Secret, Setup, Shared, Stopping, Venue,
+    WINDOW, Witness, first_reference, recover,
 };
 use helios_risk::Mode;
 use helios_types::{
@@ -36,8 +36,6 @@ use crate::{raise, refuse};
 
 /// How long an operator waits for the engine.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The journal, in the run's folder.
-const JOURNAL: &str = "live.journal";
 /// Bytes read at once.
 const PIECE: usize = 1 << 20;
 const NANOS_PER_DAY: u64 = 86_400 * NANOS_PER_SECOND;
@@ -57,6 +55,7 @@ struct LiveSpec {
     replica: Option<Address>,
     cancel_on_stop: bool,
     stop_within_ns: u64,
+    snapshot_every_ns: u64,
     feeds: Vec<FeedSpec>,
     sessions: Vec<SessionSpec>,
 }
@@ -665,7 +664,7 @@ fn start(
 ) -> Result<(Handle, Option<Recovered>), SourceError> {
     let options = options(spec)?;
     let settings = journal_settings(spec, options.layout)?;
-    let path = spec.directory.join(JOURNAL);
+    let path = spec.directory.join(JOURNAL_FILE);
     let feeds = spec.feeds.iter().enumerate().map(feed).collect::<Result<Vec<_>, _>>()?;
     let began = if path.exists() { began(&path)? } else { None };
     let started = began.unwrap_or_else(now);
@@ -744,7 +743,8 @@ fn options(spec: &LiveSpec) -> Result<Options, SourceError> {
     let engine = if layout == Layout::One { 1 } else { 3 };
     let cores = spec.cores.iter().copied().take(engine).collect();
     let stopping = Stopping { cancel: spec.cancel_on_stop, patience: Duration::from_nanos(spec.stop_within_ns) };
-    Ok(Options { layout, spin, cores, measure: true, stopping })
+    let snapshot_every = Duration::from_nanos(spec.snapshot_every_ns);
+    Ok(Options { layout, spin, cores, measure: true, snapshot_every, stopping })
 }
 
 fn journal_settings(spec: &LiveSpec, layout: Layout) -> Result<JournalSettings, SourceError> {
@@ -887,4 +887,52 @@ fn left(found: &helios_live::Recovered, seconds: f64) -> Recovered {
         unknown,
         torn_bytes: found.cut.map_or(0, |cut| cut.bytes),
     }
+}
+
+/// A histogram as {"count", "p50", "p90", "p99", "p99.9", "max"}, ns.
+fn quantiles<'py>(py: Python<'py>, histogram: &hdrhistogram::Histogram<u64>) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("count", histogram.len())?;
+    for (label, quantile) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)] {
+        dict.set_item(label, histogram.value_at_quantile(quantile))?;
+    }
+    dict.set_item("max", histogram.max())?;
+    Ok(dict)
+}
+
+/// A packet in, an order's bytes out, no work between: {"count", "p50", …} from packet received to order written.
+#[pyfunction]
+#[pyo3(signature = (listen, to, core=None))]
+pub(crate) fn bench_wire_floor(
+    py: Python<'_>,
+    listen: Address,
+    to: Address,
+    core: Option<usize>,
+) -> PyResult<Bound<'_, PyDict>> {
+    let (listen, to) = (resolve("listen", &listen).map_err(raise)?, resolve("to", &to).map_err(raise)?);
+    let whole = py.detach(|| helios_live::wire_floor(listen, to, core)).map_err(raise)?;
+    quantiles(py, &whole)
+}
+
+/// The other end of a live run, or of the floor: sends packets, takes orders, measures from outside.
+#[pyfunction]
+#[pyo3(signature = (to, listen, stocks, count, warm, floor=false, core=None))]
+pub(crate) fn bench_wire_probe<'py>(
+    py: Python<'py>,
+    to: Address,
+    listen: Address,
+    stocks: Vec<String>,
+    count: u64,
+    warm: u64,
+    floor: bool,
+    core: Option<usize>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let (to, listen) = (resolve("to", &to).map_err(raise)?, resolve("listen", &listen).map_err(raise)?);
+    let settings = helios_live::ProbeSettings { to, listen, stocks, count, warm, floor, core };
+    let probed = py.detach(|| helios_live::wire_probe(&settings)).map_err(raise)?;
+    let dict = quantiles(py, &probed.whole)?;
+    dict.set_item("silent", probed.silent)?;
+    dict.set_item("orders", probed.orders)?;
+    dict.set_item("packets", probed.packets)?;
+    Ok(dict)
 }

@@ -22,7 +22,8 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use helios_engine::State;
-use helios_io::{Comparison, SourceError};
+pub use helios_io::MAX_TORN;
+use helios_io::{Comparison, SourceError, written_end};
 use helios_journal::{BEFORE_LEN, Damage, DamageKind, POSITION_LEN, Position, Reader, Record};
 use helios_types::{Hasher, Load, Output, Persist, Save};
 
@@ -30,9 +31,6 @@ use crate::entry::Recorded;
 
 /// Snapshots that are kept.
 const KEPT: usize = 2;
-/// Bytes behind the last whole record that may be thrown away without asking: what one process had under way when it was
-/// killed, or pages that a machine without power had not brought to the disk.
-pub const MAX_TORN: u64 = 64 << 10;
 
 const MAGIC: [u8; 8] = [0x89, b'H', b'L', b'P', b'\r', b'\n', 0x1A, b'\n'];
 const VERSION: u32 = 1;
@@ -164,20 +162,11 @@ fn snapshots(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Writes a snapshot of a state that stands at `position` of the journal: all that the last input said is before it.
-/// `stations` is whatever the stations want to find again, each its own. The file is there whole or not at all, and on the
-/// disk when this returns; the last two are kept. Bring the journal to the disk before, or a machine that loses its power
-/// keeps a snapshot that its journal does not reach, which is then passed over.
-pub fn write_snapshot(
-    dir: &Path,
-    state: &State,
-    position: &Position,
-    stations: &[Vec<u8>],
-) -> Result<PathBuf, SourceError> {
-    if position.inputs() != state.next_seq() {
-        let message = format!("{} inputs are in the journal, {} in the state", position.inputs(), state.next_seq());
-        return Err(wrong(dir, message));
-    }
+/// The bytes of a snapshot: of a state that stands at `position` of the journal, all that the last input said being before
+/// it. `stations` is whatever the stations want to find again, each its own. The engine stands still meanwhile; to
+/// [`store_snapshot`] them another thread has time.
+pub fn snapshot_bytes(state: &State, position: &Position, stations: &[Vec<u8>]) -> Vec<u8> {
+    assert!(position.inputs() == state.next_seq(), "the journal stands where the state stands");
     let mut save = Save(MAGIC.to_vec());
     VERSION.save(&mut save);
     save.0.extend_from_slice(&position.to_bytes());
@@ -187,12 +176,18 @@ pub fn write_snapshot(
     save.0.extend_from_slice(&bytes);
     let check = digest(&save.0);
     check.save(&mut save);
+    save.0
+}
 
-    let path = dir.join(format!("state-{:020}.snapshot", position.inputs()));
+/// Brings a snapshot of so many inputs to the disk: the file is there whole or not at all, and on the disk when this
+/// returns; the last two are kept. Bring the journal to the disk before, or a machine that loses its power keeps a
+/// snapshot that its journal does not reach, which is then passed over.
+pub fn store_snapshot(dir: &Path, inputs: u64, bytes: &[u8]) -> Result<PathBuf, SourceError> {
+    let path = dir.join(format!("state-{inputs:020}.snapshot"));
     let draft = path.with_extension("draft");
     let written = || {
         let mut file = File::create(&draft)?;
-        file.write_all(&save.0)?;
+        file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&draft, &path)?;
         File::open(dir)?.sync_all()?;
@@ -203,6 +198,16 @@ pub fn write_snapshot(
     };
     written().map_err(|error| io(&path, &error))?;
     Ok(path)
+}
+
+/// Both at once.
+pub fn write_snapshot(
+    dir: &Path,
+    state: &State,
+    position: &Position,
+    stations: &[Vec<u8>],
+) -> Result<PathBuf, SourceError> {
+    store_snapshot(dir, position.inputs(), &snapshot_bytes(state, position, stations))
 }
 
 /// The run whose journal is `journal`, with the snapshots beside it. `fresh` makes a state as the run began with.
@@ -465,20 +470,4 @@ fn behind(
     let end = written_end(file, position.offset()).map_err(|error| io(journal, &error))?;
     let bytes = end - position.offset();
     Ok((bytes > 0).then_some(Cut { offset: position.offset(), bytes, kind: damage.kind }))
-}
-
-/// Behind the last byte from `from` on that is not zero.
-fn written_end(file: &mut File, from: u64) -> std::io::Result<u64> {
-    file.seek(SeekFrom::Start(from))?;
-    let (mut chunk, mut at, mut end) = (vec![0; CHUNK], from, from);
-    loop {
-        let got = file.read(&mut chunk)?;
-        if got == 0 {
-            return Ok(end);
-        }
-        if let Some(last) = chunk[..got].iter().rposition(|byte| *byte != 0) {
-            end = at + last as u64 + 1;
-        }
-        at += got as u64;
-    }
 }

