@@ -35,7 +35,9 @@ pub use journal::{ACK_LEN, Chore, Durability, Journal, Replica, Settings as Jour
 pub use latency::{Stage, Stages, Ticks};
 pub use out::{EntryOut, FeedOut};
 pub use reconcile::{MAX_PENDING, Reconcile, ReconcileConfig, ReconcileCounters, Told};
-pub use recovery::{Cut, MAX_TORN, Recovered, Witness, recover, snapshot_bytes, store_snapshot, write_snapshot};
+pub use recovery::{
+    Cut, Follower, MAX_TORN, Recovered, Witness, recover, snapshot_bytes, store_snapshot, write_snapshot,
+};
 pub use ring::{Alarm, Bed, Inlet, Item, Receiver, Sender, ring};
 pub use sockets::{Change, Connection, Datagrams, Drops, Line, MAX_DATAGRAM, MAX_READ, MAX_UNSENT};
 pub use wire_bench::{ProbeSettings, Probed, floor as wire_floor, probe as wire_probe};
