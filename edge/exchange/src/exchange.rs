@@ -50,6 +50,8 @@ pub(crate) struct Peer {
     /// FIX: what came before it is known whose session this is, and since when.
     pub(crate) logon: Vec<u8>,
     pub(crate) since: Nanos,
+    /// When it was last looked at.
+    pub(crate) looked: Nanos,
     /// Of an order-entry session that has logged in: index of the account at the venue.
     pub(crate) account: Option<usize>,
     pub(crate) user: Option<usize>,
@@ -67,7 +69,7 @@ pub(crate) struct Peer {
 pub struct Exchange {
     pub(crate) venues: Vec<Venue>,
     pub(crate) users: Users,
-    pub(crate) peers: BTreeMap<Client, Peer>,
+    pub(crate) peers: BTreeMap<Client, Box<Peer>>,
     pub(crate) faults: Faults,
     /// Faults of the configuration that wait for the first call.
     pub(crate) pending: Vec<Fault>,
@@ -123,6 +125,7 @@ impl Exchange {
             connection: Connection::new(self.config.limits, self.now),
             logon: Vec::new(),
             since: self.now,
+            looked: self.now,
             account: None,
             user: None,
             snapshot: None,
@@ -131,7 +134,7 @@ impl Exchange {
             held_bytes: 0,
             closed: false,
         };
-        self.peers.insert(client, peer);
+        self.peers.insert(client, Box::new(peer));
     }
 
     /// A piece of what a client says, cut anywhere.
@@ -201,8 +204,9 @@ impl Exchange {
         for (index, venue) in venues.iter_mut().enumerate() {
             venue.tape.tick(now, |packet| both(faults, index, packet, now, out));
         }
-        let clients: Vec<Client> = self.peers.keys().copied().collect();
-        for client in clients {
+        let due = self.peers.iter().filter(|(_, peer)| self.due(peer).is_some_and(|at| at <= now));
+        let due: Vec<Client> = due.map(|(client, _)| *client).collect();
+        for client in due {
             self.tick_client(client, out);
         }
         self.settle(out);
@@ -211,15 +215,20 @@ impl Exchange {
     /// When it wants to be told the time again, if nothing happens before.
     pub fn next_tick(&self) -> Option<Nanos> {
         let venues = self.venues.iter().filter_map(Venue::next_tick);
-        let peers = self.peers.values().filter_map(|peer| {
-            let held = peer.held.front().map(|(at, _)| if *at == FOREVER { self.now.plus(LOOK_NS) } else { *at });
-            let own = match peer.port.protocol.is_fix() {
-                true => Some(self.now.plus(FIX_TICK_NS)),
-                false => peer.connection.next_tick(),
-            };
-            [own, held].into_iter().flatten().min()
-        });
+        let peers = self.peers.values().filter_map(|peer| self.due(peer)).map(|at| at.max(self.now.plus(1)));
         venues.chain(peers).chain(self.faults.next_tick()).min()
+    }
+
+    /// When a client is to be looked at.
+    fn due(&self, peer: &Peer) -> Option<Nanos> {
+        // What should have gone out by now is held by a silence.
+        let waits = |at: Nanos| at == FOREVER || at <= peer.looked;
+        let held = peer.held.front().map(|(at, _)| if waits(*at) { peer.looked.plus(LOOK_NS) } else { *at });
+        let own = match peer.port.protocol.is_fix() {
+            true => Some(peer.looked.plus(FIX_TICK_NS)),
+            false => peer.connection.next_tick(),
+        };
+        [own, held].into_iter().flatten().min()
     }
 
     // What an operator asks for.
@@ -373,7 +382,7 @@ impl Exchange {
     }
 
     /// A client that is to stay.
-    fn keep(&mut self, client: Client, peer: Peer) {
+    fn keep(&mut self, client: Client, peer: Box<Peer>) {
         if peer.closed || peer.connection.is_closed() {
             self.fix_closed(&peer);
             return self.gone(&peer);
@@ -461,6 +470,7 @@ impl Exchange {
     fn tick_client(&mut self, client: Client, out: &mut impl ExchangeOut) {
         let Some(mut peer) = self.peers.remove(&client) else { return };
         let now = self.now;
+        peer.looked = now;
         let mut wire = Wire { client, peer: &mut peer, faults: &mut self.faults, now, out };
         wire.release();
         if wire.peer.port.protocol.is_fix() {
