@@ -16,6 +16,7 @@ use crate::entry;
 use crate::faults::{Action, Fault, Faults, Held, Place, RETRANSMISSION};
 use crate::ledger::Ledger;
 use crate::order::Ended;
+use crate::replay::{Messages, Replay};
 use crate::snapshot;
 use crate::tape::TapeCounters;
 use crate::venue::{Filter, Users, Venue};
@@ -109,6 +110,12 @@ impl Exchange {
         Ok(exchange)
     }
 
+    /// Brings the recorded day of a venue whose source is one, before the first tick.
+    pub fn set_messages(&mut self, venue: usize, messages: Box<dyn Messages + Send>) {
+        let symbols: Vec<String> = self.symbols(venue).map(str::to_owned).collect();
+        self.venues[venue].replay = Some(Box::new(Replay::new(&symbols, messages)));
+    }
+
     // What comes from outside. Each `now` is UTC and never goes back.
 
     /// A connection was made to a port.
@@ -198,6 +205,9 @@ impl Exchange {
         }
         for venue in &mut self.venues {
             venue.tick(&mut self.users, now);
+            if let Some(error) = venue.replay.as_mut().and_then(|replay| replay.take_failure()) {
+                out.note(format_args!("{}: the recorded day ends here: {error}", venue.name));
+            }
         }
         self.settle(out);
         let (venues, faults) = (&mut self.venues, &mut self.faults);
@@ -329,7 +339,7 @@ impl Exchange {
 
     /// The displayed books of a venue; instruments are numbered as its symbols.
     pub fn books(&self, venue: usize) -> &Books {
-        self.venues[venue].floor.books()
+        self.venues[venue].shown()
     }
 
     /// The matching engine of a venue.

@@ -62,12 +62,14 @@ pub struct Stage {
 
 impl Stage {
     pub fn new(config: Config) -> Self {
-        let mut stage = Self {
-            exchange: Exchange::new(config).expect("settings that can be"),
-            world: World::default(),
-            now: START,
-            next_client: 1,
-        };
+        Self::before(config, |_| {})
+    }
+
+    /// Something is done before the day begins.
+    pub fn before(config: Config, prepare: impl FnOnce(&mut Exchange)) -> Self {
+        let mut exchange = Exchange::new(config).expect("settings that can be");
+        prepare(&mut exchange);
+        let mut stage = Self { exchange, world: World::default(), now: START, next_client: 1 };
         stage.exchange.on_tick(START, &mut stage.world);
         stage
     }
