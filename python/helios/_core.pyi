@@ -70,6 +70,14 @@ class BookView:
     mid: float
     bid_size: float
     ask_size: float
+    complete: bool
+
+class FeedView:
+    instrument: int
+    symbol: str
+    ts: int
+    complete: bool
+    missed: int
 
 class TradeView:
     instrument: int

@@ -195,18 +195,18 @@ impl Client {
         let mut packet = Vec::with_capacity(HEADER_LENGTH + message.len());
         packet.extend_from_slice(&header(kind::UNSEQUENCED_DATA, message.len()));
         packet.extend_from_slice(message);
-        self.send_packet(&packet, now, out)
+        self.send_packets(&packet, now, out)
     }
 
-    /// One message of which the caller has made the packet, header included: nothing is copied.
+    /// Messages of which the caller has made the packets, headers included: nothing is copied.
     #[inline]
-    pub fn send_packet(&mut self, packet: &[u8], now: Nanos, out: &mut impl ClientOut) -> bool {
-        debug_assert!(matches!(decode_whole(packet), Some(Packet::UnsequencedData(_))), "{}", packet.escape_ascii());
+    pub fn send_packets(&mut self, packets: &[u8], now: Nanos, out: &mut impl ClientOut) -> bool {
+        debug_assert!(are_messages(packets), "{}", packets.escape_ascii());
         if self.state != State::Live {
             return false;
         }
         self.sent = now;
-        out.write(packet);
+        out.write(packets);
         true
     }
 
@@ -268,11 +268,12 @@ impl Client {
     }
 }
 
-fn decode_whole(packet: &[u8]) -> Option<Packet<'_>> {
-    match super::decode(packet) {
-        Ok(Some((found, length))) if length == packet.len() => Some(found),
-        _ => None,
+/// True for whole packets of messages, and nothing behind them.
+fn are_messages(mut packets: &[u8]) -> bool {
+    while let Ok(Some((Packet::UnsequencedData(_), length))) = super::decode(packets) {
+        packets = &packets[length..];
     }
+    packets.is_empty()
 }
 
 /// A session's name, on the left of its field.

@@ -1,0 +1,6 @@
+//! Order-entry sessions from outside: scenarios, and a venue over a line that breaks.
+
+mod hostile;
+mod lossy;
+mod scenarios;
+mod world;
