@@ -11,6 +11,7 @@
 //! with the venue's books. OUCH and SoupBinTCP have no message that asks for cancel on disconnect: it is a setting of the
 //! port.
 
+mod orders;
 mod ouch;
 mod reconnect;
 mod said;
