@@ -33,6 +33,8 @@ class Client:
         self.begin = begin
         self.seq = 1
         self.buffer = b""
+        #: The bytes of the message received last.
+        self.last = b""
 
     def make(
         self, kind: str, body: list[tuple[int, object]] | None = None, *, seq: int | None = None, dup: bool = False
@@ -69,10 +71,12 @@ class Client:
             end = self.buffer.find(SOH, at + 1) if at >= 0 else -1
             if end >= 0:
                 raw, self.buffer = self.buffer[: end + 1], self.buffer[end + 1 :]
+                self.last = raw
                 pairs = (field.split(b"=", 1) for field in raw.split(SOH) if field)
                 found: dict[int, str] = {}
                 for tag, value in pairs:
-                    found.setdefault(int(tag), value.decode("latin-1"))
+                    if tag.isdigit():  # else it is inside a data field
+                        found.setdefault(int(tag), value.decode("latin-1"))
                 return found
             data = self.sock.recv(65_536)
             if not data:

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import datetime as dt
-import time
-from collections.abc import Callable
+import gc
+import json
+import signal
+import subprocess
+import sys
+import threading
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from fix_client import Client
+from helios.cli import app
 from helios.errors import ArgumentError, ConfigError
 from helios.live import fix
 from helios.live.fix import _bytes, readable
 from helios.live.fix_config import Schedule, spec, windows
+from typer.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "fix_acceptor.toml"
 PATIENCE = 15.0
-
-
-def until(true: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end, f"after {PATIENCE:g} s not yet: {what}"
-        time.sleep(0.005)
 
 
 # ---------------------------------------------------------------- settings ---
@@ -161,7 +162,7 @@ def test_weekly_windows_and_nights() -> None:
     for schedule in (Schedule(start="17:00", end="17:00"), Schedule(start="Mon 09:00", end="Mon 09:00")):
         found = windows(schedule, dt.date(2026, 1, 1), dt.date(2026, 3, 1))
         assert len(found) > 7
-        assert all(a[1] == b[0] for a, b in zip(found, found[1:], strict=False))
+        assert all(a[1] == b[0] for a, b in pairwise(found))
 
 
 def test_windows_do_not_overlap_whatever_the_zone_does() -> None:
@@ -169,7 +170,7 @@ def test_windows_do_not_overlap_whatever_the_zone_does() -> None:
         for start, end in (("02:30", "02:30"), ("01:59:59", "03:00"), ("23:00", "02:15")):
             found = windows(Schedule(start=start, end=end, tz=zone), dt.date(2020, 1, 1), dt.date(2026, 1, 1))
             assert all(a < b for a, b in found)
-            assert all(a[1] <= b[0] for a, b in zip(found, found[1:], strict=False)), (zone, start, end)
+            assert all(a[1] <= b[0] for a, b in pairwise(found)), (zone, start, end)
 
 
 # ------------------------------------------------------------------ values ---
@@ -208,3 +209,113 @@ def test_a_message_is_a_mapping_of_first_values() -> None:
     assert message.all(375) == ["A", "B"]
     assert message.get(1) is None
     assert list(message) == [35, 34, 43, 382, 375]
+
+
+# ---------------------------------------------------------- command line ---
+
+
+def test_the_example_holds_every_session_of_the_suites() -> None:
+    names = {one.name for one in fix.load_fix(EXAMPLE).session}
+    old = {f"FIX.4.{n}:ISLD->TW4{n}" for n in range(5)}
+    new = {f"FIX.5.0{pack}:ISLD->TW50{pack}" for pack in ("", "SP1", "SP2")}
+    assert names == old | new | {"FIX.4.4:ISLD->TW", "FIX.4.4:ISLD->NO_CHECK_FIELDS_HAVE_VALUES"}
+
+
+def printed(*arguments: object, code: int = 0) -> str:
+    result = CliRunner().invoke(app, ["fix", *map(str, arguments)])
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+def test_stored_messages_are_printed(tmp_path: Path) -> None:
+    one = fix.SessionConfig(version="FIX.4.4", sender="US", target="THEM")
+    config = fix.FixConfig(session=[one], listen=[fix.Listen(address="127.0.0.1:0")], store=str(tmp_path))
+    with fix.Engine(config, fix.Application()) as engine:
+        (session,) = engine.sessions.values()
+        client = Client(engine.addresses[0][1])
+        client.logon()
+        session.send("B", {148: "news | more", 33: 1, 58: "x"})
+        session.send("BE", {923: "r", 924: 1, 553: "me", 554: "hunter2"})
+        client.receive()
+        # Also while it is in use.
+        lines = printed("messages", tmp_path).splitlines()
+        client.close()
+    assert lines[0] == "FIX.4.4-US-THEM"
+    told = [line.split(None, 3)[-1] for line in lines[1:]]
+    assert told[0].endswith("begins at 1")
+    assert told[1].endswith("(session message)")
+    assert "35=B|" in told[3]
+    assert "|148=news | more|33=1|58=x|" in told[3]
+    assert "hunter2" not in "".join(lines)
+    rows = [json.loads(line) for line in printed("messages", tmp_path / "FIX.4.4-US-THEM", "--json").splitlines()]
+    # The message with a password is kept as a number.
+    assert [(row["kind"], row["seq"]) for row in rows[:5]] == [
+        ("start", 1),
+        ("number", 1),
+        ("received", 2),
+        ("message", 2),
+        ("number", 3),
+    ]
+    with pytest.raises(ArgumentError, match="no store of a FIX session"):
+        CliRunner().invoke(app, ["fix", "messages", str(tmp_path.parent)], catch_exceptions=False)
+
+
+def test_the_acceptor_stops_on_signals_with_a_logout(tmp_path: Path) -> None:
+    code = "from helios.cli import main; main()"
+    command = [sys.executable, "-c", code, "fix", "acceptor", "--config", str(EXAMPLE)]
+    command += ["--listen", "127.0.0.1:0", "--store", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        port = int(process.stdout.readline().rpartition(":")[2])
+        client = Client(port, target="ISLD", sender="TW44")
+        client.logon()
+        client.order("one")
+        assert client.receive()[11] == "one"
+        process.send_signal(signal.SIGINT)
+        assert client.receive()[35] == "5"
+        client.send("5")
+        with pytest.raises(EOFError):
+            client.receive()
+        client.close()
+        assert process.wait(PATIENCE) == 0
+        assert "FIX.4.4:ISLD->TW44: disconnected: " in process.stdout.read()
+    finally:
+        process.kill()
+
+
+def test_the_acceptor_says_what_is_wrong(tmp_path: Path) -> None:
+    for arguments in ([], ["--listen", "nowhere"]):
+        file = written(tmp_path, GOOD.replace("THEM", "" if not arguments else "THEM"))
+        with pytest.raises(ConfigError):
+            CliRunner().invoke(app, ["fix", "acceptor", "--config", str(file), *arguments], catch_exceptions=False)
+
+
+# ------------------------------------------------------------- lifetimes ---
+
+
+def test_an_engine_that_nobody_has_frees_its_store(tmp_path: Path) -> None:
+    one = fix.SessionConfig(version="FIX.4.4", sender="US", target="THEM")
+    config = fix.FixConfig(session=[one], listen=[fix.Listen(address="127.0.0.1:0")], store=str(tmp_path))
+    for _ in range(3):
+        fix.Engine(config, fix.Application())
+
+
+def test_an_engine_that_runs_is_kept(tmp_path: Path) -> None:
+    heard = threading.Event()
+
+    class Desk(fix.Application):
+        def on_logon(self, session: fix.Session) -> None:
+            heard.set()
+
+    one = fix.SessionConfig(version="FIX.4.4", sender="US", target="THEM")
+    config = fix.FixConfig(session=[one], listen=[fix.Listen(address="127.0.0.1:0")], store=str(tmp_path))
+    engine = fix.Engine(config, Desk()).start()
+    port, (session,) = engine.addresses[0][1], engine.sessions.values()
+    del engine
+    gc.collect()
+    client = Client(port)
+    client.logon()
+    assert heard.wait(PATIENCE)
+    session._core.stop("")
+    assert client.receive()[35] == "5"

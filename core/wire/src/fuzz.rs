@@ -1,5 +1,9 @@
 //! One door for fuzzers: every decoder on the same arbitrary bytes.
 
+use helios_types::Nanos;
+
+use crate::fix::session::MAX_QUEUE_BYTES;
+use crate::fix::{self, Dictionary, Echo, Fields, Framed, Role, Session, Settings, Stored, Version};
 use crate::frame::{Frames, Framing};
 use crate::generic::{self, Direction, Family};
 use crate::{itch, moldudp64, ouch, ouch42, pcap, soupbintcp};
@@ -35,6 +39,120 @@ pub fn fuzz_decode(bytes: &[u8]) {
         assert!(bytes.starts_with(&again));
     }
     fields(bytes);
+    fix_messages(bytes);
+    let _ = fix::peek_logon(bytes);
+    let (version, rest) = bytes.split_first().map_or((0, bytes), |(first, rest)| (usize::from(*first), rest));
+    fix_session(Version::ALL[version % Version::ALL.len()], rest);
+}
+
+/// What a FIX session does to nobody: its store is empty, and its bytes are counted and dropped.
+#[derive(Default)]
+struct Nowhere {
+    echo: Echo,
+    closed: bool,
+}
+
+impl fix::Outside for Nowhere {
+    fn write(&mut self, bytes: &[u8]) {
+        let Framed::Message { used, .. } = fix::frame(bytes) else { panic!("a session writes whole messages") };
+        assert_eq!(used, bytes.len());
+    }
+
+    fn close(&mut self, why: &fix::Closed) {
+        let _ = why.to_string();
+        self.closed = true;
+    }
+
+    fn sent(&mut self, _: u64, _: Option<&[u8]>) {}
+
+    fn received(&mut self, _: u64) {}
+
+    fn resend(&mut self, from: u64, to: u64, _: &mut dyn FnMut(u64, &[u8])) {
+        assert!(from <= to && to - from < fix::session::RESEND_BATCH);
+    }
+
+    fn reset(&mut self, _: Nanos) {}
+
+    fn application(&mut self, message: &fix::Message<'_>, reply: &mut fix::Reply<'_>) -> fix::Handled {
+        self.echo.application(message, reply)
+    }
+
+    fn note(&mut self, event: &fix::SessionEvent) {
+        let _ = event.to_string();
+    }
+}
+
+/// Every message of a stream is cut, judged by the oldest and the newest dictionary, and written again.
+fn fix_messages(bytes: &[u8]) {
+    let mut rest = bytes;
+    let mut fields = Fields::new();
+    loop {
+        let used = match fix::frame(rest) {
+            Framed::Incomplete => return,
+            Framed::Garbled { used, .. } => used,
+            Framed::Message { bytes, used } => {
+                for version in [Version::Fix40, Version::Fix50Sp2] {
+                    let dictionary = Dictionary::of(version);
+                    let Ok(message) = fields.parse(bytes, dictionary) else { continue };
+                    let _ = fix::validate(dictionary, &message, &fix::Rules::default());
+                    let _ = dictionary.sorted_body(&message);
+                    written_again(&message);
+                }
+                used
+            }
+        };
+        assert!(used > 0 && used <= rest.len());
+        rest = &rest[used..];
+    }
+}
+
+/// A message whose BodyLength has no leading zeros is written as it was read.
+fn written_again(message: &fix::Message<'_>) {
+    let plain = message.get(9).is_some_and(|length| !length.starts_with(b"0"));
+    let tags = message.iter().all(|(tag, _)| tag >= 0);
+    if !plain || !tags || message.begin_string().len() > 8 {
+        return;
+    }
+    let mut builder = fix::Builder::new();
+    builder.begin(message.begin_string(), message.msg_type());
+    let body = message.iter().skip(3);
+    let count = body.len() - 1;
+    body.take(count).for_each(|(tag, value)| builder.raw_field(tag as u32, value));
+    let bytes = builder.finish();
+    // A tag may have had leading zeros.
+    assert!(bytes == message.bytes() || bytes.len() < message.bytes().len());
+}
+
+/// An acceptor that is logged on reads the bytes in pieces, while its clock ticks; it holds a bounded number of them.
+fn fix_session(version: Version, bytes: &[u8]) {
+    let mut now = Nanos(1_767_323_045_000_000_000);
+    let settings = Settings { check_latency_s: None, ..Settings::new(Role::Acceptor, version, "US", "THEM") };
+    let mut session = Session::new(settings, Stored::fresh(now));
+    let mut outside = Nowhere::default();
+    session.on_connected(now, &mut outside);
+    session.on_bytes(&logon(version, now), now, &mut outside);
+    assert!(session.is_logged_on());
+    for piece in bytes.chunks(1 + bytes.len() / 7) {
+        session.on_bytes(piece, now, &mut outside);
+        assert!(session.buffered() <= MAX_QUEUE_BYTES + 3 * fix::codec::MAX_MESSAGE + piece.len());
+        now = now.plus(1_300_000_000);
+        session.on_tick(now, &mut outside);
+    }
+    session.on_closed(now, &mut outside);
+    assert!(!session.is_connected() && session.buffered() == 0);
+}
+
+fn logon(version: Version, now: Nanos) -> Vec<u8> {
+    let mut builder = fix::Builder::new();
+    builder.begin(version.begin_string().as_bytes(), b"A");
+    builder.number(34, 1);
+    builder.field(49, b"THEM");
+    builder.timestamp(52, now, fix::Precision::Seconds);
+    builder.field(56, b"US");
+    builder.char(98, b'0');
+    builder.number(108, 1);
+    version.appl_ver_id().into_iter().for_each(|id| builder.field(1137, id.as_bytes()));
+    builder.finish().to_vec()
 }
 
 fn options(options: Option<ouch::Options<'_>>) -> &[u8] {

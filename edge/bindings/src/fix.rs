@@ -123,18 +123,16 @@ impl SessionSpec {
         let secret = self.secret();
         let version =
             Version::parse(&self.version).ok_or_else(|| format!("there is no FIX version {:?}", self.version))?;
+        let role = if initiator { Role::Initiator } else { Role::Acceptor };
+        let usual = Settings::new(role, version, &self.sender, &self.target);
         let precision = match self.precision.as_deref() {
             Some("s") => Precision::Seconds,
             Some("us") => Precision::Micros,
             Some("ns") => Precision::Nanos,
-            None if version < Version::Fix42 => Precision::Seconds,
-            _ => Precision::Millis,
+            Some("ms") => Precision::Millis,
+            _ => usual.precision,
         };
         let settings = Settings {
-            role: if initiator { Role::Initiator } else { Role::Acceptor },
-            version,
-            sender: self.sender,
-            target: self.target,
             heartbeat_s: self.heartbeat_s,
             reset_on_logon: self.reset_on_logon,
             reset_on_logout: self.reset_on_logout,
@@ -151,11 +149,11 @@ impl SessionSpec {
             send_next_expected: self.send_next_expected,
             send_last_processed: self.send_last_processed,
             username: self.username.clone().filter(|_| initiator),
-            password: None,
             logon_timeout_s: self.logon_timeout_s,
             logout_timeout_s: self.logout_timeout_s,
             max_queue: self.max_queue,
             precision,
+            ..usual
         };
         let connect = initiator.then(|| Connect {
             addresses: self.connect,
@@ -326,6 +324,9 @@ pub(crate) struct FixEngine {
 
 type Fields = Vec<(u32, Vec<u8>)>;
 
+/// Name, logged on, connected, next out, next in.
+type StatusRow = (String, bool, bool, u64, u64);
+
 fn failed(message: String) -> PyErr {
     refuse("fix", message)
 }
@@ -402,8 +403,8 @@ impl FixEngine {
         self.handle.logout(SessionId(session), text).map_err(failed)
     }
 
-    /// (name, logged on, connected, next out, next in) of every session.
-    fn status(&self, py: Python<'_>) -> PyResult<Vec<(String, bool, bool, u64, u64)>> {
+    /// Where every session stands.
+    fn status(&self, py: Python<'_>) -> PyResult<Vec<StatusRow>> {
         self.running()?;
         let all = py.detach(|| self.handle.status()).map_err(failed)?;
         Ok(all.into_iter().map(|s| (s.name, s.logged_on, s.connected, s.next_out, s.next_in)).collect())

@@ -84,7 +84,8 @@ impl Ledger {
         }
         out.push_str("],\"executions\":[");
         for (at, execution) in self.executions.iter().enumerate() {
-            let Execution { reference, cl_ord_id, side, shares, price, match_number, liquidity, at: ts, .. } = execution;
+            let Execution { reference, cl_ord_id, side, shares, price, match_number, liquidity, at: ts, .. } =
+                execution;
             let (venue, symbol) = names(execution.venue, execution.symbol);
             let (comma, side) = (if at > 0 { "," } else { "" }, if *side == Side::Buy { "buy" } else { "sell" });
             let liquidity = if *liquidity == Liquidity::Maker { "maker" } else { "taker" };

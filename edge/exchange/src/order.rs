@@ -76,7 +76,6 @@ pub(crate) struct Enter {
 /// A replacement as a protocol asks for it; side, stock, firm and capacity stay.
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
-    pub(crate) old: Reference,
     pub(crate) reference: Reference,
     /// With what the chain has executed already.
     pub(crate) shares: u32,
@@ -167,13 +166,36 @@ pub(crate) enum Reply<'a> {
     /// Start (`S`) or end (`E`) of the day.
     Day(u8),
     Accepted(&'a Order),
-    Replaced { old: &'a Reference, order: &'a Order },
-    Canceled { order: &'a Order, shares: u32, ended: Ended },
+    Replaced {
+        old: &'a Reference,
+        order: &'a Order,
+    },
+    Canceled {
+        order: &'a Order,
+        shares: u32,
+        ended: Ended,
+    },
     /// Taken off to prevent a trade of the client with itself.
-    SelfTrade { order: &'a Order, shares: u32, price: u64 },
-    Executed { order: &'a Order, shares: u32, price: u64, flag: u8, match_number: u64 },
-    Rejected { reference: &'a Reference, cl_ord_id: &'a [u8; 14], why: Refusal },
+    SelfTrade {
+        order: &'a Order,
+        shares: u32,
+        price: u64,
+    },
+    Executed {
+        order: &'a Order,
+        shares: u32,
+        price: u64,
+        flag: u8,
+        match_number: u64,
+    },
+    Rejected {
+        reference: &'a Reference,
+        cl_ord_id: &'a [u8; 14],
+        why: Refusal,
+    },
     Modified(&'a Order),
+    /// OUCH 4.2: the order was let trade, which it always is here.
+    TradeNow(&'a Order),
     /// The order lost its place and has a new number in the book.
     Moved(&'a Order),
 }

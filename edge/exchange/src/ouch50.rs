@@ -3,7 +3,7 @@
 use helios_types::NANOS_PER_SECOND;
 use helios_wire::ouch::{Options, append_option, inbound, outbound, tag};
 
-use crate::order::{Change, Enter, Life, Manner, Refusal, Reference, Reply, Said};
+use crate::order::{Change, Enter, Life, Manner, Reference, Refusal, Reply, Said};
 
 /// Longest life of an order with an expiry time, seconds.
 const MAX_EXPIRE_S: u32 = 86_400;
@@ -48,7 +48,6 @@ pub(crate) fn replace(message: inbound::view::ReplaceOrder<'_>, options: Options
     let terms = (message.time_in_force(), message.display(), message.quantity());
     let wanted = wanted(options, terms, *b"    ")?;
     Ok(Change {
-        old: Reference::Number(message.orig_user_ref_num()),
         reference: Reference::Number(message.user_ref_num()),
         shares: message.quantity(),
         price: message.price(),
@@ -237,7 +236,7 @@ fn encode_end(reply: &Reply<'_>, timestamp: u64, out: &mut Vec<u8>) {
             };
             message.append_to(out);
         }
-        Reply::Day(_) | Reply::Accepted(_) | Reply::Replaced { .. } => {}
+        Reply::Day(_) | Reply::Accepted(_) | Reply::Replaced { .. } | Reply::TradeNow(_) => {}
     }
 }
 

@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use helios_types::{BookRef, CancelReason, InstrumentId, Liquidity, Nanos, Price, Quantity, RejectReason, TimeInForce};
 use helios_venue::agents::{Floor, OPEN_NS};
 use helios_venue::matching::{Event, Events, NewOrder, SelfTrade};
+use helios_wire::ouch::outbound;
+use helios_wire::soupbintcp::{MemoryStore, Store};
 use helios_wire::{price4, to_price4};
 
 use crate::config::{Pace, Protocol, User, VenueConfig};
@@ -17,12 +19,14 @@ use crate::ledger::{Execution, Ledger};
 use crate::order::{
     Change, Ended, Enter, Life, MARKET, MAX_PRICE, MAX_SHARES, Manner, Order, Reference, Refusal, Reply, side_of,
 };
-use crate::stream::Stream;
 use crate::tape::Tape;
 use crate::{ouch42, ouch50};
 
 /// Most references that one account may use in a day.
 pub(crate) const MAX_REFERENCES: usize = 1 << 22;
+/// Most bytes of messages to one account; new orders are refused when the reserve for those that work is reached.
+const MAX_STREAM: usize = 1 << 29;
+const STREAM_RESERVE: usize = 1 << 25;
 /// Most steps of a market that are made up for at once, so that a late call cannot take for ever.
 const MAX_STEPS: usize = 100_000;
 
@@ -30,7 +34,11 @@ const MAX_STEPS: usize = 100_000;
 pub(crate) struct Account {
     pub(crate) user: usize,
     pub(crate) protocol: Protocol,
-    pub(crate) stream: Stream,
+    /// The sequenced messages of the day, kept so that a client that returns can hear them again.
+    pub(crate) stream: MemoryStore,
+    /// Bytes of them, and the message being written.
+    said: usize,
+    message: Vec<u8>,
     pub(crate) working: BTreeMap<Reference, BookRef>,
     /// Tokens that were used (OUCH 4.2).
     tokens: BTreeSet<[u8; 14]>,
@@ -62,11 +70,23 @@ impl Account {
     }
 
     fn say(&mut self, reply: &Reply<'_>, stamp: u64) {
-        let protocol = self.protocol;
-        self.stream.push(|out| match protocol {
-            Protocol::Ouch42 => ouch42::encode(reply, stamp, out),
-            _ => ouch50::encode(reply, stamp, out),
-        });
+        self.message.clear();
+        match self.protocol {
+            Protocol::Ouch42 => ouch42::encode(reply, stamp, &mut self.message),
+            Protocol::Ouch50 | Protocol::Snapshot => ouch50::encode(reply, stamp, &mut self.message),
+        }
+        self.push();
+    }
+
+    /// Adds the message. Orders are refused long before the store is full, so that what happens to them still fits.
+    fn push(&mut self) {
+        if self.stream.push(&self.message).is_ok() {
+            self.said += self.message.len();
+        }
+    }
+
+    fn is_filling(&self) -> bool {
+        self.said > MAX_STREAM - STREAM_RESERVE
     }
 }
 
@@ -147,8 +167,13 @@ impl Venue {
         self.stamp
     }
 
-    pub(crate) fn is_open(&self) -> bool {
+    fn is_open(&self) -> bool {
         self.opened.is_some() && !self.closed
+    }
+
+    /// The day is over.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.closed
     }
 
     /// The day begins.
@@ -166,7 +191,9 @@ impl Venue {
             let mut account = Account {
                 user,
                 protocol,
-                stream: Stream::default(),
+                stream: MemoryStore::new(self.tape.session(), MAX_STREAM),
+                said: 0,
+                message: Vec::new(),
                 working: BTreeMap::new(),
                 tokens: BTreeSet::new(),
                 next_number: 1,
@@ -260,7 +287,13 @@ impl Venue {
     // Wishes.
 
     /// A new order. A reference that was used is ignored.
-    pub(crate) fn enter(&mut self, users: &mut Users, account: usize, wish: Result<Enter, (Reference, [u8; 14], Refusal)>, now: Nanos) {
+    pub(crate) fn enter(
+        &mut self,
+        users: &mut Users,
+        account: usize,
+        wish: Result<Enter, (Reference, [u8; 14], Refusal)>,
+        now: Nanos,
+    ) {
         self.set_time(now);
         let (reference, cl_ord_id) = match &wish {
             Ok(enter) => (enter.reference.clone(), enter.said.cl_ord_id),
@@ -297,7 +330,7 @@ impl Venue {
             return Err(Refusal::Quantity);
         }
         self.may_trade(symbol)?;
-        let full = account.stream.is_filling() || account.tokens.len() >= MAX_REFERENCES;
+        let full = account.is_filling() || account.tokens.len() >= MAX_REFERENCES;
         if self.refuses_orders || full || self.orders.len() >= self.max_open_orders {
             return Err(Refusal::Processing);
         }
@@ -332,7 +365,7 @@ impl Venue {
         let market = order.price == MARKET || order.price > MAX_PRICE;
         let price = match price4(order.price) {
             _ if market => Price::UNDEFINED,
-            Some(price) if price.0 > 0 && price <= self.floor.max_price() && order.price % 100 == 0 => price,
+            Some(price) if price.0 > 0 && price <= self.floor.max_price() && order.price.is_multiple_of(100) => price,
             _ => return Err(Refusal::Price),
         };
         if market && (life != Life::Immediate || hidden) {
@@ -381,7 +414,14 @@ impl Venue {
 
     /// A replacement. Ignored when the order is gone or the new reference was used; when what it asks for cannot be,
     /// the order is cancelled and the reference stays unused.
-    pub(crate) fn replace(&mut self, users: &mut Users, at: usize, old: &Reference, wish: Result<Change, Refusal>, reference: &Reference, now: Nanos) {
+    pub(crate) fn replace(
+        &mut self,
+        users: &mut Users,
+        at: usize,
+        (old, reference): (&Reference, &Reference),
+        wish: Result<Change, Refusal>,
+        now: Nanos,
+    ) {
         self.set_time(now);
         let account = &self.accounts[at];
         let Some(&number) = account.working.get(old) else { return };
@@ -453,7 +493,14 @@ impl Venue {
     }
 
     /// A change of side among sells, or of the total of shares; a growing order loses its place. What cannot be is ignored.
-    pub(crate) fn modify(&mut self, users: &mut Users, account: usize, reference: &Reference, side: u8, shares: u32, now: Nanos) {
+    pub(crate) fn modify(
+        &mut self,
+        users: &mut Users,
+        account: usize,
+        reference: &Reference,
+        (side, shares): (u8, u32),
+        now: Nanos,
+    ) {
         self.set_time(now);
         let at = account;
         let account = &self.accounts[at];
@@ -471,7 +518,7 @@ impl Venue {
         }
         if left == open || self.shrink(number, left) {
             self.orders.entry(number).and_modify(|order| order.side = side);
-            self.say(number, Reply::Modified);
+            self.say(number, |order| Reply::Modified(order));
         }
     }
 
@@ -497,8 +544,8 @@ impl Venue {
         let mut order = order;
         self.forget(number);
         self.place(&mut order, &mut new);
-        self.say(order.number, Reply::Modified);
-        self.say(order.number, Reply::Moved);
+        self.say(order.number, |order| Reply::Modified(order));
+        self.say(order.number, |order| Reply::Moved(order));
         let mpid = order.manner.attributed.then(|| users.list[user].firm);
         self.events.clear();
         let first = self.floor.replace(number, &new, mpid, &mut self.events, self.tape.buffer());
@@ -540,9 +587,35 @@ impl Venue {
         Ok(())
     }
 
+    /// The next usable number of an account, as an answer (OUCH 5.0).
+    pub(crate) fn query(&mut self, account: usize, now: Nanos) {
+        self.set_time(now);
+        let (account, timestamp) = (&mut self.accounts[account], self.stamp);
+        let next_user_ref_num = account.next_number;
+        account.message.clear();
+        outbound::AccountQueryResponse { timestamp, next_user_ref_num }.append_to(&mut account.message);
+        account.push();
+    }
+
+    /// Another answer of OUCH 5.0, encoded by the caller with the stamp that it is given.
+    pub(crate) fn answer(&mut self, account: usize, write: impl FnOnce(u64, &mut Vec<u8>)) {
+        let account = &mut self.accounts[account];
+        account.message.clear();
+        write(self.stamp, &mut account.message);
+        account.push();
+    }
+
+    /// An order is to trade with what it may, as every order here does at once (OUCH 4.2).
+    pub(crate) fn trade_now(&mut self, account: usize, reference: &Reference, now: Nanos) {
+        self.set_time(now);
+        if let Some(&number) = self.accounts[account].working.get(reference) {
+            self.say(number, |order| Reply::TradeNow(order));
+        }
+    }
+
     // What follows.
 
-    fn say<'a>(&'a mut self, number: BookRef, reply: impl FnOnce(&'a Order) -> Reply<'a>) {
+    fn say(&mut self, number: BookRef, reply: impl FnOnce(&Order) -> Reply<'_>) {
         if let Some(order) = self.orders.get(&number) {
             self.accounts[order.account].say(&reply(order), self.stamp);
         }

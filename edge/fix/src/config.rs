@@ -75,6 +75,22 @@ pub struct SessionConfig {
 }
 
 impl SessionConfig {
+    /// A session that is always open, without secrets, TLS or a rate; 4 MiB may wait for a slow reader.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            connect: None,
+            password: None,
+            credentials: None,
+            require_tls: false,
+            schedule: Schedule::Always,
+            rate: None,
+            send_buffer: 4 << 20,
+            limits: Limits::default(),
+            durability: Durability::Process,
+        }
+    }
+
     /// `FIX.4.4:SENDER->TARGET`.
     pub fn name(&self) -> String {
         let Settings { version, sender, target, .. } = &self.settings;

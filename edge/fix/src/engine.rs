@@ -46,6 +46,8 @@ const COUNTED_CHUNK: usize = 2 << 10;
 const CHUNKS: usize = 4;
 /// Commands in a turn.
 const COMMANDS: usize = 256;
+/// Connections accepted in a turn.
+const ACCEPTS: usize = 64;
 /// How long a closed connection may take to hear of it.
 const LINGER: Nanos = Nanos(1_000_000_000);
 
@@ -65,7 +67,8 @@ struct Pending {
     link: Link,
     /// `None` on its way out.
     bytes: Option<Vec<u8>>,
-    since: Nanos,
+    /// Counts up.
+    turn: u64,
     until: Nanos,
 }
 
@@ -125,6 +128,8 @@ pub struct Engine<A: Application> {
     ready: Vec<(Token, bool)>,
     listeners: Vec<Listener>,
     pending: Vec<Option<Pending>>,
+    /// Connections that were ever pending.
+    held: u64,
     slots: Vec<Slot>,
     app: A,
     handle: Handle,
@@ -159,6 +164,7 @@ impl<A: Application> Engine<A> {
             ready: Vec::new(),
             listeners: Vec::new(),
             pending: (0..config.max_pending).map(|_| None).collect(),
+            held: 0,
             slots: Vec::new(),
             app,
             handle,
@@ -335,7 +341,14 @@ impl<A: Application> Engine<A> {
 
     fn accept(&mut self, now: Nanos) {
         for i in 0..self.listeners.len() {
-            while self.listeners[i].ready {
+            for count in 0..=ACCEPTS {
+                if !self.listeners[i].ready {
+                    break;
+                }
+                if count == ACCEPTS {
+                    self.busy = true;
+                    break;
+                }
                 match self.listeners[i].socket.accept() {
                     Ok((stream, peer)) => {
                         let link = Link::new(stream, peer, MAX_MESSAGE, now);
@@ -363,14 +376,13 @@ impl<A: Application> Engine<A> {
 
     fn admit(&mut self, link: Link, now: Nanos) {
         let until = now.plus(self.logon_timeout.0);
-        self.hold(Pending { link, bytes: Some(Vec::new()), since: now, until }, now, false);
+        self.hold(Pending { link, bytes: Some(Vec::new()), turn: 0, until }, now, false);
     }
 
     /// Gives a connection a place among the pending ones; when there is none the oldest goes.
     fn hold(&mut self, mut pending: Pending, now: Nanos, registered: bool) {
         let place = self.pending.iter().position(Option::is_none).unwrap_or_else(|| {
-            let ages =
-                self.pending.iter().enumerate().filter_map(|(i, held)| held.as_ref().map(|held| (held.since, i)));
+            let ages = self.pending.iter().enumerate().filter_map(|(i, held)| held.as_ref().map(|held| (held.turn, i)));
             let oldest = ages.min().map_or(0, |(_, i)| i);
             if let Some(Pending { link, bytes: Some(_), .. }) = self.pending[oldest].take() {
                 let text = format!("{}: closed without a Logon, {} others wait", link.peer(), self.pending.len());
@@ -378,6 +390,8 @@ impl<A: Application> Engine<A> {
             }
             oldest
         });
+        self.held += 1;
+        pending.turn = self.held;
         let token = self.token(Place::Pending(place));
         match self.register(&mut pending.link, token, registered) {
             Ok(()) => self.pending[place] = Some(pending),
@@ -478,6 +492,9 @@ impl<A: Application> Engine<A> {
         if slot.config.schedule.open(now).is_none() {
             return Err(format!("{} is not open now", slot.name));
         }
+        if slot.bucket.as_ref().is_some_and(|bucket| !bucket.has(now)) {
+            return Err(format!("{} sent more than its rate allows before", slot.name));
+        }
         Ok(*i)
     }
 
@@ -513,7 +530,7 @@ impl<A: Application> Engine<A> {
             if !link.readable {
                 return;
             }
-            if let Some(bucket) = &mut slot.bucket {
+            if let Some(bucket) = &slot.bucket {
                 let full = !bucket.has(now);
                 let news = full && !slot.paused;
                 slot.paused = full;
@@ -608,7 +625,7 @@ impl<A: Application> Engine<A> {
     fn finish(&mut self, i: usize, why: &str, now: Nanos) {
         if let Some(mut link) = self.slots[i].link.take() {
             link.finish(now);
-            self.hold(Pending { link, bytes: None, since: now, until: now.plus(LINGER.0) }, now, true);
+            self.hold(Pending { link, bytes: None, turn: 0, until: now.plus(LINGER.0) }, now, true);
         }
         self.after_link(i, why, now);
     }

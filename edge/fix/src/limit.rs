@@ -28,23 +28,21 @@ impl Bucket {
         Self { rate, level: i128::from(rate.burst) * SECOND, at: now }
     }
 
-    fn fill(&mut self, now: Nanos) {
+    fn level(&self, now: Nanos) -> i128 {
         let passed = i128::from(now.since(self.at));
         let full = i128::from(self.rate.burst) * SECOND;
-        self.level = full.min(self.level + passed * i128::from(self.rate.per_second));
-        self.at = now;
+        full.min(self.level + passed * i128::from(self.rate.per_second))
     }
 
     /// Takes `count`, into debt if need be.
     pub fn take(&mut self, count: u64, now: Nanos) {
-        self.fill(now);
-        self.level -= i128::from(count) * SECOND;
+        self.level = self.level(now) - i128::from(count) * SECOND;
+        self.at = now;
     }
 
     /// Whether something may pass now.
-    pub fn has(&mut self, now: Nanos) -> bool {
-        self.fill(now);
-        self.level >= SECOND
+    pub fn has(&self, now: Nanos) -> bool {
+        self.level(now) >= SECOND
     }
 }
 

@@ -575,7 +575,7 @@ fn locked(folder: &Path) -> Result<File, StoreError> {
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => {
-            Err(wrong(folder, "another process uses this store: stop it, or give this one another folder"))
+            Err(wrong(folder, "another engine or process uses this store: stop it, or give this one another folder"))
         }
         Err(TryLockError::Error(error)) => Err(io_error(&path, "lock")(error)),
     }

@@ -6,6 +6,7 @@
 mod agents;
 mod backtest;
 mod bench;
+mod bench_fix;
 mod bench_matching;
 mod columns;
 mod feed;
@@ -24,6 +25,7 @@ mod survey;
 pub use agents::AgentsSource;
 pub use backtest::{Backtest, Callbacks, NoCallbacks, Progress, Setup};
 pub use bench::{BookTimes, bench_book, bench_decode, bench_graph, bench_step};
+pub use bench_fix::{FixTimes, bench_fix};
 pub use bench_matching::{MatchingFlow, MatchingTimes};
 pub use columns::{ColumnBatch, Columns, Schema};
 pub use feed::{FeedLatency, MAX_UNDER_WAY};

@@ -23,13 +23,14 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from helios.errors import ArgumentError, ConfigError, RunError
 from helios.live.fix_config import (
@@ -43,6 +44,9 @@ from helios.live.fix_config import (
     load_fix,
     spec,
 )
+
+if TYPE_CHECKING:
+    from helios._core import FixEngine
 
 __all__ = [
     "Application",
@@ -70,6 +74,8 @@ Body = Mapping[int, Value] | Iterable[tuple[int, Value]]
 _log = logging.getLogger("helios.fix")
 #: How long waits take between two looks at the thread.
 _LOOK_MS = 200
+#: Engines whose threads run.
+_RUNNING: set[Engine] = set()
 
 
 class Message(Mapping[int, str]):
@@ -139,8 +145,8 @@ class Note(NamedTuple):
 class Session:
     """One session of an engine."""
 
-    def __init__(self, engine: Engine, index: int, name: str) -> None:
-        self._engine = engine
+    def __init__(self, core: FixEngine, index: int, name: str) -> None:
+        self._core = core
         self._index = index
         self.name = name
 
@@ -155,22 +161,22 @@ class Session:
         """
         kind = msg_type.encode("ascii", "replace")
         with _core(self.name):
-            return self._engine._core.send(self._index, kind, _fields(header), _fields(body))
+            return self._core.send(self._index, kind, _fields(header), _fields(body))
 
     def set_next(self, *, out: int | None = None, in_: int | None = None) -> None:
         """Sets numbers by hand, while the session is not connected. Another `out` ends resends of what was before."""
         with _core(self.name):
-            self._engine._core.set_next(self._index, out, in_)
+            self._core.set_next(self._index, out, in_)
 
     def logout(self, text: str = "") -> None:
         """Logs out. An initiator connects again after its pause."""
         with _core(self.name):
-            self._engine._core.logout(self._index, text)
+            self._core.logout(self._index, text)
 
     @property
     def status(self) -> Status:
         """Where it stands now."""
-        return self._engine.status()[self._index]
+        return _status(self._core)[self._index]
 
 
 class Application:
@@ -190,9 +196,16 @@ class Application:
 class _Callbacks:
     """Between the core and an application: nothing that an application raises gets through."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, engine: Engine) -> None:
         self.application = application
-        self.sessions: list[Session] = []
+        # An engine that was never started goes when nobody has it any more, and with it its stores and addresses.
+        self._engine = weakref.ref(engine)
+
+    @property
+    def sessions(self) -> list[Session]:
+        engine = self._engine()
+        assert engine is not None, "an engine that runs is kept"
+        return list(engine.sessions.values())
 
     def message(self, index: int, fields: list[tuple[int, bytes]], raw: bytes) -> bool:
         try:
@@ -232,7 +245,7 @@ class Engine:
 
         self.config = config if isinstance(config, FixConfig) else load_fix(config)
         self._on_note = on_note or _log_note
-        callbacks = None if application is None else _Callbacks(application)
+        callbacks = None if application is None else _Callbacks(application, self)
         place = None if isinstance(config, FixConfig) else str(config)
         try:
             self._core = core.FixEngine(spec(self.config), callbacks)
@@ -240,15 +253,14 @@ class Engine:
             raise ConfigError(error.args[1], file=place) from None
         #: Host and port of each `listen`, with the real ports.
         self.addresses: list[tuple[str, int]] = self._core.addresses
-        self.sessions = {name: Session(self, i, name) for i, name in enumerate(self._core.names)}
-        if callbacks is not None:
-            callbacks.sessions = list(self.sessions.values())
+        self.sessions = {name: Session(self._core, i, name) for i, name in enumerate(self._core.names)}
         self._reader: threading.Thread | None = None
 
     def start(self) -> Self:
         """Starts the threads and returns."""
         with _core("engine"):
             self._core.start()
+        _RUNNING.add(self)
         self._reader = threading.Thread(target=self._read_notes, name="helios-fix-notes", daemon=True)
         self._reader.start()
         return self
@@ -277,8 +289,7 @@ class Engine:
 
     def status(self) -> list[Status]:
         """Where every session stands."""
-        with _core("engine"):
-            return [Status(*one) for one in self._core.status()]
+        return _status(self._core)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -299,6 +310,7 @@ class Engine:
                 except Exception:
                     _log.exception("on_note failed")
             if over and not notes:
+                _RUNNING.discard(self)
                 return
             over = self._ended()
 
@@ -310,6 +322,11 @@ class Engine:
             return self._core.finished()
         except CoreError:
             return True
+
+
+def _status(core: FixEngine) -> list[Status]:
+    with _core("engine"):
+        return [Status(*one) for one in core.status()]
 
 
 def _log_note(note: Note) -> None:
@@ -331,6 +348,9 @@ def _stopping_on_signals(stop: Any) -> Iterator[None]:
     def handler(*_: Any) -> None:
         stop("")
 
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
     before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

@@ -104,13 +104,12 @@ impl Feed {
         self.write(message, out);
     }
 
-    /// Directory entry, trading state, short sale state: what every stock's day begins with.
-    pub(crate) fn directory(&mut self, locate: u16, stock: Stock, out: &mut Vec<u8>) {
-        let (stock_locate, tracking_number, timestamp) = (locate, 0, self.stamp());
+    /// Directory entry of one stock.
+    pub(crate) fn stock_directory(&mut self, locate: u16, stock: Stock, out: &mut Vec<u8>) {
         let directory = itch::StockDirectory {
-            stock_locate,
-            tracking_number,
-            timestamp,
+            stock_locate: locate,
+            tracking_number: 0,
+            timestamp: self.stamp(),
             stock,
             market_category: b'Q',
             financial_status_indicator: b'N',
@@ -127,9 +126,19 @@ impl Feed {
             inverse_indicator: b'N',
         };
         self.write(directory.encode(), out);
+    }
+
+    /// Directory entry, trading state, short sale state: what every stock's day begins with.
+    pub(crate) fn directory(&mut self, locate: u16, stock: Stock, out: &mut Vec<u8>) {
+        self.stock_directory(locate, stock, out);
         self.trading_action(locate, stock, b'T', out);
-        let short_sale =
-            itch::RegShoRestriction { stock_locate, tracking_number, timestamp, stock, reg_sho_action: b'0' };
+        let short_sale = itch::RegShoRestriction {
+            stock_locate: locate,
+            tracking_number: 0,
+            timestamp: self.stamp(),
+            stock,
+            reg_sho_action: b'0',
+        };
         self.write(short_sale.encode(), out);
     }
 

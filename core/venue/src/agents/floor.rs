@@ -9,9 +9,10 @@
 
 use helios_book::Books;
 use helios_types::{BookRef, InstrumentId, Price, Quantity, Side};
+use helios_wire::frame::{Frames, Framing};
 
 use super::config::MAX_SYMBOLS;
-use super::emit::{CENT, Mpid, Shown, Stock};
+use super::emit::{CENT, Feed, Mpid, Shown, Stock};
 use super::exchange::{Exchange, PRICE_PER_CENT, cents_of, locate, shares_of};
 use super::guest::{HIDDEN, MAX_GUEST_PRICE, is_hidden};
 use super::market::Simulation;
@@ -91,6 +92,21 @@ impl Floor {
     /// Padded symbols in the order of their locates, which count from 1.
     pub fn stocks(&self) -> &[[u8; 8]] {
         &self.exchange().names
+    }
+
+    /// Directory entry and trading state of every stock as they are, stamped; for snapshots.
+    pub fn directory(&self, stamp: u64) -> Vec<Vec<u8>> {
+        let exchange = self.exchange();
+        let mut feed = Feed::new(stamp);
+        let mut messages = Vec::with_capacity(2 * exchange.names.len());
+        for (at, stock) in exchange.names.iter().enumerate() {
+            let halted = exchange.engine.phase(InstrumentId(at as u32)) == Some(Phase::Halted);
+            let mut frames = Vec::new();
+            feed.stock_directory(locate(at), *stock, &mut frames);
+            feed.trading_action(locate(at), *stock, if halted { b'H' } else { b'T' }, &mut frames);
+            messages.extend(Frames::new(&frames, Framing::LengthPrefixed).map(<[u8]>::to_vec));
+        }
+        messages
     }
 
     /// What the next messages are stamped with, nanoseconds since midnight; the caller sees to it that it never goes back.

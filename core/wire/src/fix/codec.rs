@@ -9,7 +9,7 @@ use std::fmt;
 
 use helios_types::{NANOS_PER_SECOND, Nanos, PRICE_SCALE, Price, QUANTITY_SCALE, Quantity};
 
-use super::dictionary::Dictionary;
+use super::dictionary::{Dictionary, Version};
 
 /// Ends every field.
 pub const SOH: u8 = 1;
@@ -136,9 +136,14 @@ pub fn checksum(bytes: &[u8]) -> u8 {
 /// Where the body begins and how long it says it is.
 #[inline]
 fn body(bytes: &[u8]) -> Result<Option<(usize, usize)>, Garbled> {
-    let head = &bytes[..bytes.len().min(MAX_BEGIN_STRING)];
-    let Some(first) = head.iter().position(|byte| *byte == SOH) else {
-        return if head.len() < MAX_BEGIN_STRING { Ok(None) } else { Err(Garbled::NoBodyLength) };
+    // `FIX.4.x` and `FIXT.1.1`.
+    let first = match (bytes.get(9), bytes.get(10)) {
+        (Some(&SOH), _) => 9,
+        (_, Some(&SOH)) => 10,
+        _ => match odd_begin(bytes)? {
+            Some(first) => first,
+            None => return Ok(None),
+        },
     };
     let rest = &bytes[first + 1..];
     if rest.len() < 3 {
@@ -155,6 +160,14 @@ fn body(bytes: &[u8]) -> Result<Option<(usize, usize)>, Garbled> {
         }
     }
     if digits.len() > MAX_LENGTH_DIGITS { Err(Garbled::NoBodyLength) } else { Ok(None) }
+}
+
+/// Where a BeginString that we do not speak ends.
+#[cold]
+fn odd_begin(bytes: &[u8]) -> Result<Option<usize>, Garbled> {
+    let head = &bytes[..bytes.len().min(MAX_BEGIN_STRING)];
+    let end = head.iter().position(|byte| *byte == SOH);
+    if end.is_none() && head.len() == MAX_BEGIN_STRING { Err(Garbled::NoBodyLength) } else { Ok(end) }
 }
 
 /// A message that does not end where it should, or has not ended yet.
@@ -203,133 +216,227 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 /// Why a framed message has no fields.
 pub type ParseError = Garbled;
 
-/// Where one field stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Field {
+/// Where one field stands, and how it began.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Field {
     /// Its tag; zero and negative ones are the other side's mistakes.
     pub tag: i32,
     /// Its number in the dictionary that it was parsed with, zero when unknown.
-    pub(super) index: u16,
-    pub(super) start: u32,
-    pub(super) end: u32,
+    pub index: u16,
+    /// Bytes of the tag and the `=`.
+    head: u16,
+    pub start: u32,
+    pub end: u32,
+    /// Tag and `=` as the first bytes of a word, and the bits that they take.
+    key: u64,
+    mask: u64,
+}
+
+impl Field {
+    /// Begins as no field does.
+    const NONE: Self = Self { tag: 0, index: 0, head: 0, start: 0, end: 0, key: 1, mask: 0 };
 }
 
 /// A reusable table of fields: no allocation once it has grown.
+///
+/// Messages of one kind follow one another: where a field begins as the one in its place in the last message did, tag
+/// and number are taken over.
 #[derive(Debug, Default)]
 pub struct Fields {
-    fields: Vec<Field>,
+    /// Fields of the message at hand, then what is left of others.
+    slots: Vec<Field>,
+    /// Whose numbers they have.
+    version: Option<Version>,
 }
 
 impl Fields {
-    /// An empty table.
+    /// A table for as many fields as most messages have.
     pub fn new() -> Self {
-        Self { fields: Vec::with_capacity(64) }
+        let mut fields = Self::default();
+        fields.grow();
+        fields
     }
 
     /// Cuts a framed message into fields.
     #[inline]
     pub fn parse<'a>(&'a mut self, bytes: &'a [u8], dictionary: &Dictionary) -> Result<Message<'a>, ParseError> {
-        self.fields.clear();
-        let mut start = 0;
-        let mut base = 0;
-        while base < bytes.len() {
-            let (mut ends, width) = delimiters(&bytes[base..]);
-            while ends != 0 {
-                let end = base + ends.trailing_zeros() as usize;
-                ends &= ends - 1;
-                // Delimiters inside a data field were passed already.
-                if end >= start {
-                    start = self.push(bytes, start, end, dictionary)?;
-                }
+        if self.version != Some(dictionary.version()) {
+            self.version = Some(dictionary.version());
+            self.slots.fill(Field::NONE);
+        }
+        let count = loop {
+            match cut(bytes, dictionary, &mut self.slots)? {
+                Some(count) => break count,
+                None if self.slots.len() >= MAX_FIELDS => return Err(Garbled::TooManyFields),
+                None => self.grow(),
             }
-            base += width;
-        }
-        if start != bytes.len() || self.fields.len() < 3 {
-            return Err(Garbled::BadField);
-        }
-        Ok(Message { bytes, fields: &self.fields })
-    }
-
-    /// Adds the field that begins at `start` and may end at `end`; returns where the next begins.
-    #[inline]
-    fn push(&mut self, bytes: &[u8], start: usize, end: usize, dictionary: &Dictionary) -> Result<usize, ParseError> {
-        let (tag, length) = tag(bytes, start, end)?;
-        let index = dictionary.field_index(tag);
-        let mut field = Field { tag, index, start: (start + length + 1) as u32, end: end as u32 };
-        if index & Dictionary::DATA != 0 {
-            field.end = self.data_end(bytes, field, dictionary)?;
-        }
-        if self.fields.len() == MAX_FIELDS {
-            return Err(Garbled::TooManyFields);
-        }
-        self.fields.push(field);
-        Ok(field.end as usize + 1)
-    }
-
-    /// Where a data field ends by its length field; without one in front of it, it ends as any other.
-    #[cold]
-    fn data_end(&self, bytes: &[u8], field: Field, dictionary: &Dictionary) -> Result<u32, ParseError> {
-        let Some(length) = self.fields.last().filter(|last| last.tag == dictionary.length_tag(field.index)) else {
-            return Ok(field.end);
         };
-        let Some(length) = number(&bytes[length.start as usize..length.end as usize]) else { return Ok(field.end) };
-        let end = u64::from(field.start).saturating_add(length);
-        let ends = usize::try_from(end).ok().and_then(|end| bytes.get(end)) == Some(&SOH);
-        if ends { Ok(end as u32) } else { Err(Garbled::BadField) }
+        Ok(Message { bytes, fields: &self.slots[..count] })
     }
+
+    #[cold]
+    fn grow(&mut self) {
+        self.slots.resize((2 * self.slots.len()).clamp(64, MAX_FIELDS), Field::NONE);
+    }
+}
+
+/// Lays the fields of a message into slots; how many, or `None` when there are too few slots.
+#[inline]
+fn cut(bytes: &[u8], dictionary: &Dictionary, slots: &mut [Field]) -> Result<Option<usize>, ParseError> {
+    let (mut start, mut base, mut count) = (0, 0, 0);
+    while base < bytes.len() {
+        let mut ends = delimiters(bytes, base);
+        while ends != 0 {
+            let end = base + ends.trailing_zeros() as usize;
+            ends &= ends - 1;
+            // Delimiters inside a data field were passed already.
+            if end < start {
+                continue;
+            }
+            let Some(slot) = slots.get_mut(count) else { return Ok(None) };
+            let word = word_at(bytes, start);
+            if word & slot.mask != slot.key {
+                *slot = begin_field(word, &bytes[start..end], dictionary)?;
+            }
+            slot.start = start as u32 + u32::from(slot.head);
+            slot.end = end as u32;
+            start = end + 1;
+            if slot.index & Dictionary::DATA != 0 {
+                let end = data_end(bytes, *slot, &slots[..count], dictionary)?;
+                slots[count].end = end;
+                start = end as usize + 1;
+            }
+            count += 1;
+        }
+        base += BLOCK;
+    }
+    if start == bytes.len() && count >= 3 { Ok(Some(count)) } else { Err(Garbled::BadField) }
+}
+
+/// The field whose first eight bytes are in `word`, without its place.
+fn begin_field(word: u64, field: &[u8], dictionary: &Dictionary) -> Result<Field, ParseError> {
+    let (tag, length) = match short_tag(word) {
+        Some((tag, length)) if length < field.len() => (tag, length),
+        _ => odd_tag(field)?,
+    };
+    let index = dictionary.field_index(tag);
+    let head = length as u16 + 1;
+    let mask = if length < 8 { u64::MAX >> (64 - 8 * (length + 1)) } else { 0 };
+    let key = if length < 8 { word & mask } else { 1 };
+    Ok(Field { tag, index, head, start: 0, end: 0, key, mask })
+}
+
+/// Where a data field ends by its length field; without one in front of it, it ends as any other.
+#[cold]
+fn data_end(bytes: &[u8], field: Field, before: &[Field], dictionary: &Dictionary) -> Result<u32, ParseError> {
+    let Some(length) = before.last().filter(|last| last.tag == dictionary.length_tag(field.index)) else {
+        return Ok(field.end);
+    };
+    let Some(length) = number(&bytes[length.start as usize..length.end as usize]) else { return Ok(field.end) };
+    let end = u64::from(field.start).saturating_add(length);
+    let ends = usize::try_from(end).ok().and_then(|end| bytes.get(end)) == Some(&SOH);
+    if ends { Ok(end as u32) } else { Err(Garbled::BadField) }
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
-
-/// One bit for each of the first 64 bytes that is a delimiter, and how many bytes were looked at.
-#[inline]
-fn delimiters(bytes: &[u8]) -> (u64, usize) {
-    let Some(block) = bytes.first_chunk::<64>() else {
-        let bits = bytes.iter().enumerate().fold(0, |bits, (at, byte)| bits | u64::from(*byte == SOH) << at);
-        return (bits, bytes.len());
-    };
-    let (words, _) = block.as_chunks::<8>();
-    let bits = words.iter().enumerate().fold(0, |bits, (at, word)| {
-        let word = u64::from_le_bytes(*word) ^ (ONES * SOH as u64);
-        // The high bit of each byte that is zero, and of no other; then the eight bits side by side.
-        let zero = !(((word & !HIGHS) + !HIGHS) | word | !HIGHS);
-        bits | ((zero >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * at)
-    });
-    (bits, 64)
-}
-
-/// The tag in front of the `=` of a field, and its length.
-#[inline]
-fn tag(bytes: &[u8], start: usize, end: usize) -> Result<(i32, usize), ParseError> {
-    let Some(word) = bytes[start..].first_chunk::<8>() else { return odd_tag(&bytes[start..end]) };
-    let word = u64::from_le_bytes(*word);
-    let equals = word ^ (ONES * b'=' as u64);
-    let found = equals.wrapping_sub(ONES) & !equals & HIGHS;
-    let length = (found.trailing_zeros() / 8) as usize;
-    if found == 0 || length == 0 || start + length > end {
-        return odd_tag(&bytes[start..end]);
-    }
-    // Digits to the top, zeros in front of them.
-    let digits = (word << (64 - 8 * length) | ZEROS >> (8 * length)) ^ ZEROS;
-    if (digits.wrapping_add(ONES * 0x76) | digits) & HIGHS != 0 {
-        return odd_tag(&bytes[start..end]);
-    }
-    Ok((eight_digits(digits) as i32, length))
-}
-
 const ZEROS: u64 = ONES * b'0' as u64;
 
-/// The number of eight decimal digits, the first in the lowest byte.
-#[inline]
-fn eight_digits(digits: u64) -> u32 {
-    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
-    let low = (pairs & 0x0000_00FF_0000_00FF).wrapping_mul(0x000F_4240_0000_0064);
-    let high = (pairs >> 16 & 0x0000_00FF_0000_00FF).wrapping_mul(0x0000_2710_0000_0001);
-    (low.wrapping_add(high) >> 32) as u32
+/// Bytes that [`delimiters`] looks at.
+const BLOCK: usize = 64;
+
+/// One bit for each of the bytes from `base` on, 64 at most, that is a delimiter. Not inlined: the loop over fields
+/// needs all registers.
+#[inline(never)]
+fn delimiters(bytes: &[u8], base: usize) -> u64 {
+    if let Some(block) = bytes[base..].first_chunk::<BLOCK>() {
+        return block_delimiters(block);
+    }
+    // The last block overlaps the one before, whose bytes are shifted out.
+    if let Some(block) = bytes.last_chunk::<BLOCK>() {
+        return block_delimiters(block) >> (BLOCK - (bytes.len() - base));
+    }
+    bytes[base..].iter().enumerate().fold(0, |bits, (at, byte)| bits | u64::from(*byte == SOH) << at)
 }
 
-/// Tags near the end of a message, negative ones, and what is no tag.
+/// Compilers make vector code of the first half: byte `8k + j` sets bit `k` of byte `j`. The second half turns that
+/// square of bits round.
+#[inline]
+fn block_delimiters(block: &[u8; BLOCK]) -> u64 {
+    let mut bits = [0; BLOCK];
+    for at in 0..BLOCK {
+        bits[at] = if block[at] == SOH { 1 << (at / 8) } else { 0 };
+    }
+    let (words, _) = bits.as_chunks::<8>();
+    let mut square = words.iter().fold(0, |square, word| square | u64::from_le_bytes(*word));
+    for (shift, mask) in [(7, 0x00AA_00AA_00AA_00AA), (14, 0x0000_CCCC_0000_CCCC), (28, 0x0000_0000_F0F0_F0F0)] {
+        let swapped = (square ^ (square >> shift)) & mask;
+        square ^= swapped ^ (swapped << shift);
+    }
+    square
+}
+
+/// Eight bytes from `at` on, the first in the lowest byte; zeros behind the end.
+#[inline]
+pub(super) fn word_at(bytes: &[u8], at: usize) -> u64 {
+    match bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        Some(word) => u64::from_le_bytes(*word),
+        None => last_word(bytes, at),
+    }
+}
+
+#[cold]
+fn last_word(bytes: &[u8], at: usize) -> u64 {
+    let rest = bytes.get(at..).unwrap_or_default();
+    rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+}
+
+/// The high bit of each byte that is no digit.
+#[inline]
+pub(super) const fn not_digits(word: u64) -> u64 {
+    let digits = word ^ ZEROS;
+    // A carry comes only from a byte whose own high bit is set.
+    (digits.wrapping_add(ONES * 0x76) | digits) & HIGHS
+}
+
+/// The first `length` bytes of a word (one to eight) at its top, in their order, behind zeros.
+#[inline]
+pub(super) const fn first_bytes(word: u64, length: usize) -> u64 {
+    let bits = 8 * length as u32;
+    word << (64 - bits) | (ZEROS >> (bits - 1)) >> 1
+}
+
+/// The high bit of each byte that is this one.
+#[inline]
+pub(super) const fn bytes_equal(word: u64, byte: u8) -> u64 {
+    let word = word ^ (ONES * byte as u64);
+    !(((word & !HIGHS) + !HIGHS) | word | !HIGHS)
+}
+
+/// A tag of one to three digits in front of the `=`, and its length.
+#[inline]
+fn short_tag(word: u64) -> Option<(i32, usize)> {
+    let digits = word as u32 ^ 0x3030_3030;
+    let equals = digits ^ EQUALS;
+    let found = equals.wrapping_sub(0x0101_0101) & !equals & 0x8080_8080;
+    // Without a `=` in the first four bytes the tag has four digits or more; with one in the first it has none.
+    if found < 0x8000 {
+        return None;
+    }
+    let bits = found.trailing_zeros() & !7;
+    // Digits to the top, with zeros in front.
+    let digits = digits << (32 - bits);
+    if (digits.wrapping_add(0x7676_7676) | digits) & 0x8080_8080 != 0 {
+        return None;
+    }
+    let tag = (digits >> 8 & 0xFF) * 100 + (digits >> 16 & 0xFF) * 10 + (digits >> 24);
+    Some((tag as i32, bits as usize / 8))
+}
+
+/// Four `=`, as they look once `0` was taken off.
+const EQUALS: u32 = 0x3D3D_3D3D ^ 0x3030_3030;
+
+/// Long tags, those near the end of a message, negative ones, and what is no tag.
 #[cold]
 fn odd_tag(field: &[u8]) -> Result<(i32, usize), ParseError> {
     let length = field.iter().position(|byte| *byte == b'=').ok_or(Garbled::BadField)?;
@@ -406,7 +513,7 @@ impl<'a> Message<'a> {
     }
 
     /// All fields in order.
-    pub fn iter(&self) -> impl Iterator<Item = (i32, &'a [u8])> + '_ {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (i32, &'a [u8])> + Clone + '_ {
         self.fields.iter().map(|field| (field.tag, self.value(field)))
     }
 
@@ -631,7 +738,7 @@ impl Builder {
     }
 
     /// A field whose value is taken as it is: of a message that was read, whose data fields may hold delimiters.
-    pub(super) fn raw_field(&mut self, tag: u32, value: &[u8]) {
+    pub(crate) fn raw_field(&mut self, tag: u32, value: &[u8]) {
         self.tag(tag);
         self.buffer.extend_from_slice(value);
         self.buffer.push(SOH);
@@ -706,7 +813,6 @@ impl Builder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::dictionary::Version;
     use super::*;
 
     fn soh(text: &str) -> Vec<u8> {
@@ -767,6 +873,43 @@ mod tests {
         check("8=FIX.4.4|9=5|34=0|10=162|", 0, Garbled::NoMsgType);
         // A length that is too long takes the next message with it.
         check("8=FIX.4.4|9=6|35=0|10=000|", 26 + good.len(), Garbled::WrongBodyLength);
+    }
+
+    #[test]
+    fn delimiters_are_found_wherever_they_stand() {
+        let mut rng = helios_types::Rng::new(7);
+        for length in 1..200 {
+            let bytes: Vec<u8> = (0..length).map(|_| [SOH, b'=', 0, 0x81][rng.below(4) as usize]).collect();
+            let mut found = Vec::new();
+            for base in (0..length).step_by(BLOCK) {
+                let bits = delimiters(&bytes, base);
+                found.extend((0..BLOCK).filter(|at| bits >> at & 1 != 0).map(|at| base + at));
+            }
+            let expected: Vec<usize> = (0..length).filter(|at| bytes[*at] == SOH).collect();
+            assert_eq!(found, expected, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn words_are_looked_at_byte_by_byte() {
+        let mut rng = helios_types::Rng::new(8);
+        for _ in 0..10_000 {
+            let bytes: [u8; 8] = std::array::from_fn(|_| {
+                [b'0', b'9', b'/', b':', b'.', 0x80, 0xB5, rng.below(256) as u8][rng.below(8) as usize]
+            });
+            let word = u64::from_le_bytes(bytes);
+            let flags = |is: &dyn Fn(u8) -> bool| u64::from_le_bytes(bytes.map(|byte| if is(byte) { 0x80 } else { 0 }));
+            assert_eq!(bytes_equal(word, b'.'), flags(&|byte| byte == b'.'));
+            // Exact up to the first byte that is no digit, which is all that is asked.
+            let exact = flags(&|byte| !byte.is_ascii_digit());
+            assert_eq!(not_digits(word) == 0, exact == 0);
+            assert_eq!(not_digits(word).trailing_zeros(), exact.trailing_zeros());
+            for length in 1..=8 {
+                let mut top = [b'0'; 8];
+                top[8 - length..].copy_from_slice(&bytes[..length]);
+                assert_eq!(first_bytes(word, length), u64::from_le_bytes(top));
+            }
+        }
     }
 
     #[test]

@@ -282,12 +282,19 @@ impl Kind {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Check {
     /// Bit `c`: the value of the one letter `c` is in the enumeration.
-    pub letters: u128,
+    letters: [u64; 2],
     /// Where the longer values are in `Dictionary::longer`.
     pub longer: u16,
     pub kind: Kind,
     /// Whether there is an enumeration at all.
     pub listed: bool,
+}
+
+impl Check {
+    #[inline]
+    pub fn has_letter(&self, letter: u8) -> bool {
+        self.letters.get(usize::from(letter / 64)).is_some_and(|bits| bits >> (letter % 64) & 1 != 0)
+    }
 }
 
 /// Values of more than one letter, sorted.
@@ -334,6 +341,12 @@ impl Place {
         }
     }
 
+    #[inline]
+    pub fn is_in(self, section: Section) -> bool {
+        self.0 >> 12 == section as u16
+    }
+
+    #[inline]
     pub fn is_group(self) -> bool {
         self.0 & Self::GROUP != 0
     }
@@ -518,7 +531,7 @@ impl<'f> Build<'f> {
             version,
             index: vec![0; highest as usize + 1],
             names: vec![""],
-            checks: vec![Check { letters: 0, longer: 0, kind: Kind::Any, listed: false }],
+            checks: vec![Check { letters: [0; 2], longer: 0, kind: Kind::Any, listed: false }],
             length_tags: vec![0],
             longer: vec![Longer::default()],
             layouts: Vec::new(),
@@ -551,11 +564,11 @@ impl<'f> Build<'f> {
     fn check(&mut self, field: &FieldFact) -> Check {
         let kind = Kind::of(field.kind, self.dictionary.version);
         let listed = !field.values.is_empty() && !OPEN.contains(&field.tag);
-        let mut check = Check { letters: 0, longer: 0, kind, listed };
+        let mut check = Check { letters: [0; 2], longer: 0, kind, listed };
         let mut longer = Longer::default();
         for value in &field.values {
             match (value.as_bytes(), pack(value.as_bytes())) {
-                ([letter], _) if letter.is_ascii() => check.letters |= 1 << letter,
+                ([letter], _) if letter.is_ascii() => check.letters[usize::from(letter / 64)] |= 1 << (letter % 64),
                 (_, Some(packed)) => longer.packed.push(packed),
                 _ => longer.long.push(value.clone()),
             }

@@ -758,6 +758,12 @@ impl Session {
         true
     }
 
+    /// Bytes that it holds: of an unfinished message and of those that came too early. At most [`MAX_QUEUE_BYTES`] and
+    /// three times [`MAX_MESSAGE`] between two calls.
+    pub fn buffered(&self) -> usize {
+        self.inbox.len() + self.queue.bytes
+    }
+
     /// Whether application messages can be sent.
     pub fn is_logged_on(&self) -> bool {
         self.state == State::LoggedOn

@@ -121,7 +121,7 @@ impl Seen {
         Self([0; MAX_MEMBERS / 64])
     }
 
-    /// Whether the member was seen before.
+    /// Whether the member was seen before; of no use for no member.
     #[inline]
     fn again(&mut self, place: Place) -> bool {
         let (word, bit) = (place.ordinal() / 64, 1 << (place.ordinal() % 64));
@@ -151,22 +151,25 @@ struct Pass<'p> {
 impl Pass<'_> {
     #[inline]
     fn run(&mut self, layout: &Layout) -> Result<(), Reject> {
-        let fields = self.message.fields();
+        let (fields, bytes) = (self.message.fields(), self.message.bytes());
+        let checks = self.dictionary.checks.as_slice();
+        let places = &layout.places[..checks.len()];
         let mut seen = Seen::new();
         let mut section = Section::Header;
         let mut at = 0;
         while let Some(field) = fields.get(at) {
-            let place = place_of(layout, field);
-            let here = place.section().unwrap_or(Section::Body);
-            if here != section {
+            let index = usize::from(field.index & Dictionary::INDEX);
+            let (place, check) = (places[index], &checks[index]);
+            if !place.is_in(section) {
+                let here = place.section().unwrap_or(Section::Body);
                 if here < section && self.rules.order {
                     return Err(Reject { reason: Reason::TagOutOfOrder, tag: Some(field.tag) });
                 }
                 section = section.max(here);
             }
-            let again = !place.is_none() && seen.again(place);
-            if self.fault.is_none() {
-                self.fault = self.judge(field, place, again);
+            let again = seen.again(place);
+            if again || !self.is_good(bytes, field, check) || place.is_none() {
+                self.fault = self.fault.or_else(|| self.judge(field, place, again));
             }
             at += 1;
             if place.is_group() {
@@ -179,27 +182,48 @@ impl Pass<'_> {
         self.fault.or(self.inner_fault).map_or(Ok(()), Err)
     }
 
-    /// One field in its place: repeated, without a value, of another form, out of its list, unknown, elsewhere.
-    #[inline]
+    /// Whether the value is not empty, has the form of its type and is in its list. The most common cases first.
+    #[inline(always)]
+    fn is_good(&self, bytes: &[u8], field: &Field, check: &Check) -> bool {
+        let (start, end) = (field.start as usize, field.end as usize);
+        let length = end - start;
+        if check.listed {
+            return match bytes.get(start) {
+                Some(letter) if length == 1 => check.has_letter(*letter),
+                _ => length != 0 && self.is_good_text(Text { bytes, start, end }, check),
+            };
+        }
+        match check.kind {
+            Kind::Any => length != 0,
+            Kind::Integer | Kind::Decimal if is_short(bytes, start, length, check.kind) => true,
+            _ => length != 0 && self.is_good_text(Text { bytes, start, end }, check),
+        }
+    }
+
+    /// A closer look.
+    #[inline(never)]
+    fn is_good_text(&self, text: Text<'_>, check: &Check) -> bool {
+        has_form(check.kind, text) && (!check.listed || is_listed(self.dictionary, check, text.value()))
+    }
+
+    /// What is wrong with a field: repeated, without a value, of another form, out of its list, unknown, elsewhere.
+    #[cold]
     fn judge(&self, field: &Field, place: Place, again: bool) -> Option<Reject> {
         let fault = |reason| Some(Reject { reason, tag: Some(field.tag) });
-        if again {
+        if again && !place.is_none() {
             return fault(Reason::TagTwice);
         }
         let value = self.message.value(field);
         let index = usize::from(field.index & Dictionary::INDEX);
+        let check = &self.dictionary.checks[index];
         if value.is_empty() {
             if self.rules.values {
                 return fault(Reason::TagWithoutValue);
             }
-        } else if index != 0 {
-            let check = &self.dictionary.checks[index];
-            if !has_form(check.kind, value) {
-                return fault(Reason::IncorrectFormat);
-            }
-            if check.listed && !is_listed(self.dictionary, check, value) {
-                return fault(Reason::ValueIncorrect);
-            }
+        } else if !has_form(check.kind, Text { bytes: value, start: 0, end: value.len() }) {
+            return fault(Reason::IncorrectFormat);
+        } else if check.listed && !is_listed(self.dictionary, check, value) {
+            return fault(Reason::ValueIncorrect);
         }
         if !place.is_none() {
             return None;
@@ -231,8 +255,9 @@ impl Pass<'_> {
                 seen = Seen::new();
             }
             let again = seen.again(place);
-            if self.inner_fault.is_none() {
-                self.inner_fault = self.judge(field, place, again);
+            let check = &self.dictionary.checks[usize::from(index)];
+            if again || !self.is_good(self.message.bytes(), field, check) {
+                self.inner_fault = self.inner_fault.or_else(|| self.judge(field, place, again));
             }
             at += 1;
             if place.is_group() {
@@ -295,31 +320,74 @@ impl Dictionary {
     }
 }
 
-/// Whether a value that is not empty is written as its type is.
-#[inline]
-fn has_form(kind: Kind, value: &[u8]) -> bool {
-    match kind {
-        Kind::Any | Kind::Words => true,
-        Kind::Char => value.len() == 1,
-        Kind::Integer => is_integer(value),
-        Kind::Decimal => is_decimal(value),
-        Kind::Boolean => matches!(value, b"Y" | b"N"),
-        Kind::Timestamp => is_timestamp(value),
-        Kind::Date => is_date(value),
-        Kind::Time => is_time(value),
-        Kind::MonthYear => is_month_year(value),
-        Kind::DayOfMonth => codec::number(value).is_some_and(|day| (1..=31).contains(&day)),
+/// A value in its message, so that eight bytes of it can be looked at even where it has fewer.
+#[derive(Clone, Copy)]
+struct Text<'m> {
+    bytes: &'m [u8],
+    start: usize,
+    end: usize,
+}
+
+impl<'m> Text<'m> {
+    #[inline]
+    fn length(self) -> usize {
+        self.end - self.start
+    }
+
+    #[inline]
+    fn value(self) -> &'m [u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    #[inline]
+    fn from(self, at: usize) -> Self {
+        Self { start: self.start + at, ..self }
     }
 }
 
+/// Whether a value that is not empty is written as its type is.
 #[inline]
+fn has_form(kind: Kind, text: Text<'_>) -> bool {
+    match kind {
+        Kind::Any | Kind::Words => true,
+        Kind::Char => text.length() == 1,
+        Kind::Integer => is_integer(text.value()),
+        Kind::Decimal => is_decimal(text.value()),
+        Kind::Boolean => matches!(text.value(), b"Y" | b"N"),
+        Kind::Timestamp => is_timestamp(text),
+        Kind::Date => text.value().as_array().is_some_and(is_date),
+        Kind::Time => is_time(text),
+        Kind::MonthYear => is_month_year(text.value()),
+        Kind::DayOfMonth => codec::number(text.value()).is_some_and(|day| (1..=31).contains(&day)),
+    }
+}
+
+/// Whether a value of one to eight bytes has digits only, and of a decimal at
+/// most one point among them. Most have.
+#[inline]
+fn is_short(bytes: &[u8], start: usize, length: usize, kind: Kind) -> bool {
+    if length.wrapping_sub(1) >= 8 {
+        return false;
+    }
+    let word = codec::first_bytes(codec::word_at(bytes, start), length);
+    let others = codec::not_digits(word);
+    let one_point = || others & (others - 1) == 0 && others == codec::bytes_equal(word, b'.') && length > 1;
+    others == 0 || (kind == Kind::Decimal && one_point())
+}
+
+#[inline]
+fn is_digits(word: u64) -> bool {
+    codec::not_digits(word) == 0
+}
+
+#[cold]
 fn is_integer(value: &[u8]) -> bool {
     let digits = value.strip_prefix(b"-").unwrap_or(value);
     !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
 }
 
 /// Digits with at most one point and a minus in front; at least one digit.
-#[inline]
+#[cold]
 fn is_decimal(value: &[u8]) -> bool {
     let text = value.strip_prefix(b"-").unwrap_or(value);
     let (mut digits, mut points) = (0, 0);
@@ -330,53 +398,66 @@ fn is_decimal(value: &[u8]) -> bool {
     digits > 0 && points <= 1 && digits + points == text.len()
 }
 
-/// The number of two digits, or one above all limits.
+/// The number of the two digits at byte `at` of a word.
 #[inline]
-fn two(tens: u8, ones: u8) -> u32 {
-    let (tens, ones) = (u32::from(tens.wrapping_sub(b'0')), u32::from(ones.wrapping_sub(b'0')));
-    if tens > 9 || ones > 9 { u32::MAX } else { tens * 10 + ones }
+fn two(word: u64, at: u32) -> u64 {
+    let tens = word >> (8 * at) & 0x0F;
+    tens * 10 + (word >> (8 * at + 8) & 0x0F)
 }
 
 #[inline]
-fn is_timestamp(value: &[u8]) -> bool {
-    match value.split_first_chunk::<9>() {
-        Some((date, time)) => date[8] == b'-' && is_date(&date[..8]) && is_time(time),
-        None => false,
+fn is_timestamp(text: Text<'_>) -> bool {
+    match text.value().split_first_chunk::<8>() {
+        Some((date, [b'-', ..])) => is_date(date) && is_time(text.from(9)),
+        _ => false,
     }
 }
 
 #[inline]
-fn is_date(value: &[u8]) -> bool {
-    let Ok([c, d, y, z, m, n, e, f]) = <[u8; 8]>::try_from(value) else { return false };
-    two(c, d) < 100 && two(y, z) < 100 && (1..=12).contains(&two(m, n)) && (1..=31).contains(&two(e, f))
+fn is_date(value: &[u8; 8]) -> bool {
+    let word = u64::from_le_bytes(*value);
+    is_digits(word) && (1..=12).contains(&two(word, 4)) && (1..=31).contains(&two(word, 6))
 }
 
 /// `HH:MM:SS` with up to twelve decimals; the second 60 is a leap second's.
 #[inline]
-fn is_time(value: &[u8]) -> bool {
-    let Some((&[h, i, b':', m, n, b':', s, t], fraction)) = value.split_first_chunk::<8>() else { return false };
+fn is_time(text: Text<'_>) -> bool {
+    const COLONS: u64 = 0x0000_FF00_00FF_0000;
+    let Some((time, fraction)) = text.value().split_first_chunk::<8>() else { return false };
+    let word = u64::from_le_bytes(*time);
+    let colons = word & COLONS == u64::from_le_bytes(*b"\0\0:\0\0:\0\0");
+    let digits = is_digits(word & !COLONS | u64::from_le_bytes(*b"\0\x000\0\x000\0\0"));
     let decimals = match fraction {
         [] => true,
-        [b'.', digits @ ..] => (1..=12).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit),
+        [b'.', digits @ ..] => {
+            let text = text.from(9);
+            is_short(text.bytes, text.start, text.length(), Kind::Integer) || is_long_fraction(digits)
+        }
         _ => false,
     };
-    two(h, i) < 24 && two(m, n) < 60 && two(s, t) <= 60 && decimals
+    colons && digits && two(word, 0) < 24 && two(word, 3) < 60 && two(word, 6) <= 60 && decimals
+}
+
+#[cold]
+fn is_long_fraction(digits: &[u8]) -> bool {
+    (1..=12).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit)
 }
 
 /// `YYYYMM`, `YYYYMMDD` or `YYYYMMw1` to `w5`.
 fn is_month_year(value: &[u8]) -> bool {
-    match value {
-        [year_month @ .., b'w', b'1'..=b'5'] if year_month.len() == 6 => is_month_year(year_month),
-        [c, d, y, z, m, n] => two(*c, *d) < 100 && two(*y, *z) < 100 && (1..=12).contains(&two(*m, *n)),
-        _ => is_date(value),
-    }
+    let whole = match value {
+        [year_month @ .., b'w', b'1'..=b'5'] if year_month.len() == 6 => [year_month, b"01"].concat(),
+        year_month if year_month.len() == 6 => [year_month, b"01"].concat(),
+        date => date.to_vec(),
+    };
+    whole.as_array().is_some_and(is_date)
 }
 
 /// Whether the value, or each of its words, is in the enumeration.
 #[inline]
 fn is_listed(dictionary: &Dictionary, check: &Check, value: &[u8]) -> bool {
     match (value, check.kind) {
-        ([letter], _) => check.letters.checked_shr(u32::from(*letter)).is_some_and(|bits| bits & 1 != 0),
+        ([letter], _) => check.has_letter(*letter),
         (_, Kind::Words) => value.split(|byte| *byte == b' ').all(|word| is_listed_word(dictionary, check, word)),
         _ => is_longer_listed(dictionary, check, value),
     }
@@ -384,7 +465,7 @@ fn is_listed(dictionary: &Dictionary, check: &Check, value: &[u8]) -> bool {
 
 fn is_listed_word(dictionary: &Dictionary, check: &Check, word: &[u8]) -> bool {
     match word {
-        [letter] => check.letters.checked_shr(u32::from(*letter)).is_some_and(|bits| bits & 1 != 0),
+        [letter] => check.has_letter(*letter),
         _ => is_longer_listed(dictionary, check, word),
     }
 }

@@ -111,8 +111,13 @@ fn order(builder: &mut Builder, version: Version, number: u64, now: Nanos) {
     }
 }
 
+/// A checksum finds one damaged byte of a message, not always two: damage keeps this distance.
+const DAMAGE_DISTANCE: usize = 1_000;
+
 struct Line {
     sides: [Side; 2],
+    /// Bytes each side's line carried since the last damage.
+    unharmed: [usize; 2],
     up: bool,
     now: Nanos,
     rng: Rng,
@@ -134,7 +139,7 @@ impl Line {
             ..Settings::new(role, version, sender, target)
         };
         let sides = [Side::new(settings(Role::Initiator, "A", "B")), Side::new(settings(Role::Acceptor, "B", "A"))];
-        Self { sides, up: false, now: START, rng, version }
+        Self { sides, unharmed: [0; 2], up: false, now: START, rng, version }
     }
 
     fn chance(&mut self, percent: u64) -> bool {
@@ -163,7 +168,9 @@ impl Line {
             let waiting = self.sides[from].world.wire.len();
             let most = if chaos { 1 + self.rng.below(600) as usize } else { waiting };
             let mut bytes: Vec<u8> = self.sides[from].world.wire.drain(..most.min(waiting)).collect();
-            if chaos && !bytes.is_empty() && self.chance(2) {
+            self.unharmed[from] += bytes.len();
+            if chaos && !bytes.is_empty() && self.unharmed[from] > DAMAGE_DISTANCE && self.chance(5) {
+                self.unharmed[from] = 0;
                 let at = self.rng.below(bytes.len() as u64) as usize;
                 bytes[at] ^= 1 << self.rng.below(8);
             }

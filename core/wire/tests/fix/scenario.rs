@@ -273,22 +273,23 @@ pub fn shown(message: &[u8]) -> String {
 }
 
 fn compare(expected: &[u8], found: &[u8]) -> Result<(), String> {
-    let cut = |message: &[u8]| -> Vec<(Vec<u8>, Vec<u8>)> {
-        let fields = message.split(|byte| *byte == 1).filter(|field| !field.is_empty());
-        let halves = fields.map(|field| match field.iter().position(|byte| *byte == b'=') {
-            Some(at) => (field[..at].to_vec(), field[at + 1..].to_vec()),
-            None => (field.to_vec(), Vec::new()),
-        });
-        halves.collect()
+    let fields = |message: &[u8]| -> Vec<Vec<u8>> {
+        message.split(|byte| *byte == 1).filter(|field| !field.is_empty()).map(<[u8]>::to_vec).collect()
     };
-    let (left, right) = (cut(expected), cut(found));
-    let same = |((tag, value), (found_tag, found_value)): (&(Vec<u8>, Vec<u8>), &(Vec<u8>, Vec<u8>))| {
-        tag == found_tag && if let Some(form) = form(tag) { form(found_value) } else { value == found_value }
-    };
-    if left.len() == right.len() && left.iter().zip(&right).all(same) {
+    let (left, right) = (fields(expected), fields(found));
+    if left.len() == right.len() && left.iter().zip(&right).all(|(expected, found)| is_as(expected, found)) {
         return Ok(());
     }
     Err(format!("\n  expected {}\n  found    {}", shown(expected), shown(found)))
+}
+
+/// Whether a field is the expected one, or has the form that is asked of its tag.
+fn is_as(expected: &[u8], found: &[u8]) -> bool {
+    let tag = expected.split(|byte| *byte == b'=').next().unwrap_or_default();
+    match (form(tag), found.strip_prefix(tag)) {
+        (Some(form), Some([b'=', value @ ..])) => form(value),
+        _ => expected == found,
+    }
 }
 
 /// The form that is all that is asked of some fields.

@@ -1,0 +1,407 @@
+//! The trader's process: stations and engine on one thread, as the driver runs them, and the disk that outlives it.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use helios_book::Capacity;
+use helios_engine::{Config, State, step};
+use helios_execution::Style;
+use helios_journal::{Closing, Reader, Record, Writer};
+use helios_live::feed::{Feed, FeedConfig, Join, ReceiverConfig, SnapshotLogin};
+use helios_live::{Engine, Entry, EntryConfig, EntryOut, FeedOut, Protocol, Recorded, Secret};
+use helios_risk::{Feeds, Limits};
+use helios_types::{Cash, Event, Instrument, InstrumentId, Nanos, Output, Price, Quantity, Rng};
+
+use crate::net::Net;
+use crate::world::MIDNIGHT;
+
+pub const USER: &str = "HELIOS";
+pub const PASSWORD: &str = "sesame";
+/// Shares: no position, and no worst case of one, may go beyond.
+pub const LIMIT: i64 = 2_000;
+pub const ORDER_LIMIT: i64 = 500;
+
+/// The process dies when so many more effects (a record, a packet) have left it; what comes after has no effect.
+#[derive(Debug, Default)]
+pub struct Fuse(Option<u64>);
+
+impl Fuse {
+    pub fn light(&mut self, effects: u64) {
+        self.0 = Some(effects);
+    }
+
+    pub fn is_blown(&self) -> bool {
+        self.0 == Some(0)
+    }
+
+    /// One more effect: false when the process is dead before it.
+    fn burn(&mut self) -> bool {
+        if let Some(left) = &mut self.0 {
+            if *left == 0 {
+                return false;
+            }
+            *left -= 1;
+        }
+        true
+    }
+}
+
+/// What is in the journal's file.
+#[derive(Default)]
+pub struct Disk {
+    pub bytes: Vec<u8>,
+}
+
+/// The run: instruments, limits, strategies' graph.
+pub fn fresh_state(symbols: &[String]) -> State {
+    let instruments = symbols
+        .iter()
+        .map(|symbol| Instrument { symbol: symbol.clone(), tick: Price(10_000_000), lot: Quantity::whole(1) })
+        .collect();
+    let limits = Limits {
+        order_quantity: Some(Quantity::whole(ORDER_LIMIT)),
+        position: Some(Quantity::whole(LIMIT)),
+        price_collar_ppm: Some(200_000),
+        orders_per_second: Some(200),
+        ..Limits::default()
+    };
+    let config = Config {
+        instruments,
+        holds: Vec::new(),
+        nodes: crate::strategy::nodes(),
+        series: Vec::new(),
+        limits,
+        feeds: Feeds { without_price: Vec::new(), limit_prices: true },
+        cash: Cash::whole(10_000_000),
+        trade_from: Nanos(0),
+        style: Style::Touch { ticks: 1 },
+        capacity: Capacity { orders: 1 << 12, levels: 1 << 10 },
+    };
+    State::new(config).expect("a sound configuration")
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Snapshot,
+    Entry,
+}
+
+/// A process under way.
+pub struct Trader {
+    feed: Feed,
+    pub entry: Entry,
+    pub engine: Engine,
+    writer: Writer,
+    /// Outputs that the journal does not have yet: they go there with the next input.
+    unwritten: Option<u64>,
+    pub pipes: [Option<u64>; 2],
+    waiting: VecDeque<Event>,
+}
+
+/// What is around the process.
+pub struct Around<'a> {
+    pub net: &'a mut Net,
+    pub disk: &'a mut Disk,
+    pub fuse: &'a mut Fuse,
+    pub next_pipe: &'a mut u64,
+    /// Purposes of connections that were asked for, by number.
+    pub asked: &'a mut Vec<(u64, Purpose)>,
+    pub notes: &'a mut Vec<String>,
+    /// The process's own clock.
+    pub now: Nanos,
+}
+
+/// One station's view of the world.
+struct Out<'a, 'b> {
+    around: &'a mut Around<'b>,
+    pipe: &'a mut Option<u64>,
+    waiting: &'a mut VecDeque<Event>,
+    purpose: Purpose,
+}
+
+impl Out<'_, '_> {
+    fn open(&mut self) {
+        if self.around.fuse.burn() {
+            *self.around.next_pipe += 1;
+            let pipe = *self.around.next_pipe;
+            *self.pipe = Some(pipe);
+            self.around.asked.push((pipe, self.purpose));
+            self.around.net.connect(pipe);
+        }
+    }
+
+    fn say(&mut self, bytes: &[u8]) {
+        if let Some(pipe) = *self.pipe
+            && self.around.fuse.burn()
+        {
+            self.around.net.to_venue(pipe, bytes);
+        }
+    }
+
+    fn shut(&mut self) {
+        if let Some(pipe) = self.pipe.take()
+            && self.around.fuse.burn()
+        {
+            self.around.net.trader_closes(pipe);
+        }
+    }
+
+    fn noted(&mut self, text: fmt::Arguments<'_>) {
+        self.around.notes.push(format!("{} {text}", self.around.net.now.0));
+    }
+}
+
+impl FeedOut for Out<'_, '_> {
+    fn event(&mut self, event: Event) {
+        self.waiting.push_back(event);
+    }
+    fn request(&mut self, _server: usize, bytes: &[u8]) {
+        if self.around.fuse.burn() {
+            self.around.net.request(bytes);
+        }
+    }
+    fn connect(&mut self) {
+        self.open();
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        self.say(bytes);
+    }
+    fn close(&mut self) {
+        self.shut();
+    }
+    fn note(&mut self, text: fmt::Arguments<'_>) {
+        self.noted(text);
+    }
+}
+
+impl EntryOut for Out<'_, '_> {
+    fn event(&mut self, event: Event) {
+        self.waiting.push_back(event);
+    }
+    fn connect(&mut self) {
+        self.open();
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        self.say(bytes);
+    }
+    fn close(&mut self) {
+        self.shut();
+    }
+    fn note(&mut self, text: fmt::Arguments<'_>) {
+        self.noted(text);
+    }
+}
+
+/// What a process's start found.
+pub struct Recovered {
+    state: State,
+    writer: Writer,
+}
+
+impl Recovered {
+    pub fn digest(&self) -> u128 {
+        self.state.digest()
+    }
+}
+
+/// Reads the journal as a new process does: to its last whole record, which it then goes on from. Panics when what was said
+/// then is not what is said now.
+pub fn recover(disk: &mut Disk, symbols: &[String], mut recorded: impl FnMut(Recorded<'_>)) -> Recovered {
+    let mut state = fresh_state(symbols);
+    if disk.bytes.is_empty() {
+        let mut writer = Writer::new(b"{}").expect("it is short");
+        disk.bytes.extend_from_slice(writer.pending());
+        writer.clear_pending();
+        return Recovered { state, writer };
+    }
+    let mut reader = Reader::new();
+    reader.push(&disk.bytes);
+    let (mut said, mut at, mut last) = (Vec::new(), 0, 0);
+    // A torn record ends the journal; what is wrong before it would show as a difference.
+    while let Ok(Some(record)) = reader.next_record() {
+        match record {
+            Record::Input(input) => {
+                assert_eq!(at, said.len(), "input {last} said {said:?}, of which the journal has {at}");
+                said.clear();
+                step(&mut state, &input, &mut said);
+                recorded(Recorded::Input(&input.event));
+                for output in &said {
+                    recorded(Recorded::Output(output));
+                }
+                (at, last) = (0, input.seq);
+            }
+            Record::Output { seq, output } => {
+                assert_eq!((seq, said.get(at)), (last, Some(&output)), "what was said then is said now");
+                at += 1;
+            }
+            Record::Config(_) | Record::End(_) => {}
+        }
+    }
+    let position = reader.position().expect("an open journal");
+    disk.bytes.truncate(position.offset() as usize);
+    let mut writer = Writer::resume(position);
+    for output in &said[at..] {
+        writer.output(last, output);
+    }
+    disk.bytes.extend_from_slice(writer.pending());
+    writer.clear_pending();
+    Recovered { state, writer }
+}
+
+/// The whole journal, read at the end of the world: nothing is wrong with it.
+pub fn read_whole(disk: &Disk) -> Vec<Output> {
+    let mut reader = Reader::new();
+    reader.push(&disk.bytes);
+    let mut outputs = Vec::new();
+    loop {
+        match reader.next_record() {
+            Ok(Some(Record::Output { output, .. })) => outputs.push(output),
+            Ok(Some(_)) => {}
+            Ok(None) => break,
+            Err(damage) => panic!("the journal is damaged: {damage}"),
+        }
+    }
+    assert!(matches!(reader.finish(), Ok(Closing::NotClosed)), "a journal under way");
+    outputs
+}
+
+impl Trader {
+    pub fn start(disk: &mut Disk, symbols: &[String], protocol: helios_exchange::Protocol, rng: &mut Rng) -> Self {
+        let mut entry = Entry::new(EntryConfig {
+            name: "XNAS".to_owned(),
+            session: 0,
+            protocol: if protocol == helios_exchange::Protocol::Ouch42 { Protocol::Ouch42 } else { Protocol::Ouch50 },
+            user: USER.to_owned(),
+            password: Secret::new(PASSWORD),
+            symbols: symbols.iter().cloned().map(Some).collect(),
+            midnight: MIDNIGHT,
+            first_reference: 1,
+            token_prefix: "H".to_owned(),
+            timeout_ms: None,
+            seed: Some(rng.next_u64()),
+        })
+        .expect("a sound session");
+        let Recovered { state, writer } = recover(disk, symbols, |recorded| entry.recover(&recorded));
+        let instruments = (0..).map(InstrumentId).zip(symbols.iter().cloned()).collect();
+        let receiver = ReceiverConfig { lines: 2, servers: 1, window: 500, attempts: 4, ..ReceiverConfig::default() };
+        let feed = Feed::new(FeedConfig {
+            join: if rng.below(4) == 0 { Join::Replay } else { Join::Snapshot },
+            receiver,
+            snapshot: Some(SnapshotLogin { username: USER.to_owned(), password: PASSWORD.to_owned() }),
+            ..FeedConfig::new(0, instruments, MIDNIGHT)
+        });
+        let engine = Engine::new(state, None);
+        Self { feed, entry, engine, writer, unwritten: None, pipes: [None; 2], waiting: VecDeque::new() }
+    }
+
+    pub fn next_tick(&self) -> Option<Nanos> {
+        [self.feed.next_tick(), self.entry.next_tick()].into_iter().flatten().min()
+    }
+
+    pub fn state(&self) -> &State {
+        self.engine.state()
+    }
+
+    fn with_feed(&mut self, around: &mut Around<'_>, act: impl FnOnce(&mut Feed, Nanos, &mut Out<'_, '_>)) {
+        let now = around.now;
+        let (pipe, waiting) = (&mut self.pipes[0], &mut self.waiting);
+        act(&mut self.feed, now, &mut Out { around, pipe, waiting, purpose: Purpose::Snapshot });
+        self.drain(around);
+    }
+
+    fn with_entry(&mut self, around: &mut Around<'_>, act: impl FnOnce(&mut Entry, Nanos, &mut Out<'_, '_>)) {
+        let now = around.now;
+        let (pipe, waiting) = (&mut self.pipes[1], &mut self.waiting);
+        act(&mut self.entry, now, &mut Out { around, pipe, waiting, purpose: Purpose::Entry });
+        self.drain(around);
+    }
+
+    pub fn datagram(&mut self, line: u8, bytes: &[u8], around: &mut Around<'_>) {
+        self.with_feed(around, |feed, now, out| feed.on_datagram(line, bytes, now, out));
+    }
+
+    pub fn connected(&mut self, purpose: Purpose, around: &mut Around<'_>) {
+        match purpose {
+            Purpose::Snapshot => self.with_feed(around, |feed, now, out| feed.on_connected(now, out)),
+            Purpose::Entry => self.with_entry(around, |entry, now, out| entry.on_connected(now, out)),
+        }
+    }
+
+    pub fn bytes(&mut self, purpose: Purpose, bytes: &[u8], around: &mut Around<'_>) {
+        match purpose {
+            Purpose::Snapshot => self.with_feed(around, |feed, now, out| feed.on_bytes(bytes, now, out)),
+            Purpose::Entry => self.with_entry(around, |entry, now, out| entry.on_bytes(bytes, now, out)),
+        }
+    }
+
+    pub fn closed(&mut self, purpose: Purpose, around: &mut Around<'_>) {
+        self.pipes[purpose as usize] = None;
+        match purpose {
+            Purpose::Snapshot => self.with_feed(around, |feed, now, out| feed.on_closed(now, out)),
+            Purpose::Entry => self.with_entry(around, |entry, now, out| entry.on_closed(now, out)),
+        }
+    }
+
+    pub fn tick(&mut self, around: &mut Around<'_>) {
+        self.with_feed(around, |feed, now, out| feed.on_tick(now, out));
+        self.with_entry(around, |entry, now, out| entry.on_tick(now, out));
+    }
+
+    /// A wish of a Python strategy, an operator's command, what drop copy says.
+    pub fn input(&mut self, event: Event, around: &mut Around<'_>) {
+        self.waiting.push_back(event);
+        self.drain(around);
+    }
+
+    /// Journal, step, orders out, one event after the other.
+    fn drain(&mut self, around: &mut Around<'_>) {
+        while let Some(event) = self.waiting.pop_front() {
+            if around.fuse.is_blown() {
+                return;
+            }
+            self.write_outputs(around);
+            if !self.engine.event(around.now, event).expect("no journal of its own, so no failure") {
+                continue;
+            }
+            // The step has no effect outside: it is as if the record had been there before it.
+            let input = *self.engine.input();
+            self.writer.input(&input);
+            self.save(around);
+            self.unwritten = Some(input.seq);
+            let (pipe, waiting) = (&mut self.pipes[1], &mut self.waiting);
+            let now = around.now;
+            let mut out = Out { around, pipe, waiting, purpose: Purpose::Entry };
+            for output in self.engine.outputs() {
+                self.entry.send(output, now, &mut out);
+            }
+        }
+    }
+
+    fn write_outputs(&mut self, around: &mut Around<'_>) {
+        if let Some(seq) = self.unwritten.take() {
+            for output in self.engine.outputs() {
+                self.writer.output(seq, output);
+            }
+            self.save(around);
+        }
+    }
+
+    /// The process may die within a record.
+    fn save(&mut self, around: &mut Around<'_>) {
+        if around.fuse.burn() {
+            around.disk.bytes.extend_from_slice(self.writer.pending());
+            if around.fuse.is_blown() {
+                let torn = self.writer.pending().len() / 3;
+                let length = around.disk.bytes.len() - torn;
+                around.disk.bytes.truncate(length);
+            }
+        }
+        self.writer.clear_pending();
+    }
+
+    /// So that the journal can be compared with what was said.
+    pub fn settle(&mut self, around: &mut Around<'_>) {
+        self.write_outputs(around);
+    }
+}
