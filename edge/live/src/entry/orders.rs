@@ -31,6 +31,8 @@ pub(super) struct Orders {
     /// What the engine was told that was heard.
     pub(super) told: Option<(u128, u64)>,
     oddities: u32,
+    /// A cancel has a reference of its own.
+    cancels_are_named: bool,
     pub(super) counters: EntryCounters,
 }
 
@@ -48,8 +50,15 @@ impl Orders {
             day: 0,
             told: None,
             oddities: 0,
+            cancels_are_named: false,
             counters: EntryCounters::default(),
         }
+    }
+
+    /// For a protocol in which a cancel has a reference of its own.
+    pub(super) fn with_cancel_references(mut self) -> Self {
+        self.cancels_are_named = true;
+        self
     }
 
     #[inline]
@@ -222,6 +231,9 @@ impl Orders {
             }
             Output::Cancel { order, instrument } if self.is_ours(*instrument) => {
                 if let Some(at) = self.table.find(*order) {
+                    if self.cancels_are_named && self.table.next_reference().is_some() {
+                        self.table.refer(at);
+                    }
                     self.table.row(at).cancelling = Some(0);
                 }
             }
@@ -354,10 +366,22 @@ impl Orders {
             // It will be cancelled: an answer, and nothing to report yet.
             Said::CancelPending { .. } => self.table.row(at).cancelling = None,
             Said::CancelRejected { reason, .. } => {
-                if self.table.row(at).cancelling.take().is_none() {
-                    return self.repeated();
+                let connection = self.connection;
+                let row = self.table.row(at);
+                // An order that is not known here, nor there: the refused cancel tells its fate, or nothing yet.
+                let vague = row.life == Life::Unheard && row.connection < connection;
+                if vague && reason == RejectReason::UnknownOrder {
+                    row.life = Life::GivenUp;
+                    self.counters.never_arrived += 1;
+                    return self.report(at, ts, ReportKind::Rejected { reason: RejectReason::NeverArrived }, out);
                 }
-                self.report(at, ts, ReportKind::ChangeRejected { reason }, out);
+                if vague {
+                    row.cancelling = Some(0);
+                } else if row.cancelling.take().is_none() {
+                    self.repeated();
+                } else {
+                    self.report(at, ts, ReportKind::ChangeRejected { reason }, out);
+                }
             }
             Said::Modified { open, .. } => {
                 let row = self.table.row(at);
