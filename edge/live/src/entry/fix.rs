@@ -111,6 +111,8 @@ struct Desk {
     asked_at: Nanos,
     /// Requests by their number.
     numbers: VecDeque<(u64, u32, Request)>,
+    /// What was sent over this connection until it settled: the venue drops it when it asks for what is before.
+    sent: VecDeque<(u64, Vec<u8>)>,
 }
 
 impl Fix {
@@ -160,6 +162,7 @@ impl Fix {
             asked: BTreeSet::new(),
             asked_at: Nanos(0),
             numbers: VecDeque::with_capacity(MAX_NUMBERS),
+            sent: VecDeque::new(),
         };
         Ok(Self { session: Session::new(settings, Stored::fresh(Nanos(0))), desk })
     }
@@ -195,6 +198,7 @@ impl Fix {
         (desk.gap, desk.logged_on, desk.to_ask) = (None, false, None);
         desk.asked.clear();
         desk.numbers.clear();
+        desk.sent.clear();
         self.call(now, out, |session, now, hearing| session.on_connected(now, hearing));
     }
 
@@ -396,6 +400,7 @@ impl Fix {
             let (name, next) = (u128::from(self.desk.next_out), self.desk.next_in);
             self.desk.orders.tell_heard(name, next, out);
             self.desk.orders.settle(out);
+            self.desk.sent.clear();
         }
     }
 
@@ -715,16 +720,25 @@ impl<O: EntryOut> Outside for Hearing<'_, O> {
     }
 
     #[inline]
-    fn sent(&mut self, seq: u64, _: Option<&[u8]>) {
+    fn sent(&mut self, seq: u64, message: Option<&[u8]>) {
         self.desk.next_out = seq + 1;
+        if let Some(message) = message.filter(|_| !self.desk.orders.settled) {
+            if self.desk.sent.len() == MAX_NUMBERS {
+                self.desk.sent.pop_front();
+            }
+            self.desk.sent.push_back((seq, message.to_vec()));
+        }
     }
 
     fn received(&mut self, next_in: u64) {
         self.desk.next_in = next_in;
     }
 
-    /// An order that is late is another order: nothing is sent again, the numbers are filled.
-    fn resend(&mut self, _: u64, _: u64, _: &mut dyn FnMut(u64, &[u8])) {}
+    /// An order that is late is another order: only what went over this connection is sent again.
+    fn resend(&mut self, from: u64, to: u64, each: &mut dyn FnMut(u64, &[u8])) {
+        let wanted = self.desk.sent.iter().filter(|(seq, _)| (from..=to).contains(seq));
+        wanted.for_each(|(seq, message)| each(*seq, message));
+    }
 
     fn reset(&mut self, _: Nanos) {
         let desk = &mut *self.desk;
