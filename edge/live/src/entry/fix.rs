@@ -117,14 +117,8 @@ struct Desk {
 
 impl Fix {
     pub(super) fn new(config: &FixConfig) -> Result<Self, EntryError> {
+        check_names(config)?;
         let wrong = |what: String| EntryError::new(format!("session {}: {what}", config.name));
-        let text_of = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-        if !text_of(&config.sender) || !text_of(&config.target) {
-            return Err(wrong(format!("CompIDs {:?} and {:?} must be printable", config.sender, config.target)));
-        }
-        if let Some(bad) = config.symbols.iter().flatten().find(|symbol| !text_of(symbol)) {
-            return Err(wrong(format!("symbol {bad:?} is not printable: give the venue's own")));
-        }
         if config.prefix.len() > 4 || !config.prefix.bytes().all(|byte| byte.is_ascii_alphabetic()) {
             return Err(wrong(format!("prefix {:?} is not up to four letters", config.prefix)));
         }
@@ -233,6 +227,11 @@ impl Fix {
             out.close();
             self.on_closed(now, out);
         }
+    }
+
+    pub(super) fn order(&mut self, name: &str) -> Option<OrderId> {
+        let at = self.desk.orders.table.of(self.desk.reference(name.as_bytes())?)?;
+        Some(self.desk.orders.table.row(at).id)
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -534,6 +533,19 @@ impl Desk {
             Said::CancelRejected { reference, reason }
         };
         self.orders.take_in(&said, ts, out);
+    }
+}
+
+/// CompIDs and symbols that can stand in a message.
+pub(super) fn check_names(config: &FixConfig) -> Result<(), EntryError> {
+    let wrong = |what: String| EntryError::new(format!("session {}: {what}", config.name));
+    let printable = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if !printable(&config.sender) || !printable(&config.target) {
+        return Err(wrong(format!("CompIDs {:?} and {:?} must be printable", config.sender, config.target)));
+    }
+    match config.symbols.iter().flatten().find(|symbol| !printable(symbol)) {
+        Some(bad) => Err(wrong(format!("symbol {bad:?} is not printable: give the venue's own"))),
+        None => Ok(()),
     }
 }
 

@@ -11,6 +11,7 @@
 //! with the venue's books. OUCH and SoupBinTCP have no message that asks for cancel on disconnect: it is a setting of the
 //! port.
 
+mod drop_copy;
 mod fix;
 mod orders;
 mod ouch;
@@ -20,10 +21,11 @@ mod table;
 
 use std::fmt;
 
-use helios_types::{Event, Nanos, Output};
+use helios_types::{Event, Nanos, OrderId, Output};
 use helios_wire::soupbintcp::ClientSettings;
 
 use crate::EntryOut;
+pub use drop_copy::{DropCopy, DropCopyOut, MAX_EXECUTIONS, Traded};
 pub use fix::{Fix, FixConfig};
 pub use ouch::Ouch;
 pub use table::MAX_ORDERS;
@@ -244,6 +246,14 @@ impl Entry {
         match self {
             Self::Ouch(ouch) => ouch.stop(now, out),
             Self::Fix(fix) => fix.stop(now, out),
+        }
+    }
+
+    /// The order that a drop copy calls so.
+    pub fn order(&mut self, name: &str) -> Option<OrderId> {
+        match self {
+            Self::Ouch(ouch) => ouch.order(name),
+            Self::Fix(fix) => fix.order(name),
         }
     }
 

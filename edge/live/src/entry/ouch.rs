@@ -171,6 +171,22 @@ impl Ouch {
         self.account.reconnect.stop();
     }
 
+    /// In 5.0 a drop copy names an order as we do, in 4.2 by its token.
+    pub(super) fn order(&mut self, name: &str) -> Option<OrderId> {
+        let account = &mut self.account;
+        match &account.encoder {
+            Encoder::V50(_) => {
+                let id = OrderId(name.parse().ok()?);
+                account.orders.table.find(id).map(|_| id)
+            }
+            Encoder::V42(encoder) => {
+                let reference = encoder.reference(&helios_wire::alpha(name).ok()?)?;
+                let at = account.orders.table.of(reference)?;
+                Some(account.orders.table.row(at).id)
+            }
+        }
+    }
+
     pub(super) fn is_settled(&self) -> bool {
         self.account.orders.settled
     }

@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use helios_live::{Entry, FixConfig, Secret};
+use helios_live::{DropCopy, DropCopyOut, Entry, FixConfig, Secret, Traded};
 use helios_types::{InstrumentId, Nanos, OrderId, Output, Price, Quantity, Side, TimeInForce};
 use helios_wire::fix::{
     Closed, Dictionary, Fields, Handled, Message, Outside, Reply, Role, Session, Settings, Stored, Version,
 };
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
 
 use crate::lossy::Port;
 use crate::world::{Log, MIDNIGHT, Says, at, order};
@@ -273,6 +277,18 @@ impl Line {
     }
 }
 
+/// An entry whose venue has told all.
+pub fn logged_on(entry: Entry) -> Entry {
+    let mut line = Line::new();
+    line.entry = entry;
+    (line.venue, line.port, line.number) = (FixVenue::new(), Port::default(), 0);
+    line.out.bytes.clear();
+    line.connect();
+    line.settle();
+    assert!(line.entry.is_settled());
+    line.entry
+}
+
 const KO: InstrumentId = InstrumentId(0);
 
 fn submit(id: u64) -> Output {
@@ -355,5 +371,129 @@ fn terms_are_said_as_fix_says_them() {
         order.quantity = Quantity(50_000_000);
         let reference = n + 1;
         assert_eq!(line.send(&Output::Submit(order)), [format!("D 11={reference} 54=1 38=0.5 {expected}")]);
+    }
+}
+
+/// What a drop copy asks for.
+#[derive(Default)]
+struct Heard {
+    traded: Vec<String>,
+    bytes: Vec<u8>,
+    asked: Vec<String>,
+}
+
+impl DropCopyOut for Heard {
+    fn traded(&mut self, t: &Traded<'_>) {
+        self.traded.push(format!("{} {} {:?} {} @ {}", t.order, t.execution, t.side, t.quantity, t.price));
+    }
+    fn connect(&mut self) {
+        self.asked.push("connect".to_owned());
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+    fn close(&mut self) {
+        self.asked.push("close".to_owned());
+    }
+    fn note(&mut self, text: std::fmt::Arguments<'_>) {
+        self.asked.push(text.to_string());
+    }
+}
+
+#[test]
+fn a_drop_copy_counts_an_execution_once() {
+    let mut copy = DropCopy::new(&fix_config()).expect("sound");
+    let (mut venue, mut port, mut heard) = (FixVenue::new(), Port::default(), Heard::default());
+    let talk = |copy: &mut DropCopy, venue: &mut FixVenue, port: &mut Port, heard: &mut Heard, number: u64| {
+        loop {
+            let (ours, theirs) = (std::mem::take(&mut heard.bytes), port.wrote.remove(&number).unwrap_or_default());
+            if ours.is_empty() && theirs.is_empty() {
+                return std::mem::take(&mut heard.traded);
+            }
+            venue.on_bytes(number, &ours, at(1.0), port);
+            theirs.chunks(7).for_each(|piece| copy.on_bytes(piece, at(1.0), heard));
+        }
+    };
+    let says = [
+        Says::Accepted { shares: 500, book: 7, dead: false },
+        Says::Executed { shares: 100, raw: 99_900, execution: 41, flag: b'A' },
+        Says::Executed { shares: 50, raw: 100_000, execution: 42, flag: b'A' },
+        Says::Executed { shares: 50, raw: 100_000, execution: 42, flag: b'A' },
+        Says::Broken { execution: 41 },
+    ];
+    for connection in 1..3 {
+        copy.on_tick(at(1.0), &mut heard);
+        venue.on_connected(connection, at(1.0), &mut port);
+        copy.on_connected(at(1.0), &mut heard);
+        // The day is told from its beginning at each logon.
+        says[..2 + connection as usize].iter().for_each(|said| venue.publish(at(1.0), 9, *said, &mut port));
+        let traded = talk(&mut copy, &mut venue, &mut port, &mut heard, connection);
+        if connection == 1 {
+            assert_eq!(traded, ["9 41 Buy 100 @ 9.99", "9 42 Buy 50 @ 10"]);
+        } else {
+            assert!(traded.is_empty(), "told again: {traded:?}");
+        }
+        assert_eq!(copy.position(KO), Quantity::whole(150));
+        copy.on_closed(at(1.0), &mut heard);
+        venue.on_closed(connection, at(1.0), &mut port);
+    }
+    copy.on_tick(at(9.0), &mut heard);
+    venue.on_connected(3, at(9.0), &mut port);
+    copy.on_connected(at(9.0), &mut heard);
+    venue.publish(at(9.0), 9, says[4], &mut port);
+    assert_eq!(talk(&mut copy, &mut venue, &mut port, &mut heard, 3), ["9 41 Buy 0 @ 0"]);
+    assert_eq!((copy.position(KO), copy.counts()), (Quantity::whole(50), (2, 0)));
+}
+
+/// Fields of reports with values that are often sound.
+fn fields() -> impl Strategy<Value = Vec<u8>> {
+    let tags = [6, 11, 14, 17, 19, 31, 32, 37, 38, 39, 41, 44, 45, 54, 55, 60, 102, 103, 150, 151, 434, 527, 790, 851];
+    let value = prop_oneof![
+        "[0-9]{1,3}",
+        "-?[0-9]{0,25}[.]?[0-9]{0,25}",
+        select(vec!["F", "0", "4", "5", "8", "D", "G", "H", "I", "KO"]).prop_map(str::to_owned),
+        "[ -~]{0,9}",
+    ];
+    vec((select(tags.to_vec()), value), 0..24).prop_map(|mut fields| {
+        fields.sort_by_key(|(tag, _)| *tag);
+        fields.dedup_by_key(|(tag, _)| *tag);
+        fields.iter().map(|(tag, value)| format!("{tag}={value}\x01")).collect::<String>().into_bytes()
+    })
+}
+
+proptest! {
+    #[test]
+    fn nothing_makes_it_panic(
+        garbage in vec(any::<u8>(), 0..200),
+        reports in vec((select(b"89j3".as_slice()), fields()), 0..20),
+        rules in any::<bool>(),
+    ) {
+        let mut line = Line::new();
+        line.settle();
+        for id in 1..4 {
+            line.send(&submit(id));
+        }
+        line.settle();
+        let mut session = std::mem::replace(&mut line.venue, FixVenue::new()).session;
+        let (mut port, mut sent) = (Port::default(), BTreeMap::new());
+        for (kind, body) in &reports {
+            let mut outside = Hearing { connection: 1, sent: &mut sent, port: &mut port };
+            let _ = session.send(&[*kind], |builder| {
+                if rules {
+                    builder.raw(b"37=1\x0117=2\x01150=F\x0139=1\x0154=1\x01151=5\x0114=1\x016=1\x0155=KO\x01");
+                }
+                builder.raw(body);
+            }, line.now, &mut outside);
+        }
+        let mut copy = DropCopy::new(&fix_config()).expect("sound");
+        let mut heard = Heard::default();
+        copy.on_connected(line.now, &mut heard);
+        let stream = port.wrote.remove(&1).unwrap_or_default();
+        for bytes in [stream, garbage] {
+            line.entry.on_bytes(&bytes, line.now, &mut line.out);
+            copy.on_bytes(&bytes, line.now, &mut heard);
+        }
+        line.entry.on_tick(line.now.plus(100_000_000_000), &mut line.out);
+        prop_assert!(!line.entry.is_settled());
     }
 }

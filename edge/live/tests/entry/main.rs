@@ -4,4 +4,5 @@ mod fix;
 mod hostile;
 mod lossy;
 mod scenarios;
+mod speed;
 mod world;
