@@ -9,6 +9,14 @@ Rows = list[tuple[int, int, int]]
 
 class CoreError(Exception): ...
 
+class Exchange:
+    def __init__(self, spec: Mapping[str, Any]) -> None: ...
+    def listening(self) -> list[tuple[str, str, str]]: ...
+    def run(self, ns: int) -> None: ...
+    def command(self, text: str) -> str: ...
+    def notes(self) -> list[str]: ...
+    def end(self) -> None: ...
+
 class FixEngine:
     addresses: list[tuple[str, int]]
     names: list[str]
@@ -62,6 +70,14 @@ class BookView:
     mid: float
     bid_size: float
     ask_size: float
+    complete: bool
+
+class FeedView:
+    instrument: int
+    symbol: str
+    ts: int
+    complete: bool
+    missed: int
 
 class TradeView:
     instrument: int

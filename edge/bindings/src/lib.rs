@@ -4,9 +4,11 @@
 
 mod arrow;
 mod compiled;
+mod exchange;
 mod fix;
 mod ghosts;
 mod itch_rows;
+mod live;
 mod matching;
 mod over;
 mod session;
@@ -34,6 +36,7 @@ pub(crate) fn refuse(source: &str, message: impl Into<String>) -> PyErr {
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("CoreError", module.py().get_type::<CoreError>())?;
     module.add_class::<session::Session>()?;
+    module.add_class::<live::Live>()?;
     module.add_class::<strategy::Port>()?;
     module.add_class::<strategy::BookView>()?;
     module.add_class::<strategy::TradeView>()?;
@@ -42,8 +45,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<strategy::SignalView>()?;
     module.add_class::<strategy::RefusalView>()?;
     module.add_class::<strategy::OrderView>()?;
+    module.add_class::<strategy::FeedView>()?;
     module.add_class::<arrow::Floats>()?;
     module.add_class::<fix::FixEngine>()?;
+    module.add_class::<exchange::Exchange>()?;
     module.add_class::<itch_rows::ItchRows>()?;
     module.add_class::<matching::MatchingEngine>()?;
     module.add_class::<tools::Book>()?;

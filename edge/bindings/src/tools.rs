@@ -158,21 +158,16 @@ enum Maker {
 /// half-life, deviation, volatility.
 pub(crate) type AgentsSpec = (u32, u32, u64, u32, f64, f64, f64, f64);
 
-/// A market before its first message.
-pub(crate) fn simulation(settings: AgentsSpec) -> PyResult<Simulation> {
-    let (symbols, minutes, seed, group_size, rate, ou_half_life_s, deviation_bp, volatility) = settings;
+/// Those settings.
+pub(crate) fn settings(spec: AgentsSpec) -> Config {
+    let (symbols, minutes, seed, group_size, rate, ou_half_life_s, deviation_bp, volatility) = spec;
     let messages_per_symbol_second = rate;
-    let config = Config {
-        symbols,
-        minutes,
-        seed,
-        group_size,
-        messages_per_symbol_second,
-        ou_half_life_s,
-        deviation_bp,
-        volatility,
-    };
-    Simulation::new(config).map_err(|error| refuse("simulate", error.to_string()))
+    Config { symbols, minutes, seed, group_size, messages_per_symbol_second, ou_half_life_s, deviation_bp, volatility }
+}
+
+/// A market before its first message.
+pub(crate) fn simulation(spec: AgentsSpec) -> PyResult<Simulation> {
+    Simulation::new(settings(spec)).map_err(|error| refuse("simulate", error.to_string()))
 }
 
 /// A simulated market that writes a genuine ITCH 5.0 day, piece by piece.

@@ -26,15 +26,28 @@ pub enum Protocol {
     Ouch50,
     /// ITCH state of all books in SoupBinTCP.
     Snapshot,
+    /// Order entry by FIX 4.4: our CompID is the venue's name, the client's his user name.
+    Fix,
+    /// Trades by FIX 4.4, of the user or of all.
+    DropCopy,
 }
 
 impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Ouch42, Self::Ouch50, Self::Snapshot, Self::Fix, Self::DropCopy];
+
+    pub(crate) const fn is_fix(self) -> bool {
+        matches!(self, Self::Fix | Self::DropCopy)
+    }
+
     /// Its name in settings.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ouch42 => "ouch42",
             Self::Ouch50 => "ouch50",
             Self::Snapshot => "snapshot",
+            Self::Fix => "fix44",
+            Self::DropCopy => "drop_copy",
         }
     }
 }
@@ -110,6 +123,8 @@ pub struct VenueConfig {
     pub self_trade: SelfTrade,
     /// Most orders of clients that work at once; one more is refused.
     pub max_open_orders: usize,
+    /// Whether there are drop copies: they are kept from the beginning of the day on.
+    pub drop_copies: bool,
 }
 
 impl VenueConfig {
@@ -122,6 +137,7 @@ impl VenueConfig {
             tape: TapeConfig::default(),
             self_trade: SelfTrade::CancelNewest,
             max_open_orders: 1 << 16,
+            drop_copies: true,
         }
     }
 
@@ -143,6 +159,8 @@ pub struct User {
     pub firm: [u8; 4],
     /// Whether the orders of a session that is lost are cancelled.
     pub cancel_on_disconnect: bool,
+    /// Whether his drop copies have the trades of all users.
+    pub sees_all: bool,
 }
 
 impl fmt::Debug for User {
@@ -181,7 +199,8 @@ impl Config {
     #[must_use]
     pub fn with_user(mut self, name: &str, password: &str) -> Self {
         let (name, password) = (name.to_owned(), password.to_owned());
-        self.users.push(User { name, password, firm: *b"    ", cancel_on_disconnect: true });
+        let firm = *b"    ";
+        self.users.push(User { name, password, firm, cancel_on_disconnect: true, sees_all: false });
         self
     }
 

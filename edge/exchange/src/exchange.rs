@@ -25,6 +25,8 @@ use crate::{Client, ExchangeOut};
 const MAX_MALFORMED: u32 = 100;
 /// Most bytes that a delay or silence holds back from one client; beyond it the client is closed.
 const MAX_HELD_BYTES: usize = 1 << 26;
+/// How often a FIX session looks at the time.
+const FIX_TICK_NS: u64 = 50_000_000;
 /// When held bytes are looked at again while a silence lasts.
 const LOOK_NS: u64 = 1_000_000;
 
@@ -42,33 +44,36 @@ pub struct Counters {
 }
 
 /// One connection.
-struct Peer {
-    port: Port,
-    connection: Connection,
+pub(crate) struct Peer {
+    pub(crate) port: Port,
+    pub(crate) connection: Connection,
+    /// FIX: what came before it is known whose session this is, and since when.
+    pub(crate) logon: Vec<u8>,
+    pub(crate) since: Nanos,
     /// Of an order-entry session that has logged in: index of the account at the venue.
-    account: Option<usize>,
-    user: Option<usize>,
+    pub(crate) account: Option<usize>,
+    pub(crate) user: Option<usize>,
     /// Of a snapshot session that has logged in: all of it.
-    snapshot: Option<MemoryStore>,
-    malformed: u32,
+    pub(crate) snapshot: Option<MemoryStore>,
+    pub(crate) malformed: u32,
     /// Bytes that a fault holds back, and until when.
-    held: VecDeque<(Nanos, Vec<u8>)>,
-    held_bytes: usize,
+    pub(crate) held: VecDeque<(Nanos, Vec<u8>)>,
+    pub(crate) held_bytes: usize,
     /// Why it was closed.
-    closed: bool,
+    pub(crate) closed: bool,
 }
 
 /// Our venues as servers; see the crate's documentation.
 pub struct Exchange {
-    venues: Vec<Venue>,
-    users: Users,
-    peers: BTreeMap<Client, Peer>,
-    faults: Faults,
+    pub(crate) venues: Vec<Venue>,
+    pub(crate) users: Users,
+    pub(crate) peers: BTreeMap<Client, Peer>,
+    pub(crate) faults: Faults,
     /// Faults of the configuration that wait for the first call.
-    pending: Vec<Fault>,
-    config: Config,
-    counters: Counters,
-    now: Nanos,
+    pub(crate) pending: Vec<Fault>,
+    pub(crate) config: Config,
+    pub(crate) counters: Counters,
+    pub(crate) now: Nanos,
 }
 
 impl fmt::Debug for Exchange {
@@ -82,7 +87,7 @@ impl Exchange {
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         config.check()?;
         let venues = config.venues.iter().enumerate().map(|(index, venue)| {
-            Venue::new(venue, index, config.midnight)
+            Venue::new(venue, index, config.users.len(), config.midnight)
                 .map_err(|error| ConfigError(format!("venue {:?}: {error}", venue.name)))
         });
         let venues = venues.collect::<Result<Vec<Venue>, ConfigError>>()?;
@@ -116,6 +121,8 @@ impl Exchange {
         let peer = Peer {
             port,
             connection: Connection::new(self.config.limits, self.now),
+            logon: Vec::new(),
+            since: self.now,
             account: None,
             user: None,
             snapshot: None,
@@ -135,10 +142,16 @@ impl Exchange {
         if self.faults.happens(venue, protocol, Action::Disconnect) {
             out.note(format_args!("client {}: disconnected as a fault", client.0));
             out.close(client);
+            self.fix_closed(&peer);
             self.gone(&peer);
             return self.settle(out);
         }
         let now = self.now;
+        if protocol.is_fix() {
+            self.fix_bytes(client, &mut peer, bytes, out);
+            self.keep(client, peer);
+            return self.settle(out);
+        }
         let before = peer.account;
         let mut connection = std::mem::replace(&mut peer.connection, Connection::new(self.config.limits, now));
         connection.on_bytes(bytes, now, &mut Desk { client, peer: &mut peer, exchange: self, out });
@@ -154,6 +167,7 @@ impl Exchange {
     pub fn on_closed(&mut self, client: Client, now: Nanos, out: &mut impl ExchangeOut) {
         self.begin(now);
         if let Some(peer) = self.peers.remove(&client) {
+            self.fix_closed(&peer);
             self.gone(&peer);
         }
         self.settle(out);
@@ -199,7 +213,11 @@ impl Exchange {
         let venues = self.venues.iter().filter_map(Venue::next_tick);
         let peers = self.peers.values().filter_map(|peer| {
             let held = peer.held.front().map(|(at, _)| if *at == FOREVER { self.now.plus(LOOK_NS) } else { *at });
-            [peer.connection.next_tick(), held].into_iter().flatten().min()
+            let own = match peer.port.protocol.is_fix() {
+                true => Some(self.now.plus(FIX_TICK_NS)),
+                false => peer.connection.next_tick(),
+            };
+            [own, held].into_iter().flatten().min()
         });
         venues.chain(peers).chain(self.faults.next_tick()).min()
     }
@@ -231,6 +249,7 @@ impl Exchange {
         for client in clients {
             if let Some(peer) = self.peers.remove(&client) {
                 out.close(client);
+                self.fix_closed(&peer);
                 self.gone(&peer);
             }
         }
@@ -356,6 +375,7 @@ impl Exchange {
     /// A client that is to stay.
     fn keep(&mut self, client: Client, peer: Peer) {
         if peer.closed || peer.connection.is_closed() {
+            self.fix_closed(&peer);
             return self.gone(&peer);
         }
         self.peers.insert(client, peer);
@@ -406,12 +426,19 @@ impl Exchange {
 
     /// Whether a client has something to hear, the end of the session included.
     fn is_behind(&self, peer: &Peer) -> bool {
+        if peer.port.protocol.is_fix() {
+            return self.fix_is_behind(peer);
+        }
         let ends = peer.account.is_some() && self.venues[peer.port.venue].is_ended();
         Self::store(&self.venues, peer).is_some_and(|store| ends || peer.connection.next() < store.next())
     }
 
     fn pump(&mut self, client: Client, out: &mut impl ExchangeOut) {
         let Some(mut peer) = self.peers.remove(&client) else { return };
+        if peer.port.protocol.is_fix() {
+            self.fix_pump(client, &mut peer, out);
+            return self.keep(client, peer);
+        }
         let now = self.now;
         let snapshot = peer.snapshot.take();
         let mut wire = Wire { client, peer: &mut peer, faults: &mut self.faults, now, out };
@@ -436,6 +463,10 @@ impl Exchange {
         let now = self.now;
         let mut wire = Wire { client, peer: &mut peer, faults: &mut self.faults, now, out };
         wire.release();
+        if wire.peer.port.protocol.is_fix() {
+            self.fix_tick(client, &mut peer, out);
+            return self.keep(client, peer);
+        }
         let mut connection = std::mem::replace(&mut wire.peer.connection, Connection::new(self.config.limits, now));
         connection.on_tick(now, &mut wire);
         peer.connection = connection;
@@ -483,16 +514,16 @@ fn both(faults: &mut Faults, venue: usize, packet: &[u8], now: Nanos, out: &mut 
 const FOREVER: Nanos = Nanos(u64::MAX);
 
 /// The way to one client, with faults on it.
-struct Wire<'a, O> {
-    client: Client,
-    peer: &'a mut Peer,
-    faults: &'a mut Faults,
-    now: Nanos,
-    out: &'a mut O,
+pub(crate) struct Wire<'a, O> {
+    pub(crate) client: Client,
+    pub(crate) peer: &'a mut Peer,
+    pub(crate) faults: &'a mut Faults,
+    pub(crate) now: Nanos,
+    pub(crate) out: &'a mut O,
 }
 
 impl<O: ExchangeOut> Wire<'_, O> {
-    fn send(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         let Port { venue, protocol } = self.peer.port;
         let silent = self.faults.is_silent(venue, protocol);
         let at = if silent { FOREVER } else { self.now.plus(self.faults.delay(venue, protocol)) };
@@ -524,7 +555,7 @@ impl<O: ExchangeOut> Wire<'_, O> {
         }
     }
 
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         if !std::mem::replace(&mut self.peer.closed, true) {
             self.out.close(self.client);
         }
@@ -601,7 +632,7 @@ impl<O: ExchangeOut> ConnectionOut for Desk<'_, O> {
 
     fn message(&mut self, payload: &[u8]) {
         let Port { venue, protocol } = self.peer.port;
-        let Some(account) = self.peer.account else { return };
+        let Some(account) = self.peer.account.filter(|_| !self.peer.closed) else { return };
         let now = self.exchange.now;
         let refuses = self.exchange.faults.happens(venue, protocol, Action::RefuseOrders);
         let Exchange { venues, users, .. } = &mut *self.exchange;
@@ -609,7 +640,7 @@ impl<O: ExchangeOut> ConnectionOut for Desk<'_, O> {
         let understood = match protocol {
             Protocol::Ouch42 => entry::on_ouch42(&mut venues[venue], users, account, payload, now),
             Protocol::Ouch50 => entry::on_ouch50(&mut venues[venue], users, account, payload, now),
-            Protocol::Snapshot => Ok(()),
+            Protocol::Snapshot | Protocol::Fix | Protocol::DropCopy => Ok(()),
         };
         let Err(error) = understood else { return };
         self.exchange.counters.malformed += 1;

@@ -53,6 +53,8 @@ mod config;
 mod entry;
 mod exchange;
 mod faults;
+mod fix;
+mod fix_desk;
 mod ledger;
 mod order;
 mod ouch42;

@@ -15,12 +15,14 @@ use helios_wire::soupbintcp::{MemoryStore, Store};
 use helios_wire::{price4, to_price4};
 
 use crate::config::{Pace, Protocol, User, VenueConfig};
+use crate::fix::{Done, FixSession};
 use crate::ledger::{Execution, Ledger};
 use crate::order::{
-    Change, Ended, Enter, Life, MARKET, MAX_PRICE, MAX_SHARES, Manner, Order, Reference, Refusal, Reply, side_of,
+    Change, Ended, Enter, Life, MARKET, MAX_PRICE, MAX_SHARES, Manner, Order, Reference, Refusal, Reply, TIME_BYTES,
+    side_of,
 };
 use crate::tape::Tape;
-use crate::{ouch42, ouch50};
+use crate::{fix, ouch42, ouch50};
 
 /// Most references that one account may use in a day.
 pub(crate) const MAX_REFERENCES: usize = 1 << 22;
@@ -40,8 +42,11 @@ pub(crate) struct Account {
     said: usize,
     message: Vec<u8>,
     pub(crate) working: BTreeMap<Reference, BookRef>,
-    /// Tokens that were used (OUCH 4.2).
-    tokens: BTreeSet<[u8; 14]>,
+    /// References that were used, where they do not grow.
+    used: BTreeSet<Reference>,
+    /// FIX: the session, and orders that are over.
+    pub(crate) fix: Option<Box<FixSession>>,
+    done: BTreeMap<Reference, Done>,
     /// The next usable number (OUCH 5.0).
     pub(crate) next_number: u32,
     disabled: bool,
@@ -58,24 +63,50 @@ impl Account {
                 }
                 fresh
             }
-            Reference::Token(token) => self.tokens.insert(*token),
+            Reference::Token(_) | Reference::Text(_) => self.used.insert(reference.clone()),
         }
     }
 
     fn is_used(&self, reference: &Reference) -> bool {
         match reference {
             Reference::Number(number) => *number < self.next_number || *number == u32::MAX,
-            Reference::Token(token) => self.tokens.contains(token),
+            Reference::Token(_) | Reference::Text(_) => self.used.contains(reference),
         }
     }
 
-    fn say(&mut self, reply: &Reply<'_>, stamp: u64) {
+    fn say(&mut self, reply: &Reply<'_>, (midnight, stamp): Moment) {
         self.message.clear();
         match self.protocol {
             Protocol::Ouch42 => ouch42::encode(reply, stamp, &mut self.message),
-            Protocol::Ouch50 | Protocol::Snapshot => ouch50::encode(reply, stamp, &mut self.message),
+            Protocol::Ouch50 => ouch50::encode(reply, stamp, &mut self.message),
+            Protocol::Fix => {
+                fix::encode(reply, self.stream.next(), &mut self.message);
+                self.note_end(reply);
+                return self.push_fix((midnight, stamp));
+            }
+            Protocol::Snapshot | Protocol::DropCopy => return,
         }
         self.push();
+    }
+
+    /// Adds the body of a FIX message, with its time behind the type; an empty one is none.
+    fn push_fix(&mut self, (midnight, stamp): Moment) {
+        if let Some(time) = self.message.get_mut(1..=TIME_BYTES) {
+            time.copy_from_slice(&midnight.plus(stamp).0.to_be_bytes());
+            self.push();
+        }
+    }
+
+    /// FIX: what became of an order, for status requests and changes that come too late.
+    fn note_end(&mut self, reply: &Reply<'_>) {
+        let (order, status) = match *reply {
+            Reply::Canceled { order, ended: Ended::Timeout | Ended::Closed, .. } => (order, 'C'),
+            Reply::Canceled { order, .. } => (order, '4'),
+            Reply::SelfTrade { order, .. } if order.open == 0 => (order, '4'),
+            Reply::Executed { order, .. } if order.open == 0 => (order, '2'),
+            _ => return,
+        };
+        self.done.insert(order.reference.clone(), Done::of(order, status));
     }
 
     /// Adds the message. Orders are refused long before the store is full, so that what happens to them still fits.
@@ -89,6 +120,9 @@ impl Account {
         self.said > MAX_STREAM - STREAM_RESERVE
     }
 }
+
+/// Beginning of the day, and nanoseconds since then.
+type Moment = (Nanos, u64);
 
 /// The exchange's users and what it knows of them.
 pub(crate) struct Users {
@@ -128,14 +162,14 @@ pub(crate) struct Venue {
 }
 
 impl Venue {
-    pub(crate) fn new(config: &VenueConfig, index: usize, midnight: Nanos) -> Result<Self, String> {
+    pub(crate) fn new(config: &VenueConfig, index: usize, users: usize, midnight: Nanos) -> Result<Self, String> {
         let (floor, pace) = config.source.floor(&config.symbols)?;
         let symbols: BTreeMap<[u8; 8], usize> =
             floor.stocks().iter().enumerate().map(|(at, stock)| (*stock, at)).collect();
         if symbols.len() != floor.stocks().len() {
             return Err("a symbol is listed twice".to_owned());
         }
-        Ok(Self {
+        let mut venue = Self {
             name: config.name.clone(),
             index,
             halted: vec![false; floor.stocks().len()],
@@ -154,13 +188,21 @@ impl Venue {
             refuses_orders: false,
             closed: false,
             stamp: 0,
-        })
+        };
+        for user in (0..users).filter(|_| config.drop_copies) {
+            venue.account(user, Protocol::DropCopy);
+        }
+        Ok(venue)
     }
 
     /// Time moves on: what the next messages are stamped with never goes back.
-    fn set_time(&mut self, now: Nanos) {
+    pub(crate) fn set_time(&mut self, now: Nanos) {
         self.stamp = self.stamp.max(now.since(self.midnight)).min(MAX_STAMP);
         self.floor.set_stamp(self.stamp);
+    }
+
+    fn moment(&self) -> Moment {
+        (self.midnight, self.stamp)
     }
 
     pub(crate) fn stamp(&self) -> u64 {
@@ -195,11 +237,13 @@ impl Venue {
                 said: 0,
                 message: Vec::new(),
                 working: BTreeMap::new(),
-                tokens: BTreeSet::new(),
+                used: BTreeSet::new(),
+                fix: None,
+                done: BTreeMap::new(),
                 next_number: 1,
                 disabled: false,
             };
-            account.say(&Reply::Day(b'S'), self.stamp);
+            account.say(&Reply::Day(b'S'), (self.midnight, self.stamp));
             self.accounts.push(account);
             self.accounts.len() - 1
         })
@@ -280,7 +324,7 @@ impl Venue {
     fn say_end(&mut self) {
         self.closed = true;
         for account in &mut self.accounts {
-            account.say(&Reply::Day(b'E'), self.stamp);
+            account.say(&Reply::Day(b'E'), (self.midnight, self.stamp));
         }
     }
 
@@ -299,22 +343,40 @@ impl Venue {
             Ok(enter) => (enter.reference.clone(), enter.said.cl_ord_id),
             Err((reference, cl_ord_id, _)) => (reference.clone(), *cl_ord_id),
         };
-        if !self.accounts[account].consume(&reference) {
+        if self.accounts[account].is_used(&reference) {
             return;
         }
-        let ledger = &mut users.ledgers[self.accounts[account].user];
-        ledger.received += 1;
-        let checked = wish.map_err(|(.., why)| why).and_then(|enter| self.check(users, account, enter));
-        match checked {
-            Ok((order, new)) => self.submit(users, order, &new),
-            Err(why) => self.reject(users, account, &reference, &cl_ord_id, why),
+        if let Err(why) = self.try_enter(users, account, &reference, wish.map_err(|(.., why)| why)) {
+            self.reject(account, &reference, &cl_ord_id, why);
         }
     }
 
-    fn reject(&mut self, users: &mut Users, account: usize, reference: &Reference, cl_ord_id: &[u8; 14], why: Refusal) {
-        let (account, stamp) = (&mut self.accounts[account], self.stamp);
-        users.ledgers[account.user].rejected += 1;
-        account.say(&Reply::Rejected { reference, cl_ord_id, why }, stamp);
+    /// The same, with the refusal for the caller to tell; a reference that was used is one.
+    pub(crate) fn try_enter(
+        &mut self,
+        users: &mut Users,
+        account: usize,
+        reference: &Reference,
+        wish: Result<Enter, Refusal>,
+    ) -> Result<(), Refusal> {
+        let ledger = &mut users.ledgers[self.accounts[account].user];
+        ledger.received += 1;
+        let fresh = self.accounts[account].consume(reference);
+        let checked =
+            wish.and_then(|enter| if fresh { self.check(users, account, enter) } else { Err(Refusal::Duplicate) });
+        match checked {
+            Ok((order, new)) => self.submit(users, order, &new),
+            Err(why) => {
+                users.ledgers[self.accounts[account].user].rejected += 1;
+                return Err(why);
+            }
+        }
+        Ok(())
+    }
+
+    fn reject(&mut self, account: usize, reference: &Reference, cl_ord_id: &[u8; 14], why: Refusal) {
+        let (moment, account) = (self.moment(), &mut self.accounts[account]);
+        account.say(&Reply::Rejected { reference, cl_ord_id, why }, moment);
     }
 
     fn check(&mut self, users: &Users, at: usize, enter: Enter) -> Result<(Order, NewOrder), Refusal> {
@@ -330,7 +392,7 @@ impl Venue {
             return Err(Refusal::Quantity);
         }
         self.may_trade(symbol)?;
-        let full = account.is_filling() || account.tokens.len() >= MAX_REFERENCES;
+        let full = account.is_filling() || account.used.len() >= MAX_REFERENCES;
         if self.refuses_orders || full || self.orders.len() >= self.max_open_orders {
             return Err(Refusal::Processing);
         }
@@ -344,6 +406,10 @@ impl Venue {
             open: enter.shares,
             executed: 0,
             number: 0,
+            chain: 0,
+            total: enter.shares,
+            paid: 0,
+            asked: None,
             expires: None,
             manner: enter.manner,
             said: enter.said,
@@ -389,6 +455,9 @@ impl Venue {
         let hidden = order.manner.hidden && order.manner.life != Life::Immediate;
         order.number = self.floor.order_number(hidden);
         new.order = order.number;
+        if order.chain == 0 {
+            order.chain = order.number;
+        }
         if let Life::For(ns) = order.manner.life {
             let at = self.midnight.plus(self.stamp).plus(ns);
             order.expires = Some(at);
@@ -401,8 +470,8 @@ impl Venue {
     fn submit(&mut self, users: &mut Users, mut order: Order, new: &NewOrder) {
         let mut new = *new;
         self.place(&mut order, &mut new);
-        let (account, stamp) = (&mut self.accounts[order.account], self.stamp);
-        account.say(&Reply::Accepted(&order), stamp);
+        let (moment, account) = (self.moment(), &mut self.accounts[order.account]);
+        account.say(&Reply::Accepted(&order), moment);
         let ledger = &mut users.ledgers[account.user];
         (ledger.accepted, ledger.open) = (ledger.accepted + 1, ledger.open + 1);
         let mpid = order.manner.attributed.then(|| users.list[account.user].firm);
@@ -442,7 +511,7 @@ impl Venue {
             return Err(Refusal::Quantity);
         }
         self.may_trade(old.symbol)?;
-        if self.refuses_orders || self.accounts[at].tokens.len() >= MAX_REFERENCES {
+        if self.refuses_orders || self.accounts[at].used.len() >= MAX_REFERENCES {
             return Err(Refusal::Processing);
         }
         let mut said = change.said;
@@ -452,6 +521,7 @@ impl Venue {
             reference: change.reference,
             price: change.price,
             open,
+            total: change.shares,
             manner: change.manner,
             expires: None,
             said,
@@ -466,8 +536,8 @@ impl Venue {
         let Some(before) = self.forget(old) else { return };
         self.accounts[order.account].consume(&order.reference);
         self.place(&mut order, &mut new);
-        let (account, stamp) = (&mut self.accounts[order.account], self.stamp);
-        account.say(&Reply::Replaced { old: &before.reference, order: &order }, stamp);
+        let (moment, account) = (self.moment(), &mut self.accounts[order.account]);
+        account.say(&Reply::Replaced { old: &before.reference, order: &order }, moment);
         users.ledgers[account.user].accepted += 1;
         let mpid = order.manner.attributed.then(|| users.list[account.user].firm);
         self.events.clear();
@@ -531,6 +601,7 @@ impl Venue {
         let done = matches!(self.events[..], [Event::Amended { .. }]);
         if done {
             order.open = left;
+            order.total = order.executed + left;
         }
         done
     }
@@ -613,11 +684,78 @@ impl Venue {
         }
     }
 
+    // FIX.
+
+    /// Adds a FIX message to an account's stream; `write` is given its ExecID.
+    pub(crate) fn report_fix(&mut self, account: usize, kind: u8, write: impl FnOnce(u64, &mut Vec<u8>)) {
+        let (moment, account) = (self.moment(), &mut self.accounts[account]);
+        account.message.clear();
+        account.message.push(kind);
+        account.message.extend_from_slice(&[0; TIME_BYTES]);
+        write(account.stream.next(), &mut account.message);
+        account.push_fix(moment);
+    }
+
+    pub(crate) fn working(&self, account: usize, reference: &Reference) -> Option<BookRef> {
+        self.accounts[account].working.get(reference).copied()
+    }
+
+    pub(crate) fn order(&self, number: BookRef) -> Option<&Order> {
+        self.orders.get(&number)
+    }
+
+    pub(crate) fn done(&self, account: usize, reference: &Reference) -> Option<&Done> {
+        self.accounts[account].done.get(reference)
+    }
+
+    /// Number of an order's chain and its status, whether it works or not.
+    pub(crate) fn standing(&self, account: usize, reference: &Reference) -> Option<(BookRef, char)> {
+        let working = self.working(account, reference).and_then(|number| self.order(number));
+        let working = working.map(|order| (order.chain, if order.executed > 0 { '1' } else { '0' }));
+        working.or_else(|| self.done(account, reference).map(|done| (done.chain, done.status)))
+    }
+
+    pub(crate) fn knows(&self, account: usize, reference: &Reference) -> bool {
+        self.accounts[account].is_used(reference)
+    }
+
+    /// Marks a reference as used; false when it was before.
+    pub(crate) fn burn(&mut self, account: usize, reference: &Reference) -> bool {
+        let account = &mut self.accounts[account];
+        account.used.len() < MAX_REFERENCES && account.consume(reference)
+    }
+
+    /// A cancel whose answer names its request.
+    pub(crate) fn cancel_asked(&mut self, users: &mut Users, number: BookRef, asked: Box<str>, now: Nanos) {
+        self.set_time(now);
+        self.orders.entry(number).and_modify(|order| order.asked = Some(asked));
+        self.take_off(users, number, Ended::User);
+    }
+
+    /// A replacement that leaves the order as it was when it cannot be.
+    pub(crate) fn try_replace(&mut self, users: &mut Users, number: BookRef, change: Change) -> Result<(), Refusal> {
+        let Some(old) = self.orders.get(&number) else { return Err(Refusal::Processing) };
+        let (account, executed) = (old.account, old.executed);
+        users.ledgers[self.accounts[account].user].received += 1;
+        if executed > 0 && change.shares <= executed {
+            // Nothing is left of it: it is what has executed.
+            self.orders.entry(number).and_modify(|order| {
+                order.total = executed;
+                order.asked = Some(change.reference.to_string().into());
+            });
+            self.take_off(users, number, Ended::User);
+            return Ok(());
+        }
+        let (order, new) = self.check_change(account, number, change)?;
+        self.resubmit(users, number, order, &new);
+        Ok(())
+    }
+
     // What follows.
 
     fn say(&mut self, number: BookRef, reply: impl FnOnce(&Order) -> Reply<'_>) {
         if let Some(order) = self.orders.get(&number) {
-            self.accounts[order.account].say(&reply(order), self.stamp);
+            self.accounts[order.account].say(&reply(order), (self.midnight, self.stamp));
         }
     }
 
@@ -638,8 +776,8 @@ impl Venue {
         let instrument = InstrumentId(order.symbol as u32);
         self.floor.cancel(instrument, number, &mut self.events, self.tape.buffer());
         self.tape.written();
-        let account = &mut self.accounts[order.account];
-        account.say(&Reply::Canceled { order: &order, shares: order.open, ended }, self.stamp);
+        let (moment, account) = (self.moment(), &mut self.accounts[order.account]);
+        account.say(&Reply::Canceled { order: &order, shares: order.open, ended }, moment);
         let ledger = &mut users.ledgers[account.user];
         (ledger.cancelled, ledger.open) = (ledger.cancelled + 1, ledger.open - 1);
     }
@@ -678,8 +816,8 @@ impl Venue {
     /// The market did not take an order that was accepted.
     fn unplaced(&mut self, users: &mut Users, number: BookRef, ended: Ended) {
         let Some(order) = self.forget(number) else { return };
-        let account = &mut self.accounts[order.account];
-        account.say(&Reply::Canceled { order: &order, shares: order.open, ended }, self.stamp);
+        let (moment, account) = (self.moment(), &mut self.accounts[order.account]);
+        account.say(&Reply::Canceled { order: &order, shares: order.open, ended }, moment);
         let ledger = &mut users.ledgers[account.user];
         (ledger.cancelled, ledger.open) = (ledger.cancelled + 1, ledger.open - 1);
     }
@@ -707,14 +845,16 @@ impl Venue {
         let price = to_price4(price).expect("orders trade at prices of the feed");
         order.open -= shares;
         order.executed += shares;
+        order.paid += u128::from(shares) * u128::from(price);
         let flag = match liquidity {
             Liquidity::Taker => b'R',
             Liquidity::Maker if order.manner.hidden => b'J',
             Liquidity::Maker => b'A',
         };
         let account = &mut self.accounts[order.account];
-        account.say(&Reply::Executed { order, shares, price, flag, match_number }, self.stamp);
-        let ledger = &mut users.ledgers[account.user];
+        account.say(&Reply::Executed { order, shares, price, flag, match_number }, (self.midnight, self.stamp));
+        let user = account.user;
+        let ledger = &mut users.ledgers[user];
         ledger.execute(Execution {
             venue: self.index,
             symbol: order.symbol,
@@ -727,9 +867,22 @@ impl Venue {
             liquidity,
             at: self.stamp,
         });
-        if order.open == 0 {
+        let (order, over) = (order.clone(), order.open == 0);
+        if over {
             ledger.open -= 1;
             self.forget(number);
+        }
+        self.copy(users, user, &order, (shares, price, match_number, liquidity));
+    }
+
+    /// Drop copies tell a trade.
+    fn copy(&mut self, users: &Users, user: usize, order: &Order, trade: (u32, u64, u64, Liquidity)) {
+        let moment = self.moment();
+        let copies = self.accounts.iter_mut().filter(|account| account.protocol == Protocol::DropCopy);
+        for account in copies.filter(|account| account.user == user || users.list[account.user].sees_all) {
+            account.message.clear();
+            fix::copy(order, &users.list[user].name, trade, account.stream.next(), &mut account.message);
+            account.push_fix(moment);
         }
     }
 
@@ -746,7 +899,7 @@ impl Venue {
             CancelReason::Requested => Reply::Canceled { order, shares, ended: Ended::User },
             CancelReason::Expired => Reply::Canceled { order, shares, ended: Ended::Closed },
         };
-        account.say(&reply, self.stamp);
+        account.say(&reply, (self.midnight, self.stamp));
         if order.open == 0 {
             let ledger = &mut users.ledgers[account.user];
             (ledger.cancelled, ledger.open) = (ledger.cancelled + 1, ledger.open - 1);

@@ -104,9 +104,9 @@ pub fn replay(path: &Path, state: &mut State) -> Result<Replayed, SourceError> {
     Ok(result)
 }
 
-/// Outputs of the last input that the journal has not named yet.
-#[derive(Default)]
-struct Comparison {
+/// Steps a state through the records of a journal and holds what it says against what the journal says.
+#[derive(Debug, Default)]
+pub struct Comparison {
     produced: Vec<Output>,
     at: usize,
     last: Option<Input>,
@@ -115,7 +115,28 @@ struct Comparison {
 }
 
 impl Comparison {
-    fn take(&mut self, record: &Record<'_>, state: &mut State) -> Result<(), String> {
+    /// What the last input said.
+    pub fn produced(&self) -> &[Output] {
+        &self.produced
+    }
+
+    /// Of that, what the journal has not named yet.
+    pub fn missing(&self) -> &[Output] {
+        &self.produced[self.at..]
+    }
+
+    /// Inputs so far.
+    pub fn inputs(&self) -> u64 {
+        self.inputs
+    }
+
+    /// Outputs so far that were the same.
+    pub fn outputs(&self) -> u64 {
+        self.outputs
+    }
+
+    /// The next record; an error names the first output that is another.
+    pub fn take(&mut self, record: &Record<'_>, state: &mut State) -> Result<(), String> {
         match record {
             Record::Config(_) => Ok(()),
             Record::Input(input) => {
@@ -153,7 +174,8 @@ impl Comparison {
     }
 }
 
-fn same(a: &Output, b: &Output) -> bool {
+/// The same to the last bit; a NaN equals itself.
+pub fn same(a: &Output, b: &Output) -> bool {
     match (a, b) {
         (Output::Signal(a), Output::Signal(b)) => {
             a.signal == b.signal

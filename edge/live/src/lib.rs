@@ -5,6 +5,7 @@
 //! it wants of the world it asks of its [`FeedOut`] or [`EntryOut`]. So the same stations run on one thread, on four, and
 //! in the world test, where time and the network are simulated.
 
+mod bench;
 mod driver;
 mod engine;
 mod entry;
@@ -12,11 +13,18 @@ pub mod feed;
 mod journal;
 mod latency;
 mod out;
+mod reconcile;
+mod recovery;
 mod ring;
 #[cfg(test)]
 mod scratch;
 mod sockets;
 
+pub use bench::{RecoveryTimes, bench_recovery};
+pub use driver::{
+    Answer, Beside, Command, Ended, EntrySetup, EntryStation, FeedSetup, FeedStation, FeedTold, Handle, Layout,
+    MAX_NOTES, MAX_ROWS, Note, Options, Setup, Shared, Status, Stopping, Venue, monotonic, pin,
+};
 pub use engine::Engine;
 pub use entry::{
     DropCopy, DropCopyOut, Entry, EntryConfig, EntryCounters, EntryError, Fix, FixConfig, MAX_EXECUTIONS, MAX_ORDERS,
@@ -26,5 +34,7 @@ pub use feed::{Feed, FeedConfig, FeedCounters};
 pub use journal::{ACK_LEN, Chore, Durability, Journal, Replica, Settings as JournalSettings, WINDOW};
 pub use latency::{Stage, Stages, Ticks};
 pub use out::{EntryOut, FeedOut};
+pub use reconcile::{MAX_PENDING, Reconcile, ReconcileConfig, ReconcileCounters, Told};
+pub use recovery::{Cut, MAX_TORN, Recovered, Witness, recover, write_snapshot};
 pub use ring::{Alarm, Bed, Inlet, Item, Receiver, Sender, ring};
 pub use sockets::{Change, Connection, Datagrams, Drops, Line, MAX_DATAGRAM, MAX_READ, MAX_UNSENT};

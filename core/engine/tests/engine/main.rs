@@ -3,5 +3,6 @@
 mod links;
 mod random;
 mod scenarios;
+mod snapshots;
 mod table;
 mod words;
