@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from helios import cli_ops
+from helios import cli_exchange, cli_ops
 from helios.cli_data import app as data_app
 from helios.cli_fix import app as fix_app
 from helios.errors import ArgumentError, HeliosError, ReplayMismatch
@@ -30,6 +30,7 @@ check_app = typer.Typer(no_args_is_help=True, help="Checks of a run: does it kno
 app.add_typer(check_app, name="check")
 app.add_typer(data_app, name="data")
 cli_ops.register(app)
+cli_exchange.register(app)
 app.add_typer(fix_app, name="fix")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -429,6 +430,8 @@ def replay(folder: Annotated[Path, typer.Argument(help="Run folder or journal fi
         _print_json(replayed.as_dict())
     elif replayed.identical:
         print(f"identical: {replayed.inputs:,} inputs, {replayed.outputs:,} outputs, digest {replayed.digest}")
+        if replayed.is_open:
+            print(f"the journal is open: {replayed.damage}")
     if not replayed.identical:
         raise ReplayMismatch(replayed.problem)
 

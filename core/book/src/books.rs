@@ -3,7 +3,10 @@
 use std::fmt;
 use std::hint::select_unpredictable;
 
-use helios_types::{BookRef, Digest, Hasher, InstrumentId, Price, QualityKind, Quantity, Side, TradeKind, Update};
+use helios_types::{
+    BookRef, Damaged, Digest, Hasher, InstrumentId, Load, Persist, Price, QualityKind, Quantity, Save, Side, TradeKind,
+    Update,
+};
 
 use crate::index::Index;
 use crate::ladder::{Ladder, Rank};
@@ -976,5 +979,75 @@ impl Digest for Books {
             }
         }
         hasher.u64(self.len() as u64);
+    }
+}
+
+/// A snapshot of the books: every level of every side from the best, and its orders in their queue. Slots, tables and
+/// indices are built anew; nothing that anybody sees depends on them.
+impl Books {
+    /// Appends the books to a snapshot.
+    pub fn save(&self, save: &mut Save) {
+        self.ladders.len().save(save);
+        for ladder in &self.ladders {
+            ladder.best_first().count().save(save);
+            for slot in ladder.best_first() {
+                let level = &self.nodes[slot];
+                (level.key, level.quantity).save(save);
+                // A level that stands alone has no orders, and yet counts one.
+                self.chain(slot).count().save(save);
+                for order in self.chain(slot) {
+                    (self.nodes[order].key, self.nodes[order].quantity).save(save);
+                }
+            }
+        }
+    }
+
+    /// Becomes what a snapshot says; of empty books with the same instruments and capacity.
+    pub fn restore(&mut self, load: &mut Load<'_>) -> Result<(), Damaged> {
+        if load.count()? != self.ladders.len() || !self.is_empty() || self.levels > 0 {
+            return Err(Damaged("books of other instruments"));
+        }
+        for owner in 0..self.ladders.len() as u32 {
+            for _ in 0..load.count()? {
+                let (key, quantity) = Persist::load(load)?;
+                match load.count()? {
+                    0 => self.restore_alone(owner, key, quantity)?,
+                    orders => self.restore_level(owner, key, orders, load)?,
+                }
+            }
+        }
+        let fits = self.orders <= self.capacity.orders && self.levels <= self.capacity.levels;
+        if fits { Ok(()) } else { Err(Damaged("more orders or levels than there may be")) }
+    }
+
+    /// A level without orders.
+    fn restore_alone(&mut self, owner: u32, key: u64, quantity: i64) -> Result<(), Damaged> {
+        let rank = Rank::from_key(key);
+        let price = rank.price(side_of(owner));
+        let sound = price.is_defined() && price.0 > 0 && quantity >= 0 && self.levels < self.capacity.levels;
+        let Some(at) = self.ladders[owner as usize].find(rank).err().filter(|_| sound) else {
+            return Err(Damaged("a level that cannot be"));
+        };
+        self.new_level(owner, rank, at, Quantity(quantity));
+        self.empty += u32::from(quantity == 0);
+        self.tops[owner as usize >> 1].0[side_of(owner) as usize].set_if(at == 0, price, quantity, 1);
+        Ok(())
+    }
+
+    fn restore_level(&mut self, owner: u32, key: u64, orders: usize, load: &mut Load<'_>) -> Result<(), Damaged> {
+        let (instrument, side) = (InstrumentId(owner >> 1), side_of(owner));
+        let price = Rank::from_key(key).price(side);
+        for _ in 0..orders {
+            let (order, quantity): (BookRef, Quantity) = Persist::load(load)?;
+            self.index.reserve();
+            // Not as a new order would come in: where a table is full, none does.
+            let at = self.find(order).err().filter(|_| quantity.0 > 0 && price.0 > 0);
+            let queued = self.enqueue(instrument, order, side, price, quantity).ok();
+            let (Some(at), Some((slot, _))) = (at, queued) else {
+                return Err(Damaged("an order that cannot rest"));
+            };
+            self.index.put(at, order, slot);
+        }
+        Ok(())
     }
 }

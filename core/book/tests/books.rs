@@ -1,7 +1,7 @@
 //! The books against a naive oracle: a list of orders, searched from the front.
 
 use helios_book::{BookError, Books, Capacity, Level};
-use helios_types::{BookRef, Digest, Hasher, InstrumentId, Price, Quantity, Side, TradeKind, Update};
+use helios_types::{BookRef, Digest, Hasher, InstrumentId, Load, Price, Quantity, Rng, Save, Side, TradeKind, Update};
 use proptest::prelude::*;
 
 const INSTRUMENTS: u32 = 3;
@@ -474,4 +474,57 @@ fn a_level_is_made_of_orders_or_stands_alone() {
     assert_eq!(full.set_level(id, Side::Buy, Price(9), Quantity(7)), Err(BookError::Full));
     full.set_level(id, Side::Buy, Price(10), Quantity(0)).unwrap();
     full.set_level(id, Side::Buy, Price(9), Quantity(7)).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Books that come back out of a snapshot go on as those that were there: single orders, levels without orders, empty
+    /// ones among them, orders without a price, and tables that are full.
+    #[test]
+    fn a_snapshot_goes_on_as_what_was_there(seed in any::<u64>(), cut in 0usize..400) {
+        let mut rng = Rng::new(seed);
+        let capacity = Capacity { orders: 24, levels: 40 };
+        let mut books = Books::new(3, capacity);
+        let mut twin = None;
+        for at in 0..400 {
+            if at == cut {
+                let mut save = Save::default();
+                books.save(&mut save);
+                let mut restored = Books::new(3, capacity);
+                let mut load = Load(&save.0);
+                prop_assert_eq!(restored.restore(&mut load), Ok(()));
+                prop_assert_eq!(load.finish(), Ok(()));
+                twin = Some(restored);
+            }
+            let instrument = InstrumentId(rng.below(3) as u32);
+            let side = if rng.below(2) == 0 { Side::Buy } else { Side::Sell };
+            let (low, high) = if side == Side::Buy { (80, 101) } else { (100, 121) };
+            let price = Price::whole(low + rng.below(high - low as u64) as i64);
+            let price = if rng.below(20) == 0 { Price::UNDEFINED } else { price };
+            let (order, quantity) = (rng.below(40), Quantity(rng.below(4) as i64));
+            let update = match rng.below(8) {
+                // The second instrument's feed has no single orders; some come all the same.
+                _ if instrument.0 == 1 && rng.below(9) > 0 => Update::Depth { side, price, quantity },
+                0..5 => Update::Add { order, side, price, quantity },
+                5 => Update::Reduce { order, quantity },
+                6 => Update::Delete { order },
+                _ => Update::Replace { order, new_order: rng.below(40), price, quantity },
+            };
+            let done = books.apply(instrument, &update);
+            if let Some(twin) = &mut twin {
+                prop_assert_eq!(twin.apply(instrument, &update), done, "{:?}", update);
+                prop_assert_eq!((twin.len(), twin.levels()), (books.len(), books.levels()));
+                for id in (0..3).map(InstrumentId) {
+                    prop_assert_eq!(twin.top(id), books.top(id));
+                }
+                let digest = |books: &Books| {
+                    let mut hasher = Hasher::new();
+                    books.digest(&mut hasher);
+                    hasher.finish()
+                };
+                prop_assert_eq!(digest(twin), digest(&books));
+            }
+        }
+    }
 }

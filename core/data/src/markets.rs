@@ -2,8 +2,8 @@
 
 use helios_book::{Books, Capacity, Level, Top};
 use helios_types::{
-    Digest, Feed, Hasher, InstrumentId, Market, Nanos, Price, Quality, QualityKind, Quantity, Side, Split, TradeKind,
-    TradingStatus, Update,
+    Damaged, Digest, Feed, Hasher, InstrumentId, Load, Market, Nanos, Persist, Price, Quality, QualityKind, Quantity,
+    Save, Side, Split, TradeKind, TradingStatus, Update, persist,
 };
 
 /// What a market event changed, as a set of flags.
@@ -32,6 +32,11 @@ impl Touched {
     /// True when something of `other` is in here.
     pub const fn any(self, other: Self) -> bool {
         self.0 & other.0 != 0
+    }
+
+    /// What is to be seen of a book of which messages are missing: prints and the trading state.
+    pub const fn without_book(self) -> Self {
+        Self(self.0 & !(Self::TOP.0 | Self::BOOK.0))
     }
 
     /// Both.
@@ -91,11 +96,12 @@ impl View {
         crossed: false,
     };
 
-    /// The price at which a position is valued: mid of a two-sided market that is not crossed, else the last trade
-    /// or close, else [`Price::UNDEFINED`].
+    /// The price at which a position is valued: mid of a two-sided market that is not crossed and of which nothing is
+    /// missing, else the last trade or close, else [`Price::UNDEFINED`].
     pub fn mark(&self) -> Price {
         let (bid, ask) = (self.top.bid.price, self.top.ask.price);
-        if bid.is_defined() && ask.is_defined() && bid <= ask { Price(bid.0 + (ask.0 - bid.0) / 2) } else { self.last }
+        let two_sided = bid.is_defined() && ask.is_defined() && bid <= ask;
+        if two_sided && self.complete { Price(bid.0 + (ask.0 - bid.0) / 2) } else { self.last }
     }
 }
 
@@ -355,5 +361,54 @@ impl Digest for Markets {
         for count in old.iter().chain(new.iter().filter(|count| **count > 0)) {
             hasher.u64(*count);
         }
+    }
+}
+
+persist!(Bar { open, high, low, close, volume });
+
+impl Persist for View {
+    fn save(&self, save: &mut Save) {
+        let Self { top, last, last_quantity, last_aggressor, bar, status, complete, ts_event, crossed } = *self;
+        for level in [top.bid, top.ask] {
+            (level.price, level.quantity, level.orders).save(save);
+        }
+        (last, last_quantity, last_aggressor).save(save);
+        (bar, status).save(save);
+        (complete, ts_event, crossed).save(save);
+    }
+
+    fn load(load: &mut Load<'_>) -> Result<Self, Damaged> {
+        let mut level = || {
+            let (price, quantity, orders) = Persist::load(load)?;
+            Ok(Level { price, quantity, orders })
+        };
+        let top = Top { bid: level()?, ask: level()? };
+        let (last, last_quantity, last_aggressor) = Persist::load(load)?;
+        let (bar, status) = Persist::load(load)?;
+        let (complete, ts_event, crossed) = Persist::load(load)?;
+        Ok(Self { top, last, last_quantity, last_aggressor, bar, status, complete, ts_event, crossed })
+    }
+}
+
+/// Snapshots.
+impl Markets {
+    /// Appends the state of every instrument.
+    pub fn save(&self, save: &mut Save) {
+        let Self { books, views, clock, faults } = self;
+        books.save(save);
+        views.save(save);
+        clock.save(save);
+        faults.iter().for_each(|count| count.save(save));
+    }
+
+    /// Becomes what a snapshot says; of markets with the same instruments in which nothing was seen.
+    pub fn restore(&mut self, load: &mut Load<'_>) -> Result<(), Damaged> {
+        self.books.restore(load)?;
+        self.views = load.same(&self.views)?;
+        self.clock = Persist::load(load)?;
+        for count in &mut self.faults {
+            *count = Persist::load(load)?;
+        }
+        Ok(())
     }
 }

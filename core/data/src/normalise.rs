@@ -4,7 +4,7 @@
 //! event with quantity zero, which [`crate::Markets`] refuses and counts: it is never guessed at and never lost.
 //! Absent on purpose: administration. An operational halt (`h`) stops one market center and not the instrument.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use helios_types::{InstrumentId, Market, Nanos, Price, Quantity, Side, TradeKind, TradingStatus, Update};
 use helios_wire::itch::Message;
@@ -85,6 +85,13 @@ impl ItchNormaliser {
     /// This locate number means this stock.
     pub fn learn(&mut self, locate: u16, stock: &[u8; 8]) {
         self.by_locate[usize::from(locate)] = self.wanted.get(stock).map_or(OTHER, |instrument| instrument.0);
+    }
+
+    /// The symbols of the run that no locate number stands for yet.
+    pub fn unlisted(&self) -> impl Iterator<Item = &str> + '_ {
+        let listed: BTreeSet<u32> = self.by_locate.iter().copied().filter(|id| *id < OTHER).collect();
+        let unlisted = self.wanted.iter().filter(move |(_, id)| !listed.contains(&id.0));
+        unlisted.filter_map(|(symbol, _)| std::str::from_utf8(symbol).ok()).map(str::trim_end)
     }
 
     /// The start of the day that stamps count from.

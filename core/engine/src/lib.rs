@@ -5,8 +5,10 @@
 
 mod account;
 mod operate;
+mod snapshot;
 mod state;
 mod step;
 
+pub use snapshot::{RestoreError, SNAPSHOT_VERSION};
 pub use state::{Config, ConfigError, State};
 pub use step::step;

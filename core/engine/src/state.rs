@@ -9,6 +9,8 @@ use helios_risk::{Feeds, Limits, Risk, Unfed, prove};
 use helios_signals::{Graph, GraphError, Node};
 use helios_types::{Cash, Digest, Hasher, Instrument, InstrumentId, Intent, Nanos, Rule, Rules, SignalChange};
 
+use crate::snapshot;
+
 /// What a run is made of.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -92,8 +94,10 @@ pub struct State {
     /// Emptied within each step; kept to keep their memory.
     pub(crate) intents: Vec<Intent>,
     pub(crate) changes: Vec<SignalChange>,
-    proven: Vec<Rule>,
+    pub(crate) proven: Vec<Rule>,
     pub(crate) feeds: Feeds,
+    /// Of the configuration: a snapshot is of the same.
+    pub(crate) configured: u128,
 }
 
 impl State {
@@ -109,6 +113,7 @@ impl State {
             }
         }
         let holds = holders(&config)?;
+        let configured = snapshot::fingerprint(&config);
         let proven = prove(&config.limits, &config.feeds).map_err(ConfigError::Unfed)?;
         let lots = config.instruments.iter().map(|instrument| instrument.lot).collect();
         let ticks = config.instruments.iter().map(|instrument| instrument.tick).collect();
@@ -125,6 +130,7 @@ impl State {
             changes: Vec::new(),
             proven,
             feeds: config.feeds,
+            configured,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use helios_data::{Touched, View};
 use helios_execution::Touch;
-use helios_types::{Event, Input, InstrumentId, Market, Output, Quality, QualityKind, TradingStatus, Update};
+use helios_types::{Event, Feed, Input, InstrumentId, Market, Output, Quality, QualityKind, TradingStatus, Update};
 
 use crate::account;
 use crate::operate;
@@ -25,7 +25,7 @@ pub fn step(state: &mut State, input: &Input, out: &mut Vec<Output>) {
         Event::Timer(_) => {}
         Event::Control(control) => operate::control(state, *control, out),
         Event::Charge(charge) => account::charge(state, charge, out),
-        Event::Feed(feed) => out.extend(state.markets.feed(*feed).map(Output::Quality)),
+        Event::Feed(feed) => on_feed(state, *feed, out),
         Event::Link(link) => operate::link(state, link, out),
     }
     if let Some(breach) = state.risk.supervise() {
@@ -48,6 +48,8 @@ fn on_market(state: &mut State, market: &Market, out: &mut Vec<Output>) {
         Ok(touched) => touched,
         Err(quality) => return out.push(Output::Quality(quality)),
     };
+    // A book of which messages are missing may say anything: signals and marks do not look at it.
+    let touched = if state.markets.view(id).complete { touched } else { touched.without_book() };
     state.touched = touched;
     if let Update::Split { .. } | Update::Dividend { .. } = market.update {
         account::act(state, market, out);
@@ -56,6 +58,12 @@ fn on_market(state: &mut State, market: &Market, out: &mut Vec<Output>) {
     if let Some(quality) = state.markets.judge(market) {
         out.push(Output::Quality(quality));
     }
+    look(state, id, touched, out);
+}
+
+/// What is new of an instrument: its mark, signals, and wishes that waited for it.
+#[inline(always)]
+fn look(state: &mut State, id: InstrumentId, touched: Touched, out: &mut Vec<Output>) {
     if touched.any(MARKS)
         && let Err(_) = state.risk.mark(id, state.markets.view(id).mark())
     {
@@ -71,6 +79,21 @@ fn on_market(state: &mut State, market: &Market, out: &mut Vec<Output>) {
 
 /// What can move a reference price.
 const MARKS: Touched = Touched::TOP.and(Touched::TRADE).and(Touched::BAR);
+
+/// What the feed handler knows of its own data. A book that is whole again is new to everybody.
+fn on_feed(state: &mut State, feed: Feed, out: &mut Vec<Output>) {
+    let Some(quality) = state.markets.feed(feed) else { return };
+    out.push(Output::Quality(quality));
+    match quality.kind {
+        QualityKind::Gap => state.orders.blind(quality.instrument),
+        QualityKind::Whole => {
+            state.touched = Touched::TOP.and(Touched::BOOK);
+            look(state, quality.instrument, state.touched, out);
+            state.orders.sighted(state.now, quality.instrument, &mut state.risk, out);
+        }
+        _ => {}
+    }
+}
 
 /// A new value of a series from outside the market.
 fn feed(state: &mut State, series: u32, value: f64, out: &mut Vec<Output>) {
@@ -91,10 +114,10 @@ fn signal(state: &mut State, out: &mut Vec<Output>) {
     }
 }
 
-/// Wishes of an instrument that does not trade wait until it does.
+/// Wishes of an instrument that does not trade wait until it does; where messages are missing, until they are there.
 fn work(state: &mut State, instrument: InstrumentId, out: &mut Vec<Output>) {
     let view = state.markets.view(instrument);
-    if view.status == TradingStatus::Trading {
+    if view.status == TradingStatus::Trading && view.complete {
         state.orders.work(state.now, instrument, touch(view), &mut state.risk, out);
     }
 }

@@ -15,11 +15,12 @@ mod open;
 mod orders;
 mod quoting;
 mod recovering;
+mod snapshot;
 mod used;
 
 pub use gateway::{EncodeError, Ouch42, Ouch50, OuchGateway};
 pub use links::{Links, MAX_SESSIONS, Session};
 pub use orders::{
-    CALLER_IDS, Counts, MAX_BOOKED_ORDERS, MAX_ENDED_ORDERS, MAX_OPEN_ORDERS, MAX_PAST_TERMS, Orders, Style, Touch,
-    Unanswered,
+    CALLER_IDS, Counts, MAX_BOOKED_ORDERS, MAX_ENDED_ORDERS, MAX_OPEN_ORDERS, MAX_PAST_TERMS, OpenOrder, Orders, Style,
+    Touch, Unanswered,
 };

@@ -60,6 +60,11 @@ impl Links {
         self.session_of = session_of;
     }
 
+    /// The session of each instrument; empty when all trade through session 0.
+    pub fn session_of_each(&self) -> &[u32] {
+        &self.session_of
+    }
+
     /// What is known of each session, by number; a session that is not listed is linked, and nothing was heard of it.
     pub fn sessions(&self) -> &[Session] {
         &self.sessions
@@ -102,6 +107,12 @@ impl Links {
             self.sessions.resize(at + 1, Session::LINKED);
         }
         Some(&mut self.sessions[at])
+    }
+
+    /// What a snapshot says of the sessions.
+    pub(crate) fn put(&mut self, sessions: Vec<Session>) {
+        self.sessions = sessions;
+        self.look();
     }
 
     /// After a change of a session's entry.

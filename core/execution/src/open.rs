@@ -95,6 +95,11 @@ impl<T: Identified> Open<T> {
         self.slots[slot as usize].take()
     }
 
+    /// All of them, in no order that means anything.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().flatten()
+    }
+
     /// All identifiers, lowest first.
     pub(crate) fn sorted(&self) -> Vec<OrderId> {
         let mut ids: Vec<OrderId> = self.slots.iter().flatten().map(Identified::id).collect();

@@ -1,6 +1,6 @@
 //! Wishes, working orders, and who gets what of a fill.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use helios_risk::{Moved, Risk, Share, Wish};
 use helios_types::{
@@ -64,15 +64,35 @@ pub(crate) struct Working {
     pub(crate) state: OrderState,
     pub(crate) filled: Quantity,
     /// Sent for all strategies together; its fills are shared out.
-    netted: bool,
+    pub(crate) netted: bool,
     /// The account of its strategy.
-    account: u32,
+    pub(crate) account: u32,
     /// Quantity and price asked for by a replace that is on its way.
     pub(crate) asked: Option<(Quantity, Price)>,
     /// Numbers of the executions booked, so that none is booked twice.
     pub(crate) executions: Vec<u64>,
     /// When something was last asked of the venue about it.
     pub(crate) asked_at: Nanos,
+}
+
+/// An order that may be working, as others see it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OpenOrder {
+    /// As it was sent, with what changes of it are in force.
+    pub order: Order,
+    /// How it stands.
+    pub state: OrderState,
+    /// Of its quantity.
+    pub filled: Quantity,
+    /// When something was last asked of the venue about it.
+    pub asked_at: Nanos,
+}
+
+impl Working {
+    fn open(&self) -> OpenOrder {
+        let Self { order, state, filled, asked_at, .. } = *self;
+        OpenOrder { order, state, filled, asked_at }
+    }
 }
 
 /// What is left of an order that ended long ago.
@@ -160,7 +180,7 @@ pub(crate) struct Desk {
     pub(crate) tick: Price,
     pub(crate) not_before: Nanos,
     /// A netted order is working: wait for its end.
-    busy: bool,
+    pub(crate) busy: bool,
     /// Wants and holdings may differ: look again.
     pub(crate) hungry: bool,
     pub(crate) claims: Vec<Claim>,
@@ -210,6 +230,8 @@ pub struct Orders {
     pub(crate) past: VecDeque<(OrderId, Quantity, Price)>,
     /// The order-entry sessions.
     pub(crate) links: Links,
+    /// Instruments of whose books messages are missing: as the views say, which the digest has.
+    pub(crate) blind: BTreeSet<InstrumentId>,
     /// Every position is being closed.
     pub(crate) flat: bool,
     /// Instrument and account of claims that stand for what strategies ordered themselves, while positions are closed.
@@ -217,12 +239,12 @@ pub struct Orders {
     /// Identifiers that callers have used.
     pub(crate) used: Used,
     /// Emptied within each booking; kept to keep its memory.
-    shares: Vec<Share>,
+    pub(crate) shares: Vec<Share>,
     pub(crate) next_id: u64,
-    style: Style,
+    pub(crate) style: Style,
     /// By instrument; empty when none has any.
-    rules: Vec<Rules>,
-    counts: Counts,
+    pub(crate) rules: Vec<Rules>,
+    pub(crate) counts: Counts,
 }
 
 /// What execution did so far.
@@ -260,6 +282,7 @@ impl Orders {
             booked_order: VecDeque::new(),
             past: VecDeque::new(),
             links: Links::new(),
+            blind: BTreeSet::new(),
             flat: false,
             strangers: Vec::new(),
             used: Used::default(),
@@ -328,6 +351,22 @@ impl Orders {
     /// Orders working now.
     pub fn open_orders(&self) -> usize {
         self.working.len()
+    }
+
+    /// Every order that may be working, lowest number first.
+    pub fn open(&self) -> Vec<OpenOrder> {
+        let ids = self.working.sorted();
+        ids.into_iter().filter_map(|id| self.working.get(id)).map(Working::open).collect()
+    }
+
+    /// Orders of which nobody knows whether they are working.
+    pub fn unknown_orders(&self) -> usize {
+        self.working.iter().filter(|working| working.state == OrderState::Unknown).count()
+    }
+
+    /// The lowest number of a caller's range from which on none was used: where one goes on to count that was started anew.
+    pub fn free_id(&self, first: u64, end: u64) -> u64 {
+        self.used.free_from(first, end)
     }
 
     /// What happened so far.

@@ -17,12 +17,12 @@ use crate::orders::{CALLER_IDS, Orders, down_to_lot};
 /// What a strategy wants to show on one side of one instrument, and the order that shows it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Quote {
-    strategy: StrategyId,
-    account: u32,
-    side: Side,
-    price: Price,
-    quantity: Quantity,
-    limit: Quantity,
+    pub(crate) strategy: StrategyId,
+    pub(crate) account: u32,
+    pub(crate) side: Side,
+    pub(crate) price: Price,
+    pub(crate) quantity: Quantity,
+    pub(crate) limit: Quantity,
     pub(crate) order: Option<OrderId>,
     /// A newer wish waits for the venue's answer about the order.
     pub(crate) waits: bool,
@@ -53,8 +53,8 @@ impl Orders {
         let Quote { strategy, account, side, order, .. } = quote;
         let (price, wanted) = self.wanted(instrument, &quote, risk);
         let quantity = if self.flat { Quantity::ZERO } else { wanted };
-        // Nothing new goes out while the session is not settled, or while positions are closed: the wish waits.
-        let open = self.links.is_open(instrument) && !self.flat;
+        // Nothing new goes out while the session is not settled, the book not whole, or positions are closed: the wish waits.
+        let open = self.links.is_open(instrument) && !self.flat && !self.blind.contains(&instrument);
         let Some((id, working)) = order.and_then(|id| Some((id, self.working.get_mut(id)?))) else {
             self.quotes[instrument.index()][at].waits = !open;
             if quantity.0 > 0 && open {
@@ -96,6 +96,17 @@ impl Orders {
         let room = i128::from(quote.limit.0) - i128::from(quote.side.sign()) * i128::from(held);
         let most = i128::from(quote.quantity.0).min(room).max(0).unsigned_abs();
         if price.0 <= 0 { (price, Quantity::ZERO) } else { (price, down_to_lot(most, risk.lot_of(instrument))) }
+    }
+
+    /// Messages of the instrument are missing: what is quoted stays, and nothing new is.
+    pub fn blind(&mut self, instrument: InstrumentId) {
+        self.blind.insert(instrument);
+    }
+
+    /// They have come: quotes that waited are looked at again.
+    pub fn sighted(&mut self, now: Nanos, instrument: InstrumentId, risk: &mut Risk, out: &mut Vec<Output>) {
+        self.blind.remove(&instrument);
+        self.requote(now, instrument, risk, out);
     }
 
     /// An answer came: quotes whose newest wish waited for it move on.

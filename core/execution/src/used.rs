@@ -9,7 +9,7 @@ const MAX_RANGES: usize = 1 << 16;
 
 /// `first -> last` of each range.
 #[derive(Debug, Default)]
-pub(crate) struct Used(BTreeMap<u64, u64>);
+pub(crate) struct Used(pub(crate) BTreeMap<u64, u64>);
 
 impl Used {
     /// Marks a number as used; false when it was used before.
@@ -25,6 +25,12 @@ impl Used {
         let last = number.checked_add(1).and_then(|above| self.0.remove(&above)).unwrap_or(number);
         self.0.insert(first, last);
         true
+    }
+
+    /// The lowest number from `first` on behind which none before `end` was used.
+    pub(crate) fn free_from(&self, first: u64, end: u64) -> u64 {
+        let last = self.0.range(..end).next_back().map(|(_, last)| *last);
+        last.map_or(first, |last| last.saturating_add(1).max(first))
     }
 
     /// True for a number that was used.
@@ -46,6 +52,16 @@ impl Digest for Used {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_counts_goes_on_behind_what_was_used() {
+        let mut used = Used::default();
+        assert_eq!(used.free_from(100, 200), 100);
+        for number in [50, 100, 101, 103, 250] {
+            used.claim(number);
+        }
+        assert_eq!([used.free_from(100, 200), used.free_from(60, 100), used.free_from(104, 200)], [104, 60, 104]);
+    }
 
     #[test]
     fn a_number_is_used_once_in_whatever_order_they_come() {

@@ -12,6 +12,10 @@ pub const HEADER_LEN: usize = 24;
 pub const FRAME_LEN: usize = 12;
 /// Longest payload of any record but the configuration, in bytes.
 pub const MAX_PAYLOAD_LEN: usize = 128;
+/// Bytes of a [`Position`].
+pub const POSITION_LEN: usize = 48;
+/// Bytes before a position that say whether it is one.
+pub const BEFORE_LEN: usize = 2 * (FRAME_LEN + MAX_PAYLOAD_LEN);
 /// Longest configuration, in bytes (16 MiB). A reader holds it whole.
 pub const MAX_CONFIG_LEN: usize = 1 << 24;
 
@@ -79,7 +83,8 @@ pub(crate) fn u64_at<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
 
 /// A place between two records: what came before it, and all that a writer needs to go on from it.
 ///
-/// It can only be got from a reader or a writer, so its chain value is that of real records.
+/// It is got from a reader or a writer, so its chain value is that of real records; one that was kept elsewhere
+/// ([`Position::from_bytes`]) is to be held against the file ([`Position::is_after`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     pub(crate) offset: u64,
@@ -94,6 +99,35 @@ pub struct Position {
 impl Position {
     /// The first byte of the file.
     pub(crate) const START: Self = Self { offset: 0, chain: 0, records: 0, inputs: 0, outputs: 0, answered: 0 };
+
+    /// As bytes, to be kept beside a snapshot.
+    pub fn to_bytes(&self) -> [u8; POSITION_LEN] {
+        let mut bytes = [0; POSITION_LEN];
+        let fields = [self.offset, self.chain, self.records, self.inputs, self.outputs, self.answered];
+        for (place, field) in bytes.chunks_exact_mut(8).zip(fields) {
+            place.copy_from_slice(&field.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// What [`Position::to_bytes`] made bytes of. Whether it is a place of some journal, [`Position::is_after`] says.
+    pub fn from_bytes(bytes: &[u8; POSITION_LEN]) -> Self {
+        let field = |at: usize| u64_at(bytes, 8 * at);
+        let [offset, chain, records, inputs, outputs, answered] = [0, 1, 2, 3, 4, 5].map(field);
+        Self { offset, chain, records, inputs, outputs, answered }
+    }
+
+    /// True when the bytes just before it in the file, [`BEFORE_LEN`] of them or as many as there are, end with the
+    /// record that its chain value is of, and that one is whole. The places behind the first two records are no such
+    /// ones: begin at the start.
+    pub fn is_after(&self, before: &[u8]) -> bool {
+        if self.records < 3 || self.inputs == 0 || self.answered >= self.inputs {
+            return false;
+        }
+        records_at_end(before).any(|(record, chain, payload)| {
+            chain == self.chain && records_at_end(record).any(|(_, chain, _)| link(payload, chain) == self.chain)
+        })
+    }
 
     /// The first byte after the header whose chain value is `chain`.
     pub(crate) const fn after_header(chain: u64) -> Self {
@@ -155,6 +189,15 @@ impl Position {
     }
 }
 
+/// What may be the record that ends with `bytes`, by its length: what is before it, its chain value and its payload.
+fn records_at_end(bytes: &[u8]) -> impl Iterator<Item = (&[u8], u64, &[u8])> {
+    (8..=MAX_PAYLOAD_LEN).step_by(8).filter_map(|length| {
+        let (before, record) = bytes.split_at_checked(bytes.len().checked_sub(FRAME_LEN + length)?)?;
+        let (head, payload) = record.split_first_chunk::<FRAME_LEN>()?;
+        (u32_at(head, 0) as usize == length).then(|| (before, u64_at(head, 4), payload))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,5 +227,36 @@ mod tests {
         assert_eq!(check_header(&header().0), Ok(seed));
         assert_ne!(link(b"ab", link(b"c", seed)), link(b"c", link(b"ab", seed)));
         assert_ne!(link(b"a", seed), link(b"a", seed ^ 1));
+    }
+
+    #[test]
+    fn a_place_is_known_by_the_whole_record_before_it() {
+        let mut writer = crate::Writer::new(b"{}").unwrap();
+        let control = helios_types::Event::Control(helios_types::Control::Pause);
+        let mut places = Vec::new();
+        for seq in 0..6 {
+            writer.input(&helios_types::Input { seq, ts: helios_types::Nanos(seq), event: control });
+            writer.output(
+                seq,
+                &helios_types::Output::Cancel { order: Default::default(), instrument: Default::default() },
+            );
+            places.push(writer.position().unwrap());
+        }
+        let journal = writer.pending();
+        for (n, place) in places.iter().enumerate() {
+            assert_eq!(Position::from_bytes(&place.to_bytes()), *place);
+            let end = place.offset as usize;
+            let before = &journal[end.saturating_sub(BEFORE_LEN)..end];
+            assert!(place.is_after(before), "{n}");
+            assert!(places.iter().all(|other| other == place || !other.is_after(before)));
+            // Any byte of the last record, its frame included.
+            let length = records_at_end(before).find(|(_, chain, _)| *chain == place.chain).unwrap().2.len();
+            for at in end.min(before.len()) - length - FRAME_LEN..before.len() {
+                let mut torn = before.to_vec();
+                torn[at] ^= 1;
+                assert!(!place.is_after(&torn), "byte {at} of {}", before.len());
+            }
+        }
+        assert!(!crate::Writer::new(b"{}").unwrap().position().unwrap().is_after(journal));
     }
 }

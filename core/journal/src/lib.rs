@@ -32,7 +32,7 @@ mod reader;
 mod writer;
 
 pub use damage::{Damage, DamageKind};
-pub use frame::{FRAME_LEN, HEADER_LEN, MAX_CONFIG_LEN, MAX_PAYLOAD_LEN, Position, VERSION};
+pub use frame::{BEFORE_LEN, FRAME_LEN, HEADER_LEN, MAX_CONFIG_LEN, MAX_PAYLOAD_LEN, POSITION_LEN, Position, VERSION};
 pub use fuzz::fuzz_read;
 pub use layout::record_kinds;
 pub use reader::{Closing, End, Reader, Record, Records};

@@ -80,6 +80,11 @@ impl Reader {
         Self { unread: Vec::new(), taken: 0, scan: Scan::new(), damage: None }
     }
 
+    /// At a place between two records, where the next piece begins: nothing before it is read.
+    pub fn resume(position: Position) -> Self {
+        Self { unread: Vec::new(), taken: 0, scan: Scan { position, end: None }, damage: None }
+    }
+
     /// Adds the next piece of the file. Read the records out before the next piece: pieces that are not read are kept.
     pub fn push(&mut self, bytes: &[u8]) {
         self.unread.drain(..self.taken);

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use helios_types::{
-    Breach, Cash, Control, Difference, Digest, Hasher, Instrument, InstrumentId, NANOS_PER_DAY, NANOS_PER_SECOND,
-    Nanos, Order, OrderId, Overflow, Price, Quantity, Refusal, Rule, Rules, Side, StrategyId, Terms, TimeInForce,
-    notional,
+    Breach, Cash, Control, Damaged, Difference, Digest, Hasher, Instrument, InstrumentId, Load, NANOS_PER_DAY,
+    NANOS_PER_SECOND, Nanos, Order, OrderId, Overflow, Persist, Price, Quantity, Refusal, Rule, Rules, Save, Side,
+    StrategyId, Terms, TimeInForce, notional,
 };
 
 use crate::limits::{Feeds, Limits, ROWS, Unfed, prove};
@@ -171,7 +171,7 @@ pub struct Account {
 pub struct Risk {
     limits: Limits,
     /// The limits by row of the table.
-    ceilings: [i64; ROWS.len()],
+    pub(crate) ceilings: [i64; ROWS.len()],
     pub(crate) exposures: Vec<Exposure>,
     pub(crate) accounts: Vec<Account>,
     /// Account numbers of one instrument, by instrument.
@@ -294,6 +294,11 @@ impl Risk {
         assert!(rules.len() == self.exposures.len(), "rules are given for every instrument, or for none");
         self.rules = rules;
         self
+    }
+
+    /// The instruments' rules; empty when none has any.
+    pub fn rules(&self) -> &[Rules] {
+        &self.rules
     }
 
     /// Smallest step of a position.
@@ -771,7 +776,7 @@ fn refuse<T>(wish: &Wish, rule: Rule, limit: i64, value: i64) -> Result<T, Refus
 }
 
 /// The largest value that passes: what cannot be told is beyond every limit, also beyond the largest one.
-fn ceiling(limit: Option<i64>) -> i64 {
+pub(crate) fn ceiling(limit: Option<i64>) -> i64 {
     limit.map_or(i64::MAX, |limit| limit.min(UNKNOWN - 1))
 }
 
@@ -871,5 +876,74 @@ impl Digest for Risk {
             hasher.i64(ours.0);
             hasher.i64(theirs.0);
         }
+    }
+}
+
+/// Snapshots: what instruments are is the configuration's to say.
+impl Exposure {
+    pub(crate) fn holder(&self) -> InstrumentId {
+        self.holds
+    }
+
+    pub(crate) fn save(&self, save: &mut Save) {
+        let Self { mark, open_buy, open_sell, tick: _, lot: _, holds: _, value, worst, net } = self;
+        (*mark, *open_buy, *open_sell).save(save);
+        (*value, *worst).save(save);
+        net.save(save);
+    }
+
+    pub(crate) fn restore(&mut self, load: &mut Load<'_>) -> Result<(), Damaged> {
+        (self.mark, self.open_buy, self.open_sell) = Persist::load(load)?;
+        (self.value, self.worst) = Persist::load(load)?;
+        self.net = Persist::load(load)?;
+        Ok(())
+    }
+}
+
+/// Snapshots.
+impl Risk {
+    /// Appends positions, money and what the gate looks at to a snapshot.
+    pub fn save(&self, save: &mut Save) {
+        // All fields by name: a new one does not compile until somebody has said whether it is remembered.
+        let Self {
+            limits,
+            ceilings: _,
+            exposures,
+            accounts,
+            accounts_of: _,
+            rules: _,
+            cash,
+            financing,
+            financing_paid,
+            value,
+            gross,
+            recent,
+            day,
+            day_start,
+            allowed,
+            breached,
+            differences,
+        } = self;
+        exposures.len().save(save);
+        exposures.iter().for_each(|exposure| exposure.save(save));
+        accounts.save(save);
+        (*cash, *financing_paid).save(save);
+        financing.save(save);
+        limits.save(save);
+        (*value, *gross).save(save);
+        recent.save(save);
+        (*day, *day_start).save(save);
+        (*allowed, *breached).save(save);
+        differences.save(save);
+    }
+
+    pub(crate) fn restore_gate(&mut self, load: &mut Load<'_>) -> Result<(), Damaged> {
+        self.limits = Persist::load(load)?;
+        (self.value, self.gross) = Persist::load(load)?;
+        self.recent = Persist::load(load)?;
+        (self.day, self.day_start) = Persist::load(load)?;
+        (self.allowed, self.breached) = Persist::load(load)?;
+        self.differences = Persist::load(load)?;
+        Ok(())
     }
 }

@@ -19,6 +19,7 @@ mod corporate;
 mod gate;
 mod limits;
 mod positions;
+mod snapshot;
 
 pub use corporate::Moved;
 pub use gate::{Account, Approved, MAX_ACCOUNTS, Mode, Risk, Share, Wish};

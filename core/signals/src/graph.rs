@@ -3,8 +3,8 @@
 use helios_book::Level;
 use helios_data::{Bar, Markets, Touched};
 use helios_types::{
-    Digest, Hasher, InstrumentId, Intent, IntentKind, Nanos, Price, Quantity, Side, SignalChange, StrategyId,
-    round_down_to_lot,
+    Damaged, Digest, Hasher, InstrumentId, Intent, IntentKind, Load, Nanos, Persist, Price, Quantity, Save, Side,
+    SignalChange, StrategyId, round_down_to_lot,
 };
 
 use crate::node::{Binary, Field, GraphError, Node, NodeId, Sizing, Stat, Unary};
@@ -699,7 +699,8 @@ fn read(markets: &Markets, instrument: InstrumentId, field: Field) -> f64 {
     let level = |side: Side, at: u8| markets.books().depth(instrument, side).nth(usize::from(at));
     let depth = |side: Side, levels: u8| {
         let levels = markets.books().depth(instrument, side).take(usize::from(levels));
-        Quantity(levels.map(|level| level.quantity.0).sum()).to_f64()
+        // What a feed says may be more than fits: then it is the largest quantity.
+        Quantity(levels.fold(0, |sum: i64, level| sum.saturating_add(level.quantity.0))).to_f64()
     };
     match field {
         Field::Last => price(view.last),
@@ -790,5 +791,76 @@ impl Digest for Graph {
         for quote in &self.quotes {
             hasher.u64(quote.next.0);
         }
+    }
+}
+
+/// What a node keeps, with the number of its kind.
+impl Memory {
+    fn save(&self, save: &mut Save) {
+        match self {
+            Self::None => 0u8.save(save),
+            Self::Moments(moments) => {
+                1u8.save(save);
+                moments.save(save);
+            }
+            Self::Target { last, waits } => (2u8, *last, *waits).save(save),
+            Self::Stamp(at) => (3u8, *at).save(save),
+            Self::Input(x) => (4u8, *x).save(save),
+        }
+    }
+
+    fn restore(&mut self, load: &mut Load<'_>) -> Result<(), Damaged> {
+        match (u8::load(load)?, &mut *self) {
+            (0, Self::None | Self::Input(_)) => *self = Self::None,
+            (1, Self::Moments(moments)) => moments.restore(load)?,
+            (2, Self::Target { last, waits }) => (*last, *waits) = Persist::load(load)?,
+            (3, Self::Stamp(at)) => *at = Persist::load(load)?,
+            (4, Self::None | Self::Input(_)) => *self = Self::Input(Persist::load(load)?),
+            _ => return Err(Damaged("a node remembers what it does not keep")),
+        }
+        Ok(())
+    }
+}
+
+/// Snapshots.
+impl Graph {
+    /// Appends all that nodes remember.
+    pub fn save(&self, save: &mut Save) {
+        // All fields by name: a new one does not compile until somebody has said whether it is remembered.
+        let Self { cells, machines, edges: _, quotes, lots: _, plans: _, guards: _, event, given, waiting, holding } =
+            self;
+        let Given { groups: _, values, came } = given;
+        (cells.len(), machines.len(), quotes.len()).save(save);
+        (*event, *waiting, *holding).save(save);
+        values.save(save);
+        came.save(save);
+        for Cell { op: _, value, fired, memory } in cells {
+            (*value, *fired).save(save);
+            memory.save(save);
+        }
+        machines.iter().for_each(|machine| machine.save(save));
+        quotes.iter().for_each(|quote| quote.next.save(save));
+    }
+
+    /// Remembers what a snapshot says; of a graph of the same nodes.
+    pub fn restore(&mut self, load: &mut Load<'_>) -> Result<(), Damaged> {
+        let sizes: (usize, usize, usize) = Persist::load(load)?;
+        if sizes != (self.cells.len(), self.machines.len(), self.quotes.len()) {
+            return Err(Damaged("a graph of other nodes"));
+        }
+        (self.event, self.waiting, self.holding) = Persist::load(load)?;
+        self.given.values = load.same(&self.given.values)?;
+        self.given.came = load.same(&self.given.came)?;
+        for cell in &mut self.cells {
+            (cell.value, cell.fired) = Persist::load(load)?;
+            cell.memory.restore(load)?;
+        }
+        for machine in &mut self.machines {
+            machine.restore(load)?;
+        }
+        for quote in &mut self.quotes {
+            quote.next = Persist::load(load)?;
+        }
+        Ok(())
     }
 }

@@ -13,7 +13,7 @@
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 
-use helios_types::{Digest, Hasher, Nanos};
+use helios_types::{Damaged, Digest, Hasher, Load, Nanos, Persist, Save, persist};
 
 use crate::nodes::moments::MAX_SAMPLES;
 
@@ -546,5 +546,50 @@ impl Digest for Occurrences {
         self.times.iter().for_each(|ts| hasher.u64(ts.0));
         hasher.u64(u64::from(self.seen));
         hasher.u64(self.truncated);
+    }
+}
+
+persist!(Partial { step, left, deadline, end, slot, shares });
+
+/// Snapshots.
+impl Pattern {
+    /// Appends the partial matches.
+    pub(crate) fn save(&self, save: &mut Save) {
+        self.open.save(save);
+        self.dropped.save(save);
+    }
+
+    /// Has the partial matches that a snapshot says.
+    pub(crate) fn restore(&mut self, load: &mut Load<'_>) -> Result<(), Damaged> {
+        self.open = Persist::load(load)?;
+        self.dropped = Persist::load(load)?;
+        self.free = u64::MAX >> (u64::BITS - self.spec.max_open);
+        (self.awaited, self.wake) = (0, NEVER);
+        for partial in &self.open {
+            let waits = partial.left > 0 || partial.step >= self.spec.steps.len();
+            if partial.slot.count_ones() != 1 || self.free & partial.slot == 0 || !waits {
+                return Err(Damaged("a partial match that cannot be"));
+            }
+            self.free &= !partial.slot;
+            self.awaited |= partial.awaits(&self.spec);
+            self.wake = self.wake.min(partial.wakes(&self.spec));
+        }
+        Ok(())
+    }
+}
+
+/// Snapshots.
+impl Occurrences {
+    /// Appends the occurrences.
+    pub(crate) fn save(&self, save: &mut Save) {
+        self.times.save(save);
+        (self.seen, self.truncated).save(save);
+    }
+
+    /// Has the occurrences that a snapshot says.
+    pub(crate) fn restore(&mut self, load: &mut Load<'_>) -> Result<(), Damaged> {
+        self.times = Persist::load(load)?;
+        (self.seen, self.truncated) = Persist::load(load)?;
+        Ok(())
     }
 }

@@ -10,6 +10,7 @@ mod instrument;
 mod number;
 mod order;
 mod output;
+mod persist;
 mod rng;
 mod split;
 mod time;
@@ -29,6 +30,7 @@ pub use output::{
     Booking, BookingKind, Breach, Difference, Fill, Output, Quality, QualityKind, Refusal, Rule, SignalChange,
     StateChange,
 };
+pub use persist::{Damaged, Load, Persist, Save};
 pub use rng::Rng;
 pub use split::Split;
 pub use time::{NANOS_PER_DAY, NANOS_PER_SECOND, Nanos};

@@ -11,7 +11,7 @@ use helios_execution::CALLER_IDS;
 use helios_io::Touched;
 use helios_risk::Risk;
 use helios_types::{
-    Event, Input, InstrumentId, Intent, IntentKind, Market, OrderId, Output, PRICE_SCALE, Price, QUANTITY_SCALE,
+    Event, Feed, Input, InstrumentId, Intent, IntentKind, Market, OrderId, Output, PRICE_SCALE, Price, QUANTITY_SCALE,
     Quantity, Side, Terms, TimeInForce, Update,
 };
 use pyo3::prelude::*;
@@ -200,6 +200,20 @@ impl Compiled {
         })
     }
 
+    /// A run goes on: positions are those of the state, and identifiers follow those that were used. The memory begins anew.
+    pub(crate) fn restore(&mut self, state: &State) {
+        let (known, places) = (&mut self.known, &self.places);
+        self.accounts.restore(state.risk(), |sum, listings| {
+            for listing in listings {
+                if let Some(known) = known.get_mut(places[*listing] as usize) {
+                    known.position = sum.to_f64();
+                }
+            }
+        });
+        let first = self.wishes.next_order as u64;
+        self.wishes.next_order = state.orders().free_id(first, first + (1 << 23)) as i64;
+    }
+
     pub(crate) fn strategy(&self) -> u32 {
         self.accounts.own().0
     }
@@ -231,6 +245,13 @@ impl Compiled {
                 let place = self.places.get(market.instrument.index()).copied().unwrap_or(u32::MAX);
                 if place != u32::MAX {
                     self.market(place, market.instrument, &market.update, now, started, state)?;
+                }
+            }
+            // Market data is whole again: what is best now is news.
+            Event::Feed(Feed::Complete { instrument }) if state.touched().has(Touched::TOP) => {
+                let place = self.places.get(instrument.index()).copied().unwrap_or(u32::MAX);
+                if place != u32::MAX {
+                    self.market(place, *instrument, &Update::Clear, now, started, state)?;
                 }
             }
             Event::Timer(_) if self.timer_ns > 0 && now >= self.timer_due => {

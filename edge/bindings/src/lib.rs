@@ -4,9 +4,11 @@
 
 mod arrow;
 mod compiled;
+mod exchange;
 mod fix;
 mod ghosts;
 mod itch_rows;
+mod live;
 mod matching;
 mod over;
 mod session;
@@ -34,6 +36,8 @@ pub(crate) fn refuse(source: &str, message: impl Into<String>) -> PyErr {
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("CoreError", module.py().get_type::<CoreError>())?;
     module.add_class::<session::Session>()?;
+    module.add_class::<live::Live>()?;
+    module.add_class::<live::Follower>()?;
     module.add_class::<strategy::Port>()?;
     module.add_class::<strategy::BookView>()?;
     module.add_class::<strategy::TradeView>()?;
@@ -42,8 +46,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<strategy::SignalView>()?;
     module.add_class::<strategy::RefusalView>()?;
     module.add_class::<strategy::OrderView>()?;
+    module.add_class::<strategy::FeedView>()?;
     module.add_class::<arrow::Floats>()?;
     module.add_class::<fix::FixEngine>()?;
+    module.add_class::<exchange::Exchange>()?;
     module.add_class::<itch_rows::ItchRows>()?;
     module.add_class::<matching::MatchingEngine>()?;
     module.add_class::<tools::Book>()?;
@@ -53,6 +59,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(fix::fix_files, module)?,
         wrap_pyfunction!(fix::fix_records, module)?,
         wrap_pyfunction!(ghosts::ghosts, module)?,
+        wrap_pyfunction!(live::bench_wire_floor, module)?,
+        wrap_pyfunction!(live::bench_wire_probe, module)?,
         wrap_pyfunction!(matching::bench_matching, module)?,
         wrap_pyfunction!(over::bench_graph, module)?,
         wrap_pyfunction!(over::over_columns, module)?,

@@ -27,7 +27,7 @@ fn snake(word: impl std::fmt::Debug) -> String {
 }
 
 /// The value that Python calls `name`.
-fn named<T: Copy + std::fmt::Debug>(what: &str, name: &str, all: &[T]) -> PyResult<T> {
+pub(crate) fn named<T: Copy + std::fmt::Debug>(what: &str, name: &str, all: &[T]) -> PyResult<T> {
     all.iter().copied().find(|value| snake(value) == name).ok_or_else(|| {
         let names: Vec<String> = all.iter().map(snake).collect();
         refuse("matching", format!("{what} {name:?} is none of {}", names.join(", ")))
@@ -37,7 +37,7 @@ fn named<T: Copy + std::fmt::Debug>(what: &str, name: &str, all: &[T]) -> PyResu
 const SIDES: [Side; 2] = [Side::Buy, Side::Sell];
 const TIMES: [TimeInForce; 5] =
     [TimeInForce::Day, TimeInForce::Ioc, TimeInForce::Fok, TimeInForce::Open, TimeInForce::Close];
-const SELF_TRADES: [SelfTrade; 5] =
+pub(crate) const SELF_TRADES: [SelfTrade; 5] =
     [SelfTrade::Allow, SelfTrade::CancelNewest, SelfTrade::CancelOldest, SelfTrade::CancelBoth, SelfTrade::Decrement];
 const PHASES: [Phase; 5] = [Phase::Closed, Phase::PreOpen, Phase::Auction, Phase::Continuous, Phase::Halted];
 const KINDS: [AuctionKind; 3] = [AuctionKind::Open, AuctionKind::Close, AuctionKind::Reopen];

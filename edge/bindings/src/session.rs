@@ -299,7 +299,7 @@ pub(crate) fn histograms<'py>(py: Python<'py>, latency: &Latency) -> PyResult<Bo
     Ok(both)
 }
 
-fn into_python<'py>(py: Python<'py>, tables: &Tables) -> PyResult<Bound<'py, PyDict>> {
+pub(crate) fn into_python<'py>(py: Python<'py>, tables: &Tables) -> PyResult<Bound<'py, PyDict>> {
     let all = PyDict::new(py);
     macro_rules! add {
         ($($table:ident),+) => {

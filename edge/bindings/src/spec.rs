@@ -42,6 +42,9 @@ pub(crate) struct EngineSpec {
     trade_from: u64,
     /// For each instrument, or for none.
     rules: Vec<RulesSpec>,
+    /// For each instrument its order-entry session, or for none: all the first. Of live runs.
+    #[pyo3(default)]
+    sessions: Vec<u32>,
 }
 
 /// Kind, whole numbers (mostly nanoseconds) and others.
@@ -196,7 +199,17 @@ impl EngineSpec {
             capacity: self.capacity(),
         };
         let state = State::new(config).map_err(|e| error(e.to_string()))?;
-        Ok(if self.rules.is_empty() { state } else { state.with_rules(self.rules()?) })
+        let state = if self.rules.is_empty() { state } else { state.with_rules(self.rules()?) };
+        let known = self.sessions.iter().all(|session| (*session as usize) < helios_execution::MAX_SESSIONS);
+        match self.sessions.len() {
+            0 => Ok(state),
+            sessions if known && sessions == self.instruments.len() => Ok(state.with_sessions(self.sessions.clone())),
+            _ => Err(error("a session is given for every instrument, or for none")),
+        }
+    }
+
+    pub(crate) fn sessions(&self) -> Vec<u32> {
+        self.sessions.clone()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Strategies written in Python: what they see, and how their wishes come back.
 
-use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use helios_engine::State;
@@ -8,7 +8,7 @@ use helios_execution::CALLER_IDS;
 use helios_io::{Callbacks, SourceError};
 use helios_risk::Risk;
 use helios_types::{
-    CASH_SCALE, Event, Input, InstrumentId, Intent, IntentKind, Nanos, OrderId, OrderState, Output, Price,
+    CASH_SCALE, Event, Feed, Input, InstrumentId, Intent, IntentKind, Nanos, OrderId, OrderState, Output, Price,
     QUANTITY_SCALE, Quantity, Rule, Side, StrategyId, Terms, TimeInForce, Update,
 };
 use helios_venue::Venues;
@@ -26,6 +26,8 @@ struct Cells {
     bid_size: AtomicI64,
     ask_size: AtomicI64,
     position: AtomicI64,
+    /// Messages of the book are missing.
+    incomplete: AtomicBool,
 }
 
 /// What a strategy and its views share. Written by the loop before a call, read during it.
@@ -45,8 +47,9 @@ struct Shared {
 struct Look<'a>(&'a Shared);
 
 impl<'a> Look<'a> {
-    fn at(shared: &'a Shared, venue: &'a Venues) -> Self {
-        shared.venue.store(std::ptr::from_ref(venue).cast_mut(), Relaxed);
+    fn at(shared: &'a Shared, venue: Option<&'a Venues>) -> Self {
+        let venue = venue.map_or(std::ptr::null_mut(), |venue| std::ptr::from_ref(venue).cast_mut());
+        shared.venue.store(venue, Relaxed);
         Self(shared)
     }
 }
@@ -220,6 +223,11 @@ impl BookView {
     fn ask_size(&self) -> f64 {
         Quantity(self.cells().ask_size.load(Relaxed)).to_f64()
     }
+    /// False while market data is known to be missing: the prices are the last that were known to be right.
+    #[getter]
+    fn complete(&self) -> bool {
+        !self.cells().incomplete.load(Relaxed)
+    }
 }
 
 /// The trade that was just printed. One object serves all calls: copy what you keep.
@@ -364,6 +372,18 @@ impl Accounts {
     }
 }
 
+impl Accounts {
+    /// What they hold already, where a run goes on: for each account's position the sum, and the instruments whose it is.
+    pub(crate) fn restore(&mut self, risk: &Risk, mut tell: impl FnMut(Quantity, &[usize])) {
+        for account in risk.accounts() {
+            if let Some(place) = self.place(account.strategy) {
+                let (sum, listings) = self.book(place, account.instrument, account.position.quantity);
+                tell(sum, listings);
+            }
+        }
+    }
+}
+
 /// One fill of a strategy's order: its share of it.
 #[pyclass(frozen, get_all, module = "helios._core")]
 pub(crate) struct FillView {
@@ -427,7 +447,19 @@ pub(crate) struct OrderView {
     rejected: bool,
 }
 
-fn state_name(state: OrderState) -> &'static str {
+/// What the feed handler knows of its own data about one instrument.
+#[pyclass(frozen, get_all, module = "helios._core")]
+pub(crate) struct FeedView {
+    instrument: u32,
+    symbol: Py<PyString>,
+    ts: u64,
+    /// Every message so far is in the book.
+    complete: bool,
+    /// How many are missing, as far as it is known.
+    missed: u64,
+}
+
+pub(crate) fn state_name(state: OrderState) -> &'static str {
     match state {
         OrderState::New => "new",
         OrderState::Accepted => "accepted",
@@ -459,7 +491,7 @@ fn rule_name(rule: Rule) -> (&'static str, f64) {
 }
 
 /// How many methods a strategy may have.
-pub(crate) const METHODS: usize = 8;
+pub(crate) const METHODS: usize = 9;
 
 /// Identifiers of orders that a strategy may use: 2^24 each.
 const IDS: u64 = 1 << 24;
@@ -476,6 +508,7 @@ pub(crate) struct Handler {
     on_signal: Option<Py<PyAny>>,
     on_refusal: Option<Py<PyAny>>,
     on_order: Option<Py<PyAny>>,
+    on_feed: Option<Py<PyAny>>,
     /// The names of this strategy's signals, by number.
     signals: Vec<Option<Py<PyString>>>,
     first_id: u64,
@@ -492,8 +525,8 @@ pub(crate) struct Handler {
 }
 
 impl Handler {
-    /// `methods` are the bound methods `on_book on_trade on_bar on_fill on_timer on_signal on_refusal on_order`, None
-    /// where not overridden; `signals` the names of this strategy's, by number, None for those of others.
+    /// `methods` are the bound methods `on_book on_trade on_bar on_fill on_timer on_signal on_refusal on_order on_feed`,
+    /// None where not overridden; `signals` the names of this strategy's, by number, None for those of others.
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn new(
         py: Python<'_>,
@@ -542,7 +575,7 @@ impl Handler {
             },
         )?;
         let port = Py::new(py, Port { strategy: StrategyId(strategy), shared: Arc::clone(&shared) })?;
-        let [on_book, on_trade, on_bar, on_fill, on_timer, on_signal, on_refusal, on_order] = methods;
+        let [on_book, on_trade, on_bar, on_fill, on_timer, on_signal, on_refusal, on_order, on_feed] = methods;
         let handler = Self {
             accounts,
             names,
@@ -554,6 +587,7 @@ impl Handler {
             on_signal,
             on_refusal,
             on_order,
+            on_feed,
             signals: signals.iter().map(|name| name.as_ref().map(|name| PyString::intern(py, name).unbind())).collect(),
             first_id,
             timer_ns,
@@ -567,6 +601,16 @@ impl Handler {
         Ok((handler, port))
     }
 
+    /// A run goes on: positions and best prices are those of the state, and identifiers follow those that were used.
+    fn restore(&mut self, state: &State) {
+        let cells = &self.shared.cells;
+        self.accounts.restore(state.risk(), |sum, listings| {
+            listings.iter().for_each(|listing| cells[*listing].position.store(sum.0, Relaxed));
+        });
+        let next = state.orders().free_id(self.first_id, self.first_id + IDS / 2);
+        self.shared.next_id.fetch_max(next, Relaxed);
+    }
+
     fn after(&mut self, py: Python<'_>, input: &Input, outputs: &[Output], state: &State) -> PyResult<()> {
         self.shared.now.store(input.ts.0, Relaxed);
         if self.timer_ns > 0 && self.timer_due == 0 {
@@ -577,16 +621,7 @@ impl Handler {
             Event::Market(market) => {
                 let touched = state.touched();
                 if touched.has(helios_io::Touched::TOP) {
-                    let top = &state.markets().view(market.instrument).top;
-                    let cells = &self.shared.cells[market.instrument.index()];
-                    cells.bid.store(top.bid.price.0, Relaxed);
-                    cells.ask.store(top.ask.price.0, Relaxed);
-                    cells.bid_size.store(top.bid.quantity.0, Relaxed);
-                    cells.ask_size.store(top.ask.quantity.0, Relaxed);
-                    if started && let Some(on_book) = &self.on_book {
-                        self.book.0.get().at.store(market.instrument.0, Relaxed);
-                        call(py, on_book, &self.book.1)?;
-                    }
+                    self.see_book(py, market.instrument, state, started)?;
                 }
                 if started
                     && touched.has(helios_io::Touched::TRADE)
@@ -622,14 +657,44 @@ impl Handler {
                     }
                 }
             }
-            Event::Report(_)
-            | Event::Intent(_)
-            | Event::Control(_)
-            | Event::Charge(_)
-            | Event::Feed(_)
-            | Event::Link(_) => {}
+            Event::Feed(feed) => self.see_feed(py, feed, input.ts.0, state, started)?,
+            Event::Report(_) | Event::Intent(_) | Event::Control(_) | Event::Charge(_) | Event::Link(_) => {}
         }
         outputs.iter().try_for_each(|output| self.hear(py, output, input.ts.0, started))
+    }
+
+    /// Best prices have changed, or may be looked at again.
+    #[inline]
+    fn see_book(&self, py: Python<'_>, instrument: InstrumentId, state: &State, started: bool) -> PyResult<()> {
+        let top = &state.markets().view(instrument).top;
+        let cells = &self.shared.cells[instrument.index()];
+        cells.bid.store(top.bid.price.0, Relaxed);
+        cells.ask.store(top.ask.price.0, Relaxed);
+        cells.bid_size.store(top.bid.quantity.0, Relaxed);
+        cells.ask_size.store(top.ask.quantity.0, Relaxed);
+        if started && let Some(on_book) = &self.on_book {
+            self.book.0.get().at.store(instrument.0, Relaxed);
+            call(py, on_book, &self.book.1)?;
+        }
+        Ok(())
+    }
+
+    /// Market data is missing, or whole again: said when it changes. A whole book is seen at once.
+    fn see_feed(&self, py: Python<'_>, feed: &Feed, ts: u64, state: &State, started: bool) -> PyResult<()> {
+        let (instrument, complete, missed) = match *feed {
+            Feed::Incomplete { instrument, missed } => (instrument, false, missed),
+            Feed::Complete { instrument } => (instrument, true, 0),
+            Feed::Began { .. } | Feed::Ended { .. } => return Ok(()),
+        };
+        let Some(cells) = self.shared.cells.get(instrument.index()) else { return Ok(()) };
+        if cells.incomplete.swap(!complete, Relaxed) != complete {
+            return Ok(());
+        }
+        if started && let Some(on_feed) = &self.on_feed {
+            let symbol = self.shared.symbols[instrument.index()].clone_ref(py);
+            on_feed.bind(py).call1((FeedView { instrument: instrument.0, symbol, ts, complete, missed },))?;
+        }
+        if complete { self.see_book(py, instrument, state, started) } else { Ok(()) }
     }
 
     /// What was said of this strategy's wishes.
@@ -732,7 +797,35 @@ pub(crate) enum Callee {
 }
 
 impl Callee {
-    fn timer_ns(&self) -> u64 {
+    /// A run goes on from this state.
+    pub(crate) fn restore(&mut self, state: &State) {
+        match self {
+            Self::Python(handler) => handler.restore(state),
+            Self::Compiled(compiled) => compiled.restore(state),
+        }
+    }
+
+    pub(crate) fn is_python(&self) -> bool {
+        matches!(self, Self::Python(_))
+    }
+
+    /// One in machine code, which needs no interpreter.
+    #[inline]
+    pub(crate) fn after_compiled(
+        &mut self,
+        input: &Input,
+        outputs: &[Output],
+        state: &State,
+        wishes: &mut Vec<Intent>,
+    ) -> Result<(), SourceError> {
+        let Self::Compiled(compiled) = self else { return Ok(()) };
+        let wrong = |error: PyErr| SourceError { source: "strategy".to_owned(), message: error.to_string() };
+        compiled.after(input, outputs, state).map_err(wrong)?;
+        compiled.take(wishes);
+        Ok(())
+    }
+
+    pub(crate) fn timer_ns(&self) -> u64 {
         match self {
             Self::Python(handler) => handler.timer_ns,
             Self::Compiled(compiled) => compiled.timer_ns(),
@@ -755,7 +848,7 @@ impl Callbacks for Attached<'_, '_> {
         input: &Input,
         outputs: &[Output],
         state: &State,
-        venue: &Venues,
+        venue: Option<&Venues>,
         wishes: &mut Vec<Intent>,
     ) -> Result<(), SourceError> {
         for callee in self.callees.iter_mut() {

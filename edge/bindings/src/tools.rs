@@ -71,15 +71,22 @@ pub(crate) fn journal_config(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_
 }
 
 /// Inputs, outputs, digest, difference, damage.
-type ReplayResult = (u64, u64, String, Option<String>, Option<String>);
+type ReplayResult = (u64, u64, String, Option<String>, Option<String>, &'static str);
 
-/// Feeds a journal back to a fresh engine: (inputs, outputs, digest, difference or None, damage or None).
+/// Feeds a journal back to a fresh engine: (inputs, outputs, digest, difference or None, damage or None, how it ends:
+/// "closed", "open", "torn" or "otherwise").
 #[pyfunction]
 pub(crate) fn replay(py: Python<'_>, path: PathBuf, engine: EngineSpec) -> PyResult<ReplayResult> {
     let mut state = engine.state().map_err(raise)?;
     let replayed = py.detach(|| io::replay(&path, &mut state)).map_err(raise)?;
     let digest = format!("{:032x}", replayed.digest);
-    Ok((replayed.inputs, replayed.outputs, digest, replayed.difference, replayed.damage))
+    let ends = match replayed.ends {
+        io::Ends::Closed => "closed",
+        io::Ends::Open => "open",
+        io::Ends::Torn => "torn",
+        io::Ends::Otherwise => "otherwise",
+    };
+    Ok((replayed.inputs, replayed.outputs, digest, replayed.difference, replayed.damage, ends))
 }
 
 /// One price-time book of many instruments, for research and checks.
@@ -158,21 +165,16 @@ enum Maker {
 /// half-life, deviation, volatility.
 pub(crate) type AgentsSpec = (u32, u32, u64, u32, f64, f64, f64, f64);
 
-/// A market before its first message.
-pub(crate) fn simulation(settings: AgentsSpec) -> PyResult<Simulation> {
-    let (symbols, minutes, seed, group_size, rate, ou_half_life_s, deviation_bp, volatility) = settings;
+/// Those settings.
+pub(crate) fn settings(spec: AgentsSpec) -> Config {
+    let (symbols, minutes, seed, group_size, rate, ou_half_life_s, deviation_bp, volatility) = spec;
     let messages_per_symbol_second = rate;
-    let config = Config {
-        symbols,
-        minutes,
-        seed,
-        group_size,
-        messages_per_symbol_second,
-        ou_half_life_s,
-        deviation_bp,
-        volatility,
-    };
-    Simulation::new(config).map_err(|error| refuse("simulate", error.to_string()))
+    Config { symbols, minutes, seed, group_size, messages_per_symbol_second, ou_half_life_s, deviation_bp, volatility }
+}
+
+/// A market before its first message.
+pub(crate) fn simulation(spec: AgentsSpec) -> PyResult<Simulation> {
+    Simulation::new(settings(spec)).map_err(|error| refuse("simulate", error.to_string()))
 }
 
 /// A simulated market that writes a genuine ITCH 5.0 day, piece by piece.

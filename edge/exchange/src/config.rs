@@ -26,15 +26,28 @@ pub enum Protocol {
     Ouch50,
     /// ITCH state of all books in SoupBinTCP.
     Snapshot,
+    /// Order entry by FIX 4.4: our CompID is the venue's name, the client's his user name.
+    Fix,
+    /// Trades by FIX 4.4, of the user or of all.
+    DropCopy,
 }
 
 impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Ouch42, Self::Ouch50, Self::Snapshot, Self::Fix, Self::DropCopy];
+
+    pub(crate) const fn is_fix(self) -> bool {
+        matches!(self, Self::Fix | Self::DropCopy)
+    }
+
     /// Its name in settings.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ouch42 => "ouch42",
             Self::Ouch50 => "ouch50",
             Self::Snapshot => "snapshot",
+            Self::Fix => "fix44",
+            Self::DropCopy => "drop_copy",
         }
     }
 }
@@ -69,6 +82,27 @@ pub enum Source {
         /// How fast it goes by.
         pace: Pace,
     },
+    /// A recorded day, against which clients trade: [`crate::Exchange::set_messages`] brings it.
+    Replay {
+        /// What was recorded before this moment goes out at once; nanoseconds since midnight.
+        from_ns: u64,
+        /// How fast the rest goes by.
+        pace: Pace,
+    },
+}
+
+impl Pace {
+    fn check(self) -> Result<Self, String> {
+        match self {
+            Self::Times(times) if !(1e-3..=1e6).contains(&times) => {
+                Err(format!("speed is {times}: set it between 0.001 and 1000000"))
+            }
+            Self::Rate(rate) if !(1..=MAX_RATE).contains(&rate) => {
+                Err(format!("rate is {rate}: set it between 1 and {MAX_RATE} messages a second"))
+            }
+            pace => Ok(pace),
+        }
+    }
 }
 
 impl Source {
@@ -79,18 +113,10 @@ impl Source {
                 if !symbols.is_empty() {
                     return Err("agents bring their own symbols: leave symbols out".to_owned());
                 }
-                match *pace {
-                    Pace::Times(times) if !(1e-3..=1e6).contains(&times) => {
-                        return Err(format!("speed is {times}: set it between 0.001 and 1000000"));
-                    }
-                    Pace::Rate(rate) if !(1..=MAX_RATE).contains(&rate) => {
-                        return Err(format!("rate is {rate}: set it between 1 and {MAX_RATE} messages a second"));
-                    }
-                    _ => {}
-                }
                 let simulation = Simulation::new(day.clone()).map_err(|error| error.to_string())?;
-                Ok((Floor::agents(simulation), *pace))
+                Ok((Floor::agents(simulation), pace.check()?))
             }
+            Self::Replay { pace, .. } => Ok((Floor::quiet(symbols)?, pace.check()?)),
         }
     }
 }
@@ -110,6 +136,8 @@ pub struct VenueConfig {
     pub self_trade: SelfTrade,
     /// Most orders of clients that work at once; one more is refused.
     pub max_open_orders: usize,
+    /// Whether there are drop copies: they are kept from the beginning of the day on.
+    pub drop_copies: bool,
 }
 
 impl VenueConfig {
@@ -122,6 +150,7 @@ impl VenueConfig {
             tape: TapeConfig::default(),
             self_trade: SelfTrade::CancelNewest,
             max_open_orders: 1 << 16,
+            drop_copies: true,
         }
     }
 
@@ -143,6 +172,8 @@ pub struct User {
     pub firm: [u8; 4],
     /// Whether the orders of a session that is lost are cancelled.
     pub cancel_on_disconnect: bool,
+    /// Whether his drop copies have the trades of all users.
+    pub sees_all: bool,
 }
 
 impl fmt::Debug for User {
@@ -181,7 +212,8 @@ impl Config {
     #[must_use]
     pub fn with_user(mut self, name: &str, password: &str) -> Self {
         let (name, password) = (name.to_owned(), password.to_owned());
-        self.users.push(User { name, password, firm: *b"    ", cancel_on_disconnect: true });
+        let firm = *b"    ";
+        self.users.push(User { name, password, firm, cancel_on_disconnect: true, sees_all: false });
         self
     }
 

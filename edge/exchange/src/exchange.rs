@@ -16,6 +16,7 @@ use crate::entry;
 use crate::faults::{Action, Fault, Faults, Held, Place, RETRANSMISSION};
 use crate::ledger::Ledger;
 use crate::order::Ended;
+use crate::replay::{Messages, Replay};
 use crate::snapshot;
 use crate::tape::TapeCounters;
 use crate::venue::{Filter, Users, Venue};
@@ -25,6 +26,8 @@ use crate::{Client, ExchangeOut};
 const MAX_MALFORMED: u32 = 100;
 /// Most bytes that a delay or silence holds back from one client; beyond it the client is closed.
 const MAX_HELD_BYTES: usize = 1 << 26;
+/// How often a FIX session looks at the time.
+const FIX_TICK_NS: u64 = 50_000_000;
 /// When held bytes are looked at again while a silence lasts.
 const LOOK_NS: u64 = 1_000_000;
 
@@ -42,33 +45,38 @@ pub struct Counters {
 }
 
 /// One connection.
-struct Peer {
-    port: Port,
-    connection: Connection,
+pub(crate) struct Peer {
+    pub(crate) port: Port,
+    pub(crate) connection: Connection,
+    /// FIX: what came before it is known whose session this is, and since when.
+    pub(crate) logon: Vec<u8>,
+    pub(crate) since: Nanos,
+    /// When it was last looked at.
+    pub(crate) looked: Nanos,
     /// Of an order-entry session that has logged in: index of the account at the venue.
-    account: Option<usize>,
-    user: Option<usize>,
+    pub(crate) account: Option<usize>,
+    pub(crate) user: Option<usize>,
     /// Of a snapshot session that has logged in: all of it.
-    snapshot: Option<MemoryStore>,
-    malformed: u32,
+    pub(crate) snapshot: Option<MemoryStore>,
+    pub(crate) malformed: u32,
     /// Bytes that a fault holds back, and until when.
-    held: VecDeque<(Nanos, Vec<u8>)>,
-    held_bytes: usize,
+    pub(crate) held: VecDeque<(Nanos, Vec<u8>)>,
+    pub(crate) held_bytes: usize,
     /// Why it was closed.
-    closed: bool,
+    pub(crate) closed: bool,
 }
 
 /// Our venues as servers; see the crate's documentation.
 pub struct Exchange {
-    venues: Vec<Venue>,
-    users: Users,
-    peers: BTreeMap<Client, Peer>,
-    faults: Faults,
+    pub(crate) venues: Vec<Venue>,
+    pub(crate) users: Users,
+    pub(crate) peers: BTreeMap<Client, Box<Peer>>,
+    pub(crate) faults: Faults,
     /// Faults of the configuration that wait for the first call.
-    pending: Vec<Fault>,
-    config: Config,
-    counters: Counters,
-    now: Nanos,
+    pub(crate) pending: Vec<Fault>,
+    pub(crate) config: Config,
+    pub(crate) counters: Counters,
+    pub(crate) now: Nanos,
 }
 
 impl fmt::Debug for Exchange {
@@ -82,7 +90,7 @@ impl Exchange {
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         config.check()?;
         let venues = config.venues.iter().enumerate().map(|(index, venue)| {
-            Venue::new(venue, index, config.midnight)
+            Venue::new(venue, index, config.users.len(), config.midnight)
                 .map_err(|error| ConfigError(format!("venue {:?}: {error}", venue.name)))
         });
         let venues = venues.collect::<Result<Vec<Venue>, ConfigError>>()?;
@@ -102,6 +110,12 @@ impl Exchange {
         Ok(exchange)
     }
 
+    /// Brings the recorded day of a venue whose source is one, before the first tick.
+    pub fn set_messages(&mut self, venue: usize, messages: Box<dyn Messages + Send>) {
+        let symbols: Vec<String> = self.symbols(venue).map(str::to_owned).collect();
+        self.venues[venue].replay = Some(Box::new(Replay::new(&symbols, messages)));
+    }
+
     // What comes from outside. Each `now` is UTC and never goes back.
 
     /// A connection was made to a port.
@@ -116,6 +130,9 @@ impl Exchange {
         let peer = Peer {
             port,
             connection: Connection::new(self.config.limits, self.now),
+            logon: Vec::new(),
+            since: self.now,
+            looked: self.now,
             account: None,
             user: None,
             snapshot: None,
@@ -124,7 +141,7 @@ impl Exchange {
             held_bytes: 0,
             closed: false,
         };
-        self.peers.insert(client, peer);
+        self.peers.insert(client, Box::new(peer));
     }
 
     /// A piece of what a client says, cut anywhere.
@@ -135,10 +152,16 @@ impl Exchange {
         if self.faults.happens(venue, protocol, Action::Disconnect) {
             out.note(format_args!("client {}: disconnected as a fault", client.0));
             out.close(client);
+            self.fix_closed(&peer);
             self.gone(&peer);
             return self.settle(out);
         }
         let now = self.now;
+        if protocol.is_fix() {
+            self.fix_bytes(client, &mut peer, bytes, out);
+            self.keep(client, peer);
+            return self.settle(out);
+        }
         let before = peer.account;
         let mut connection = std::mem::replace(&mut peer.connection, Connection::new(self.config.limits, now));
         connection.on_bytes(bytes, now, &mut Desk { client, peer: &mut peer, exchange: self, out });
@@ -154,6 +177,7 @@ impl Exchange {
     pub fn on_closed(&mut self, client: Client, now: Nanos, out: &mut impl ExchangeOut) {
         self.begin(now);
         if let Some(peer) = self.peers.remove(&client) {
+            self.fix_closed(&peer);
             self.gone(&peer);
         }
         self.settle(out);
@@ -181,14 +205,18 @@ impl Exchange {
         }
         for venue in &mut self.venues {
             venue.tick(&mut self.users, now);
+            if let Some(error) = venue.replay.as_mut().and_then(|replay| replay.take_failure()) {
+                out.note(format_args!("{}: the recorded day ends here: {error}", venue.name));
+            }
         }
         self.settle(out);
         let (venues, faults) = (&mut self.venues, &mut self.faults);
         for (index, venue) in venues.iter_mut().enumerate() {
             venue.tape.tick(now, |packet| both(faults, index, packet, now, out));
         }
-        let clients: Vec<Client> = self.peers.keys().copied().collect();
-        for client in clients {
+        let due = self.peers.iter().filter(|(_, peer)| self.due(peer).is_some_and(|at| at <= now));
+        let due: Vec<Client> = due.map(|(client, _)| *client).collect();
+        for client in due {
             self.tick_client(client, out);
         }
         self.settle(out);
@@ -197,11 +225,20 @@ impl Exchange {
     /// When it wants to be told the time again, if nothing happens before.
     pub fn next_tick(&self) -> Option<Nanos> {
         let venues = self.venues.iter().filter_map(Venue::next_tick);
-        let peers = self.peers.values().filter_map(|peer| {
-            let held = peer.held.front().map(|(at, _)| if *at == FOREVER { self.now.plus(LOOK_NS) } else { *at });
-            [peer.connection.next_tick(), held].into_iter().flatten().min()
-        });
+        let peers = self.peers.values().filter_map(|peer| self.due(peer)).map(|at| at.max(self.now.plus(1)));
         venues.chain(peers).chain(self.faults.next_tick()).min()
+    }
+
+    /// When a client is to be looked at.
+    fn due(&self, peer: &Peer) -> Option<Nanos> {
+        // What should have gone out by now is held by a silence.
+        let waits = |at: Nanos| at == FOREVER || at <= peer.looked;
+        let held = peer.held.front().map(|(at, _)| if waits(*at) { peer.looked.plus(LOOK_NS) } else { *at });
+        let own = match peer.port.protocol.is_fix() {
+            true => Some(peer.looked.plus(FIX_TICK_NS)),
+            false => peer.connection.next_tick(),
+        };
+        [own, held].into_iter().flatten().min()
     }
 
     // What an operator asks for.
@@ -231,6 +268,7 @@ impl Exchange {
         for client in clients {
             if let Some(peer) = self.peers.remove(&client) {
                 out.close(client);
+                self.fix_closed(&peer);
                 self.gone(&peer);
             }
         }
@@ -301,7 +339,7 @@ impl Exchange {
 
     /// The displayed books of a venue; instruments are numbered as its symbols.
     pub fn books(&self, venue: usize) -> &Books {
-        self.venues[venue].floor.books()
+        self.venues[venue].shown()
     }
 
     /// The matching engine of a venue.
@@ -354,8 +392,9 @@ impl Exchange {
     }
 
     /// A client that is to stay.
-    fn keep(&mut self, client: Client, peer: Peer) {
+    fn keep(&mut self, client: Client, peer: Box<Peer>) {
         if peer.closed || peer.connection.is_closed() {
+            self.fix_closed(&peer);
             return self.gone(&peer);
         }
         self.peers.insert(client, peer);
@@ -406,12 +445,19 @@ impl Exchange {
 
     /// Whether a client has something to hear, the end of the session included.
     fn is_behind(&self, peer: &Peer) -> bool {
+        if peer.port.protocol.is_fix() {
+            return self.fix_is_behind(peer);
+        }
         let ends = peer.account.is_some() && self.venues[peer.port.venue].is_ended();
         Self::store(&self.venues, peer).is_some_and(|store| ends || peer.connection.next() < store.next())
     }
 
     fn pump(&mut self, client: Client, out: &mut impl ExchangeOut) {
         let Some(mut peer) = self.peers.remove(&client) else { return };
+        if peer.port.protocol.is_fix() {
+            self.fix_pump(client, &mut peer, out);
+            return self.keep(client, peer);
+        }
         let now = self.now;
         let snapshot = peer.snapshot.take();
         let mut wire = Wire { client, peer: &mut peer, faults: &mut self.faults, now, out };
@@ -434,8 +480,13 @@ impl Exchange {
     fn tick_client(&mut self, client: Client, out: &mut impl ExchangeOut) {
         let Some(mut peer) = self.peers.remove(&client) else { return };
         let now = self.now;
+        peer.looked = now;
         let mut wire = Wire { client, peer: &mut peer, faults: &mut self.faults, now, out };
         wire.release();
+        if wire.peer.port.protocol.is_fix() {
+            self.fix_tick(client, &mut peer, out);
+            return self.keep(client, peer);
+        }
         let mut connection = std::mem::replace(&mut wire.peer.connection, Connection::new(self.config.limits, now));
         connection.on_tick(now, &mut wire);
         peer.connection = connection;
@@ -483,16 +534,16 @@ fn both(faults: &mut Faults, venue: usize, packet: &[u8], now: Nanos, out: &mut 
 const FOREVER: Nanos = Nanos(u64::MAX);
 
 /// The way to one client, with faults on it.
-struct Wire<'a, O> {
-    client: Client,
-    peer: &'a mut Peer,
-    faults: &'a mut Faults,
-    now: Nanos,
-    out: &'a mut O,
+pub(crate) struct Wire<'a, O> {
+    pub(crate) client: Client,
+    pub(crate) peer: &'a mut Peer,
+    pub(crate) faults: &'a mut Faults,
+    pub(crate) now: Nanos,
+    pub(crate) out: &'a mut O,
 }
 
 impl<O: ExchangeOut> Wire<'_, O> {
-    fn send(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         let Port { venue, protocol } = self.peer.port;
         let silent = self.faults.is_silent(venue, protocol);
         let at = if silent { FOREVER } else { self.now.plus(self.faults.delay(venue, protocol)) };
@@ -524,7 +575,7 @@ impl<O: ExchangeOut> Wire<'_, O> {
         }
     }
 
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         if !std::mem::replace(&mut self.peer.closed, true) {
             self.out.close(self.client);
         }
@@ -601,7 +652,7 @@ impl<O: ExchangeOut> ConnectionOut for Desk<'_, O> {
 
     fn message(&mut self, payload: &[u8]) {
         let Port { venue, protocol } = self.peer.port;
-        let Some(account) = self.peer.account else { return };
+        let Some(account) = self.peer.account.filter(|_| !self.peer.closed) else { return };
         let now = self.exchange.now;
         let refuses = self.exchange.faults.happens(venue, protocol, Action::RefuseOrders);
         let Exchange { venues, users, .. } = &mut *self.exchange;
@@ -609,7 +660,7 @@ impl<O: ExchangeOut> ConnectionOut for Desk<'_, O> {
         let understood = match protocol {
             Protocol::Ouch42 => entry::on_ouch42(&mut venues[venue], users, account, payload, now),
             Protocol::Ouch50 => entry::on_ouch50(&mut venues[venue], users, account, payload, now),
-            Protocol::Snapshot => Ok(()),
+            Protocol::Snapshot | Protocol::Fix | Protocol::DropCopy => Ok(()),
         };
         let Err(error) = understood else { return };
         self.exchange.counters.malformed += 1;

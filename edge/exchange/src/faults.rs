@@ -140,9 +140,8 @@ fn place_of(key: &str, value: &str) -> Result<Place, String> {
         ("line", "retransmission") => Place::Line(RETRANSMISSION),
         ("line", _) => return Err(format!("line={value}: use A, B or retransmission")),
         _ => {
-            let all = [Protocol::Ouch42, Protocol::Ouch50, Protocol::Snapshot];
-            let found = all.into_iter().find(|protocol| protocol.name() == value);
-            Place::Port(found.ok_or_else(|| format!("port={value}: use ouch42, ouch50 or snapshot"))?)
+            let found = Protocol::ALL.into_iter().find(|protocol| protocol.name() == value);
+            Place::Port(found.ok_or_else(|| format!("port={value}: use ouch42, ouch50, fix44, drop_copy or snapshot"))?)
         }
     })
 }

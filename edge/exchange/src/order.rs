@@ -12,6 +12,8 @@ pub(crate) enum Reference {
     Number(u32),
     /// OUCH 4.2: order token.
     Token([u8; 14]),
+    /// FIX: ClOrdID.
+    Text(Box<str>),
 }
 
 impl fmt::Display for Reference {
@@ -19,6 +21,7 @@ impl fmt::Display for Reference {
         match self {
             Self::Number(number) => write!(f, "{number}"),
             Self::Token(token) => write!(f, "{}", text(token).escape_ascii()),
+            Self::Text(text) => f.write_str(text),
         }
     }
 }
@@ -84,6 +87,9 @@ pub(crate) struct Change {
     pub(crate) said: Said,
 }
 
+/// FIX: bytes of the time in a stored body, behind its type.
+pub(crate) const TIME_BYTES: usize = 8;
+
 /// The price of an order without a limit, at this value and in OUCH 5.0 above [`MAX_PRICE`].
 pub(crate) const MARKET: u64 = helios_wire::ouch::MARKET_PRICE;
 /// The highest limit.
@@ -104,6 +110,15 @@ pub(crate) struct Order {
     /// Of this order and those that it replaced.
     pub(crate) executed: u32,
     pub(crate) number: BookRef,
+    /// Number of the first order of the chain.
+    pub(crate) chain: BookRef,
+    /// Shares of the chain in all, and money traded in units of 0.0001.
+    pub(crate) total: u32,
+    pub(crate) paid: u128,
+    /// Executed since it has its number.
+    pub(crate) here: u32,
+    /// FIX: the ClOrdID of the request that ends it.
+    pub(crate) asked: Option<Box<str>>,
     pub(crate) expires: Option<Nanos>,
     pub(crate) manner: Manner,
     pub(crate) said: Said,
@@ -140,6 +155,8 @@ pub(crate) enum Refusal {
     Restricted,
     Routing,
     Retail,
+    /// FIX: the reference was used.
+    Duplicate,
     Firm,
     Halted,
     Closed,

@@ -76,7 +76,7 @@ fn wanted((lives, display, minimum, shares): (u32, u8, u32, u32)) -> Result<(Man
 fn token(reference: &Reference) -> [u8; 14] {
     match reference {
         Reference::Token(token) => *token,
-        Reference::Number(_) => [b' '; 14],
+        Reference::Number(_) | Reference::Text(_) => [b' '; 14],
     }
 }
 
@@ -208,6 +208,7 @@ fn code(why: Refusal) -> u8 {
         Refusal::Quantity => b'Z',
         Refusal::Side
         | Refusal::Processing
+        | Refusal::Duplicate
         | Refusal::TimeInForce
         | Refusal::MaxFloor
         | Refusal::Peg

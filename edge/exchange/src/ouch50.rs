@@ -133,7 +133,7 @@ fn only(options: Options<'_>, tags: &[u8]) -> Vec<u8> {
 fn number(reference: &Reference) -> u32 {
     match reference {
         Reference::Number(number) => *number,
-        Reference::Token(_) => 0,
+        Reference::Token(_) | Reference::Text(_) => 0,
     }
 }
 
@@ -248,7 +248,7 @@ fn code(why: Refusal) -> u16 {
         Refusal::MaxFloor => 4,
         Refusal::Halted => 7,
         Refusal::Side => 9,
-        Refusal::Processing => 10,
+        Refusal::Processing | Refusal::Duplicate => 10,
         Refusal::Firm => 12,
         Refusal::MinQuantity => 13,
         Refusal::TimeInForce => 15,

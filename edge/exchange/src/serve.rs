@@ -13,14 +13,13 @@ use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use helios_types::Nanos;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Events, Interest, Poll, Token};
 
-use crate::{Client, Config, ConfigError, Exchange, ExchangeOut, Fault, Port, Protocol};
+use crate::{Client, Config, ConfigError, Exchange, ExchangeOut, Fault, Messages, Port, Protocol};
 
 /// A client that takes nothing of what waits for so long is closed.
 pub const SLOW_NS: u64 = 10_000_000_000;
@@ -88,17 +87,6 @@ impl From<io::Error> for ServeError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
-}
-
-/// What an operator asks of a running exchange, and where the answer goes. As text:
-///
-/// a fault ([`Fault::parse`]), `clear`, `halt VENUE SYMBOL`, `resume VENUE SYMBOL`, `end`, `counters`, `ledger`.
-#[derive(Debug)]
-pub struct Command {
-    /// The words.
-    pub text: String,
-    /// `Ok` with a JSON value, or what was wrong.
-    pub answer: SyncSender<Result<String, String>>,
 }
 
 /// Where a venue listens, once it does.
@@ -363,6 +351,11 @@ impl Server {
         Ok(())
     }
 
+    /// Brings the recorded day of a venue whose source is one, before it runs.
+    pub fn set_messages(&mut self, venue: usize, messages: Box<dyn Messages + Send>) {
+        self.exchange.set_messages(venue, messages);
+    }
+
     /// Where it listens and sends.
     pub fn listening(&self) -> &[Listening] {
         &self.listening
@@ -384,15 +377,11 @@ impl Server {
     }
 
     /// Lets it live for so long.
-    pub fn run(&mut self, time: Duration, commands: &Receiver<Command>) -> Result<(), ServeError> {
+    pub fn run(&mut self, time: Duration) -> Result<(), ServeError> {
         let end = Instant::now() + time;
         let mut events = Events::with_capacity(256);
         loop {
             let now = self.tick();
-            while let Ok(command) = commands.try_recv() {
-                let answer = self.command(&command.text);
-                let _ = command.answer.try_send(answer);
-            }
             self.write_ledger(false);
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -549,7 +538,10 @@ impl Server {
         }
     }
 
-    fn command(&mut self, text: &str) -> Result<String, String> {
+    /// What an operator asks for: a fault ([`Fault::parse`]), `clear`, `halt VENUE SYMBOL`, `resume VENUE SYMBOL`, `end`,
+    /// `counters`, `ledger`. The answer is a JSON value, or what was wrong.
+    pub fn command(&mut self, text: &str) -> Result<String, String> {
+        self.wires.now = clock();
         let now = self.wires.now;
         let words: Vec<&str> = text.split_whitespace().collect();
         let done = || "true".to_owned();

@@ -7,20 +7,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use helios_types::{BookRef, CancelReason, InstrumentId, Liquidity, Nanos, Price, Quantity, RejectReason, TimeInForce};
+use helios_book::Books;
+use helios_types::{
+    BookRef, CancelReason, InstrumentId, Liquidity, Nanos, Price, Quantity, RejectReason, ReportKind, TimeInForce,
+};
 use helios_venue::agents::{Floor, OPEN_NS};
 use helios_venue::matching::{Event, Events, NewOrder, SelfTrade};
 use helios_wire::ouch::outbound;
 use helios_wire::soupbintcp::{MemoryStore, Store};
 use helios_wire::{price4, to_price4};
 
-use crate::config::{Pace, Protocol, User, VenueConfig};
+use crate::config::{Pace, Protocol, Source, User, VenueConfig};
+use crate::fix::{Done, FixSession};
 use crate::ledger::{Execution, Ledger};
 use crate::order::{
-    Change, Ended, Enter, Life, MARKET, MAX_PRICE, MAX_SHARES, Manner, Order, Reference, Refusal, Reply, side_of,
+    Change, Ended, Enter, Life, MARKET, MAX_PRICE, MAX_SHARES, Manner, Order, Reference, Refusal, Reply, TIME_BYTES,
+    side_of,
 };
+use crate::replay::Replay;
 use crate::tape::Tape;
-use crate::{ouch42, ouch50};
+use crate::{fix, ouch42, ouch50};
 
 /// Most references that one account may use in a day.
 pub(crate) const MAX_REFERENCES: usize = 1 << 22;
@@ -40,8 +46,11 @@ pub(crate) struct Account {
     said: usize,
     message: Vec<u8>,
     pub(crate) working: BTreeMap<Reference, BookRef>,
-    /// Tokens that were used (OUCH 4.2).
-    tokens: BTreeSet<[u8; 14]>,
+    /// References that were used, where they do not grow.
+    used: BTreeSet<Reference>,
+    /// FIX: the session, and orders that are over.
+    pub(crate) fix: Option<Box<FixSession>>,
+    done: BTreeMap<Reference, Done>,
     /// The next usable number (OUCH 5.0).
     pub(crate) next_number: u32,
     disabled: bool,
@@ -58,24 +67,50 @@ impl Account {
                 }
                 fresh
             }
-            Reference::Token(token) => self.tokens.insert(*token),
+            Reference::Token(_) | Reference::Text(_) => self.used.insert(reference.clone()),
         }
     }
 
     fn is_used(&self, reference: &Reference) -> bool {
         match reference {
             Reference::Number(number) => *number < self.next_number || *number == u32::MAX,
-            Reference::Token(token) => self.tokens.contains(token),
+            Reference::Token(_) | Reference::Text(_) => self.used.contains(reference),
         }
     }
 
-    fn say(&mut self, reply: &Reply<'_>, stamp: u64) {
+    fn say(&mut self, reply: &Reply<'_>, (midnight, stamp): Moment) {
         self.message.clear();
         match self.protocol {
             Protocol::Ouch42 => ouch42::encode(reply, stamp, &mut self.message),
-            Protocol::Ouch50 | Protocol::Snapshot => ouch50::encode(reply, stamp, &mut self.message),
+            Protocol::Ouch50 => ouch50::encode(reply, stamp, &mut self.message),
+            Protocol::Fix => {
+                fix::encode(reply, self.stream.next(), &mut self.message);
+                self.note_end(reply);
+                return self.push_fix((midnight, stamp));
+            }
+            Protocol::Snapshot | Protocol::DropCopy => return,
         }
         self.push();
+    }
+
+    /// Adds the body of a FIX message, with its time behind the type; an empty one is none.
+    fn push_fix(&mut self, (midnight, stamp): Moment) {
+        if let Some(time) = self.message.get_mut(1..=TIME_BYTES) {
+            time.copy_from_slice(&midnight.plus(stamp).0.to_be_bytes());
+            self.push();
+        }
+    }
+
+    /// FIX: what became of an order, for status requests and changes that come too late.
+    fn note_end(&mut self, reply: &Reply<'_>) {
+        let (order, status) = match *reply {
+            Reply::Canceled { order, ended: Ended::Timeout | Ended::Closed, .. } => (order, 'C'),
+            Reply::Canceled { order, .. } => (order, '4'),
+            Reply::SelfTrade { order, .. } if order.open == 0 => (order, '4'),
+            Reply::Executed { order, .. } if order.open == 0 => (order, '2'),
+            _ => return,
+        };
+        self.done.insert(order.reference.clone(), Done::of(order, status));
     }
 
     /// Adds the message. Orders are refused long before the store is full, so that what happens to them still fits.
@@ -89,6 +124,9 @@ impl Account {
         self.said > MAX_STREAM - STREAM_RESERVE
     }
 }
+
+/// Beginning of the day, and nanoseconds since then.
+type Moment = (Nanos, u64);
 
 /// The exchange's users and what it knows of them.
 pub(crate) struct Users {
@@ -108,6 +146,9 @@ pub(crate) struct Venue {
     pub(crate) name: String,
     index: usize,
     pub(crate) floor: Floor,
+    /// A recorded day is the market, and the floor only numbers orders.
+    pub(crate) replay: Option<Box<Replay>>,
+    from_ns: Option<u64>,
     pub(crate) tape: Tape,
     pub(crate) accounts: Vec<Account>,
     orders: BTreeMap<BookRef, Order>,
@@ -128,18 +169,23 @@ pub(crate) struct Venue {
 }
 
 impl Venue {
-    pub(crate) fn new(config: &VenueConfig, index: usize, midnight: Nanos) -> Result<Self, String> {
+    pub(crate) fn new(config: &VenueConfig, index: usize, users: usize, midnight: Nanos) -> Result<Self, String> {
         let (floor, pace) = config.source.floor(&config.symbols)?;
         let symbols: BTreeMap<[u8; 8], usize> =
             floor.stocks().iter().enumerate().map(|(at, stock)| (*stock, at)).collect();
         if symbols.len() != floor.stocks().len() {
             return Err("a symbol is listed twice".to_owned());
         }
-        Ok(Self {
+        let mut venue = Self {
             name: config.name.clone(),
             index,
             halted: vec![false; floor.stocks().len()],
             floor,
+            replay: None,
+            from_ns: match config.source {
+                Source::Replay { from_ns, .. } => Some(from_ns),
+                _ => None,
+            },
             tape: Tape::new(config.tape.clone())?,
             accounts: Vec::new(),
             orders: BTreeMap::new(),
@@ -154,13 +200,21 @@ impl Venue {
             refuses_orders: false,
             closed: false,
             stamp: 0,
-        })
+        };
+        for user in (0..users).filter(|_| config.drop_copies) {
+            venue.account(user, Protocol::DropCopy);
+        }
+        Ok(venue)
     }
 
     /// Time moves on: what the next messages are stamped with never goes back.
-    fn set_time(&mut self, now: Nanos) {
+    pub(crate) fn set_time(&mut self, now: Nanos) {
         self.stamp = self.stamp.max(now.since(self.midnight)).min(MAX_STAMP);
         self.floor.set_stamp(self.stamp);
+    }
+
+    fn moment(&self) -> Moment {
+        (self.midnight, self.stamp)
     }
 
     pub(crate) fn stamp(&self) -> u64 {
@@ -179,9 +233,15 @@ impl Venue {
     /// The day begins.
     pub(crate) fn open(&mut self, now: Nanos) {
         self.set_time(now);
-        self.floor.open(self.tape.buffer());
+        if let Some(from) = self.from_ns {
+            while self.replay.as_ref().and_then(|replay| replay.next_at()).is_some_and(|at| at < from) {
+                self.step_replay();
+            }
+        } else {
+            self.floor.open(self.tape.buffer());
+        }
         self.tape.written();
-        self.opened = Some((now, self.floor.messages()));
+        self.opened = Some((now, self.tape.next()));
     }
 
     /// The account of a user in a protocol, made at first use.
@@ -195,11 +255,13 @@ impl Venue {
                 said: 0,
                 message: Vec::new(),
                 working: BTreeMap::new(),
-                tokens: BTreeSet::new(),
+                used: BTreeSet::new(),
+                fix: None,
+                done: BTreeMap::new(),
                 next_number: 1,
                 disabled: false,
             };
-            account.say(&Reply::Day(b'S'), self.stamp);
+            account.say(&Reply::Day(b'S'), (self.midnight, self.stamp));
             self.accounts.push(account);
             self.accounts.len() - 1
         })
@@ -210,8 +272,8 @@ impl Venue {
     /// When something happens here without a message from outside.
     pub(crate) fn next_tick(&self) -> Option<Nanos> {
         let (opened, _) = self.opened?;
-        let act = self.floor.next_act().map(|at| match self.pace {
-            Pace::Times(times) => opened.plus((at.saturating_sub(OPEN_NS) as f64 / times) as u64),
+        let act = self.next_act().map(|at| match self.pace {
+            Pace::Times(times) => opened.plus((at.saturating_sub(self.begins()) as f64 / times) as u64),
             Pace::Rate(_) => Nanos(0),
         });
         let expiry = self.expiries.first().map(|(at, _)| *at);
@@ -232,12 +294,12 @@ impl Venue {
         }
         let Some((opened, before)) = self.opened else { return };
         for _ in 0..MAX_STEPS {
-            let Some(at) = self.floor.next_act() else { break };
+            let Some(at) = self.next_act() else { break };
             let due = match self.pace {
-                Pace::Times(times) => opened.plus((at.saturating_sub(OPEN_NS) as f64 / times) as u64),
+                Pace::Times(times) => opened.plus((at.saturating_sub(self.begins()) as f64 / times) as u64),
                 Pace::Rate(rate) => {
                     let allowed = u128::from(now.since(opened)) * u128::from(rate) / 1_000_000_000;
-                    if u128::from(self.floor.messages() - before) >= allowed {
+                    if u128::from(self.tape.next() - before) >= allowed {
                         break;
                     }
                     now
@@ -250,9 +312,34 @@ impl Venue {
         }
     }
 
+    /// When the market takes a step by itself, nanoseconds since its midnight, and when it began to.
+    fn next_act(&self) -> Option<u64> {
+        self.replay.as_ref().map_or_else(|| self.floor.next_act(), |replay| replay.next_at())
+    }
+
+    fn begins(&self) -> u64 {
+        self.from_ns.unwrap_or(OPEN_NS)
+    }
+
+    fn step_replay(&mut self) {
+        if let Some(replay) = &mut self.replay {
+            replay.step(self.stamp, self.tape.buffer());
+            self.tape.written();
+        }
+    }
+
     /// The market takes one step by itself.
     fn act(&mut self, users: &mut Users, at: Nanos) {
         self.set_time(at);
+        if self.replay.is_some() {
+            self.step_replay();
+            self.report_replay(users);
+            if self.next_act().is_none() {
+                self.end_orders(users, Ended::Closed, |_| true);
+                self.say_end();
+            }
+            return;
+        }
         let was_closed = self.floor.is_closed();
         self.floor.act(self.tape.buffer());
         self.tape.written();
@@ -272,15 +359,17 @@ impl Venue {
         }
         self.set_time(now);
         self.end_orders(users, Ended::Closed, |_| true);
-        self.floor.close(self.tape.buffer());
-        self.tape.written();
+        if self.replay.is_none() {
+            self.floor.close(self.tape.buffer());
+            self.tape.written();
+        }
         self.say_end();
     }
 
     fn say_end(&mut self) {
         self.closed = true;
         for account in &mut self.accounts {
-            account.say(&Reply::Day(b'E'), self.stamp);
+            account.say(&Reply::Day(b'E'), (self.midnight, self.stamp));
         }
     }
 
@@ -299,22 +388,40 @@ impl Venue {
             Ok(enter) => (enter.reference.clone(), enter.said.cl_ord_id),
             Err((reference, cl_ord_id, _)) => (reference.clone(), *cl_ord_id),
         };
-        if !self.accounts[account].consume(&reference) {
+        if self.accounts[account].is_used(&reference) {
             return;
         }
-        let ledger = &mut users.ledgers[self.accounts[account].user];
-        ledger.received += 1;
-        let checked = wish.map_err(|(.., why)| why).and_then(|enter| self.check(users, account, enter));
-        match checked {
-            Ok((order, new)) => self.submit(users, order, &new),
-            Err(why) => self.reject(users, account, &reference, &cl_ord_id, why),
+        if let Err(why) = self.try_enter(users, account, &reference, wish.map_err(|(.., why)| why)) {
+            self.reject(account, &reference, &cl_ord_id, why);
         }
     }
 
-    fn reject(&mut self, users: &mut Users, account: usize, reference: &Reference, cl_ord_id: &[u8; 14], why: Refusal) {
-        let (account, stamp) = (&mut self.accounts[account], self.stamp);
-        users.ledgers[account.user].rejected += 1;
-        account.say(&Reply::Rejected { reference, cl_ord_id, why }, stamp);
+    /// The same, with the refusal for the caller to tell; a reference that was used is one.
+    pub(crate) fn try_enter(
+        &mut self,
+        users: &mut Users,
+        account: usize,
+        reference: &Reference,
+        wish: Result<Enter, Refusal>,
+    ) -> Result<(), Refusal> {
+        let ledger = &mut users.ledgers[self.accounts[account].user];
+        ledger.received += 1;
+        let fresh = self.accounts[account].consume(reference);
+        let checked =
+            wish.and_then(|enter| if fresh { self.check(users, account, enter) } else { Err(Refusal::Duplicate) });
+        match checked {
+            Ok((order, new)) => self.submit(users, order, &new),
+            Err(why) => {
+                users.ledgers[self.accounts[account].user].rejected += 1;
+                return Err(why);
+            }
+        }
+        Ok(())
+    }
+
+    fn reject(&mut self, account: usize, reference: &Reference, cl_ord_id: &[u8; 14], why: Refusal) {
+        let (moment, account) = (self.moment(), &mut self.accounts[account]);
+        account.say(&Reply::Rejected { reference, cl_ord_id, why }, moment);
     }
 
     fn check(&mut self, users: &Users, at: usize, enter: Enter) -> Result<(Order, NewOrder), Refusal> {
@@ -330,7 +437,7 @@ impl Venue {
             return Err(Refusal::Quantity);
         }
         self.may_trade(symbol)?;
-        let full = account.is_filling() || account.tokens.len() >= MAX_REFERENCES;
+        let full = account.is_filling() || account.used.len() >= MAX_REFERENCES;
         if self.refuses_orders || full || self.orders.len() >= self.max_open_orders {
             return Err(Refusal::Processing);
         }
@@ -344,6 +451,11 @@ impl Venue {
             open: enter.shares,
             executed: 0,
             number: 0,
+            chain: 0,
+            total: enter.shares,
+            paid: 0,
+            here: 0,
+            asked: None,
             expires: None,
             manner: enter.manner,
             said: enter.said,
@@ -389,6 +501,9 @@ impl Venue {
         let hidden = order.manner.hidden && order.manner.life != Life::Immediate;
         order.number = self.floor.order_number(hidden);
         new.order = order.number;
+        if order.chain == 0 {
+            order.chain = order.number;
+        }
         if let Life::For(ns) = order.manner.life {
             let at = self.midnight.plus(self.stamp).plus(ns);
             order.expires = Some(at);
@@ -401,15 +516,32 @@ impl Venue {
     fn submit(&mut self, users: &mut Users, mut order: Order, new: &NewOrder) {
         let mut new = *new;
         self.place(&mut order, &mut new);
-        let (account, stamp) = (&mut self.accounts[order.account], self.stamp);
-        account.say(&Reply::Accepted(&order), stamp);
+        let (moment, account) = (self.moment(), &mut self.accounts[order.account]);
+        account.say(&Reply::Accepted(&order), moment);
         let ledger = &mut users.ledgers[account.user];
         (ledger.accepted, ledger.open) = (ledger.accepted + 1, ledger.open + 1);
         let mpid = order.manner.attributed.then(|| users.list[account.user].firm);
+        self.bring(users, None, &new, mpid);
+    }
+
+    /// An order that was announced comes to the market, perhaps for another one.
+    fn bring(&mut self, users: &mut Users, old: Option<BookRef>, new: &NewOrder, mpid: Option<[u8; 4]>) {
+        if let Some(replay) = &mut self.replay {
+            if let Some(old) = old {
+                replay.cancel(new.instrument, old);
+                replay.forget(old);
+            }
+            replay.submit(new);
+            return self.report_replay(users);
+        }
         self.events.clear();
-        let first = self.floor.submit(&new, mpid, &mut self.events, self.tape.buffer());
+        let (events, out) = (&mut self.events, self.tape.buffer());
+        let first = match old {
+            Some(old) => self.floor.replace(old, new, mpid, events, out),
+            None => self.floor.submit(new, mpid, events, out),
+        };
         self.tape.written();
-        self.report(users, order.number, first);
+        self.report(users, new.order, first);
     }
 
     /// A replacement. Ignored when the order is gone or the new reference was used; when what it asks for cannot be,
@@ -442,7 +574,7 @@ impl Venue {
             return Err(Refusal::Quantity);
         }
         self.may_trade(old.symbol)?;
-        if self.refuses_orders || self.accounts[at].tokens.len() >= MAX_REFERENCES {
+        if self.refuses_orders || self.accounts[at].used.len() >= MAX_REFERENCES {
             return Err(Refusal::Processing);
         }
         let mut said = change.said;
@@ -452,6 +584,8 @@ impl Venue {
             reference: change.reference,
             price: change.price,
             open,
+            total: change.shares,
+            here: 0,
             manner: change.manner,
             expires: None,
             said,
@@ -466,14 +600,11 @@ impl Venue {
         let Some(before) = self.forget(old) else { return };
         self.accounts[order.account].consume(&order.reference);
         self.place(&mut order, &mut new);
-        let (account, stamp) = (&mut self.accounts[order.account], self.stamp);
-        account.say(&Reply::Replaced { old: &before.reference, order: &order }, stamp);
+        let (moment, account) = (self.moment(), &mut self.accounts[order.account]);
+        account.say(&Reply::Replaced { old: &before.reference, order: &order }, moment);
         users.ledgers[account.user].accepted += 1;
         let mpid = order.manner.attributed.then(|| users.list[account.user].firm);
-        self.events.clear();
-        let first = self.floor.replace(old, &new, mpid, &mut self.events, self.tape.buffer());
-        self.tape.written();
-        self.report(users, order.number, first);
+        self.bring(users, Some(old), &new, mpid);
     }
 
     /// A cancel down to a total of `shares`, with what has executed; zero cancels all. A superfluous one is ignored.
@@ -524,13 +655,20 @@ impl Venue {
 
     fn shrink(&mut self, number: BookRef, left: u32) -> bool {
         let Some(order) = self.orders.get_mut(&number) else { return false };
-        self.events.clear();
         let (instrument, quantity) = (InstrumentId(order.symbol as u32), Quantity::whole(i64::from(left)));
+        if let Some(replay) = &mut self.replay {
+            let total = Quantity::whole(i64::from(order.here) + i64::from(left));
+            replay.reduce(instrument, number, total, price4(order.price).unwrap_or(Price::UNDEFINED));
+            (order.open, order.total) = (left, order.executed + left);
+            return true;
+        }
+        self.events.clear();
         self.floor.reduce(instrument, number, quantity, &mut self.events, self.tape.buffer());
         self.tape.written();
         let done = matches!(self.events[..], [Event::Amended { .. }]);
         if done {
             order.open = left;
+            order.total = order.executed + left;
         }
         done
     }
@@ -547,10 +685,7 @@ impl Venue {
         self.say(order.number, |order| Reply::Modified(order));
         self.say(order.number, |order| Reply::Moved(order));
         let mpid = order.manner.attributed.then(|| users.list[user].firm);
-        self.events.clear();
-        let first = self.floor.replace(number, &new, mpid, &mut self.events, self.tape.buffer());
-        self.tape.written();
-        self.report(users, order.number, first);
+        self.bring(users, Some(number), &new, mpid);
     }
 
     /// Cancels an account's orders that the filter lets through.
@@ -580,6 +715,9 @@ impl Venue {
     pub(crate) fn set_halted(&mut self, symbol: &str, halted: bool, now: Nanos) -> Result<(), String> {
         let at = helios_wire::alpha::<8>(symbol).ok().and_then(|stock| self.symbols.get(&stock).copied());
         let at = at.ok_or_else(|| format!("{} does not list {symbol:?}", self.name))?;
+        if self.replay.is_some() {
+            return Err("a recorded day is not halted on demand".to_owned());
+        }
         self.set_time(now);
         self.floor.set_halted(InstrumentId(at as u32), halted, self.tape.buffer())?;
         self.tape.written();
@@ -613,11 +751,78 @@ impl Venue {
         }
     }
 
+    // FIX.
+
+    /// Adds a FIX message to an account's stream; `write` is given its ExecID.
+    pub(crate) fn report_fix(&mut self, account: usize, kind: u8, write: impl FnOnce(u64, &mut Vec<u8>)) {
+        let (moment, account) = (self.moment(), &mut self.accounts[account]);
+        account.message.clear();
+        account.message.push(kind);
+        account.message.extend_from_slice(&[0; TIME_BYTES]);
+        write(account.stream.next(), &mut account.message);
+        account.push_fix(moment);
+    }
+
+    pub(crate) fn working(&self, account: usize, reference: &Reference) -> Option<BookRef> {
+        self.accounts[account].working.get(reference).copied()
+    }
+
+    pub(crate) fn order(&self, number: BookRef) -> Option<&Order> {
+        self.orders.get(&number)
+    }
+
+    pub(crate) fn done(&self, account: usize, reference: &Reference) -> Option<&Done> {
+        self.accounts[account].done.get(reference)
+    }
+
+    /// Number of an order's chain and its status, whether it works or not.
+    pub(crate) fn standing(&self, account: usize, reference: &Reference) -> Option<(BookRef, char)> {
+        let working = self.working(account, reference).and_then(|number| self.order(number));
+        let working = working.map(|order| (order.chain, if order.executed > 0 { '1' } else { '0' }));
+        working.or_else(|| self.done(account, reference).map(|done| (done.chain, done.status)))
+    }
+
+    pub(crate) fn knows(&self, account: usize, reference: &Reference) -> bool {
+        self.accounts[account].is_used(reference)
+    }
+
+    /// Marks a reference as used; false when it was before.
+    pub(crate) fn burn(&mut self, account: usize, reference: &Reference) -> bool {
+        let account = &mut self.accounts[account];
+        account.used.len() < MAX_REFERENCES && account.consume(reference)
+    }
+
+    /// A cancel whose answer names its request.
+    pub(crate) fn cancel_asked(&mut self, users: &mut Users, number: BookRef, asked: Box<str>, now: Nanos) {
+        self.set_time(now);
+        self.orders.entry(number).and_modify(|order| order.asked = Some(asked));
+        self.take_off(users, number, Ended::User);
+    }
+
+    /// A replacement that leaves the order as it was when it cannot be.
+    pub(crate) fn try_replace(&mut self, users: &mut Users, number: BookRef, change: Change) -> Result<(), Refusal> {
+        let Some(old) = self.orders.get(&number) else { return Err(Refusal::Processing) };
+        let (account, executed) = (old.account, old.executed);
+        users.ledgers[self.accounts[account].user].received += 1;
+        if executed > 0 && change.shares <= executed {
+            // Nothing is left of it: it is what has executed.
+            self.orders.entry(number).and_modify(|order| {
+                order.total = executed;
+                order.asked = Some(change.reference.to_string().into());
+            });
+            self.take_off(users, number, Ended::User);
+            return Ok(());
+        }
+        let (order, new) = self.check_change(account, number, change)?;
+        self.resubmit(users, number, order, &new);
+        Ok(())
+    }
+
     // What follows.
 
     fn say(&mut self, number: BookRef, reply: impl FnOnce(&Order) -> Reply<'_>) {
         if let Some(order) = self.orders.get(&number) {
-            self.accounts[order.account].say(&reply(order), self.stamp);
+            self.accounts[order.account].say(&reply(order), (self.midnight, self.stamp));
         }
     }
 
@@ -634,12 +839,17 @@ impl Venue {
     /// Takes an order off the market.
     fn take_off(&mut self, users: &mut Users, number: BookRef, ended: Ended) {
         let Some(order) = self.forget(number) else { return };
-        self.events.clear();
         let instrument = InstrumentId(order.symbol as u32);
-        self.floor.cancel(instrument, number, &mut self.events, self.tape.buffer());
-        self.tape.written();
-        let account = &mut self.accounts[order.account];
-        account.say(&Reply::Canceled { order: &order, shares: order.open, ended }, self.stamp);
+        if let Some(replay) = &mut self.replay {
+            replay.cancel(instrument, number);
+            replay.forget(number);
+        } else {
+            self.events.clear();
+            self.floor.cancel(instrument, number, &mut self.events, self.tape.buffer());
+            self.tape.written();
+        }
+        let (moment, account) = (self.moment(), &mut self.accounts[order.account]);
+        account.say(&Reply::Canceled { order: &order, shares: order.open, ended }, moment);
         let ledger = &mut users.ledgers[account.user];
         (ledger.cancelled, ledger.open) = (ledger.cancelled + 1, ledger.open - 1);
     }
@@ -675,11 +885,35 @@ impl Venue {
         self.report_fills(users);
     }
 
+    /// Tells what happened in a recorded market.
+    fn report_replay(&mut self, users: &mut Users) {
+        let reports = self.replay.as_mut().map(|replay| replay.take_reports()).unwrap_or_default();
+        for (number, report) in reports {
+            match report.kind {
+                ReportKind::Filled { execution, price, quantity, liquidity, .. } => {
+                    self.execute(users, number, (price, quantity), execution, liquidity);
+                }
+                ReportKind::Cancelled { reason } => {
+                    let open = self.orders.get(&number).map_or(0, |order| order.open);
+                    self.cancelled(users, number, Quantity::whole(i64::from(open)), reason);
+                }
+                ReportKind::Rejected { reason } => {
+                    let ended = if reason == RejectReason::WouldTake { Ended::PostOnly } else { Ended::System };
+                    self.unplaced(users, number, ended);
+                }
+                ReportKind::Accepted { .. } | ReportKind::Replaced { .. } | ReportKind::ChangeRejected { .. } => {}
+            }
+            if let (None, Some(replay)) = (self.orders.get(&number), &mut self.replay) {
+                replay.forget(number);
+            }
+        }
+    }
+
     /// The market did not take an order that was accepted.
     fn unplaced(&mut self, users: &mut Users, number: BookRef, ended: Ended) {
         let Some(order) = self.forget(number) else { return };
-        let account = &mut self.accounts[order.account];
-        account.say(&Reply::Canceled { order: &order, shares: order.open, ended }, self.stamp);
+        let (moment, account) = (self.moment(), &mut self.accounts[order.account]);
+        account.say(&Reply::Canceled { order: &order, shares: order.open, ended }, moment);
         let ledger = &mut users.ledgers[account.user];
         (ledger.cancelled, ledger.open) = (ledger.cancelled + 1, ledger.open - 1);
     }
@@ -706,15 +940,18 @@ impl Venue {
         let shares = (quantity.0 / helios_types::QUANTITY_SCALE) as u32;
         let price = to_price4(price).expect("orders trade at prices of the feed");
         order.open -= shares;
+        order.here += shares;
         order.executed += shares;
+        order.paid += u128::from(shares) * u128::from(price);
         let flag = match liquidity {
             Liquidity::Taker => b'R',
             Liquidity::Maker if order.manner.hidden => b'J',
             Liquidity::Maker => b'A',
         };
         let account = &mut self.accounts[order.account];
-        account.say(&Reply::Executed { order, shares, price, flag, match_number }, self.stamp);
-        let ledger = &mut users.ledgers[account.user];
+        account.say(&Reply::Executed { order, shares, price, flag, match_number }, (self.midnight, self.stamp));
+        let user = account.user;
+        let ledger = &mut users.ledgers[user];
         ledger.execute(Execution {
             venue: self.index,
             symbol: order.symbol,
@@ -727,9 +964,22 @@ impl Venue {
             liquidity,
             at: self.stamp,
         });
-        if order.open == 0 {
+        let (order, over) = (order.clone(), order.open == 0);
+        if over {
             ledger.open -= 1;
             self.forget(number);
+        }
+        self.copy(users, user, &order, (shares, price, match_number, liquidity));
+    }
+
+    /// Drop copies tell a trade.
+    fn copy(&mut self, users: &Users, user: usize, order: &Order, trade: (u32, u64, u64, Liquidity)) {
+        let moment = self.moment();
+        let copies = self.accounts.iter_mut().filter(|account| account.protocol == Protocol::DropCopy);
+        for account in copies.filter(|account| account.user == user || users.list[account.user].sees_all) {
+            account.message.clear();
+            fix::copy(order, &users.list[user].name, trade, account.stream.next(), &mut account.message);
+            account.push_fix(moment);
         }
     }
 
@@ -746,12 +996,26 @@ impl Venue {
             CancelReason::Requested => Reply::Canceled { order, shares, ended: Ended::User },
             CancelReason::Expired => Reply::Canceled { order, shares, ended: Ended::Closed },
         };
-        account.say(&reply, self.stamp);
+        account.say(&reply, (self.midnight, self.stamp));
         if order.open == 0 {
             let ledger = &mut users.ledgers[account.user];
             (ledger.cancelled, ledger.open) = (ledger.cancelled + 1, ledger.open - 1);
             self.forget(number);
         }
+    }
+
+    /// What the feed shows, and the locate of an instrument.
+    pub(crate) fn shown(&self) -> &Books {
+        self.replay.as_ref().map_or_else(|| self.floor.books(), |replay| replay.shown())
+    }
+
+    pub(crate) fn locate(&self, instrument: InstrumentId) -> u16 {
+        self.replay.as_ref().map_or(instrument.0 as u16 + 1, |replay| replay.locate(instrument))
+    }
+
+    pub(crate) fn directory(&self) -> Vec<Vec<u8>> {
+        let stamp = self.stamp;
+        self.replay.as_ref().map_or_else(|| self.floor.directory(stamp), |replay| replay.directory(stamp))
     }
 
     /// Orders of all clients that work.

@@ -25,14 +25,14 @@ use crate::source::{BLANK, Merge, Source, SourceError};
 /// A strategy outside the core (Python). It sees the state after an input and answers with wishes, which become
 /// inputs of their own, so that a replay does not need it.
 pub trait Callbacks {
-    /// Called after every input, the wishes' own included; pushes what it wants. An error stops the run. The venue is
-    /// there to look at, as no live one is.
+    /// Called after every input, the wishes' own included; pushes what it wants. An error stops the run. A simulated venue
+    /// is there to look at, as no live one is.
     fn after(
         &mut self,
         input: &Input,
         outputs: &[Output],
         state: &State,
-        venue: &Venues,
+        venue: Option<&Venues>,
         wishes: &mut Vec<Intent>,
     ) -> Result<(), SourceError>;
     /// When the next timer is due, later than `after`, if it wants any.
@@ -51,7 +51,7 @@ impl Callbacks for NoCallbacks {
         _: &Input,
         _: &[Output],
         _: &State,
-        _: &Venues,
+        _: Option<&Venues>,
         _: &mut Vec<Intent>,
     ) -> Result<(), SourceError> {
         Ok(())
@@ -474,7 +474,7 @@ impl Backtest {
         if self.next_timer.is_none() {
             self.next_timer = callbacks.next_timer(ts);
         }
-        callbacks.after(input, &self.outputs, &self.state, &self.venue, &mut self.wishes)?;
+        callbacks.after(input, &self.outputs, &self.state, Some(&self.venue), &mut self.wishes)?;
         if self.wishes.is_empty() { Ok(()) } else { self.grant(ts, callbacks) }
     }
 
@@ -487,7 +487,7 @@ impl Backtest {
                 let input = Input { seq: self.state.next_seq(), ts, event: Event::Intent(wish) };
                 let first = self.outputs.len();
                 self.apply(&input)?;
-                callbacks.after(&input, &self.outputs[first..], &self.state, &self.venue, &mut self.wishes)?;
+                callbacks.after(&input, &self.outputs[first..], &self.state, Some(&self.venue), &mut self.wishes)?;
             }
             if self.wishes.is_empty() {
                 self.wishes = wishes;

@@ -279,12 +279,36 @@ impl Recorder {
     /// Appends one sample of the money. Realised profit is the rest: equity = start + realised + unrealised - fees +
     /// dividends - borrow - financing.
     pub fn sample(&mut self, ts: Nanos, risk: &Risk) {
-        let (equity, fees, unrealised) = (risk.equity().0, risk.fees().0, risk.unrealised().0);
-        let (dividends, borrow, financing) = (risk.dividends().0, risk.borrowed().0, risk.financing().0);
+        self.put(ts, &Money::of(risk));
+    }
+
+    /// Appends a sample that was taken elsewhere.
+    pub fn put(&mut self, ts: Nanos, money: &Money) {
+        let Money { equity, cash, unrealised, fees, gross, net, dividends, borrow, financing } = *money;
         let realised = equity - self.cash - unrealised + fees - dividends + borrow + financing;
-        let (cash, gross, net) = (risk.cash().0, risk.gross().0, risk.net().0);
         let t = &mut self.tables.equity;
         t.push(ts.0, equity, cash, realised, unrealised, fees, gross, net, dividends, borrow, financing);
+    }
+
+    /// Rows that are kept.
+    pub fn rows(&self) -> usize {
+        let t = &self.tables;
+        t.orders.ts.len()
+            + t.fills.ts.len()
+            + t.refusals.ts.len()
+            + t.signals.ts.len()
+            + t.equity.ts.len()
+            + t.cashflows.ts.len()
+            + t.breaches.ts.len()
+    }
+
+    /// A copy of all tables, those of the positions and of the strategies apart: see [`Recorder::take`].
+    pub fn copy(&self) -> Tables {
+        let mut tables = self.tables.clone();
+        for (&(instrument, kind), &count) in &self.faults {
+            tables.quality.push(instrument, kind, count);
+        }
+        tables
     }
 
     /// Appends the reference price of every instrument that has one.
@@ -295,6 +319,37 @@ impl Recorder {
             if mark.is_defined() {
                 self.tables.marks.push(ts.0, id.0, mark.0);
             }
+        }
+    }
+}
+
+/// The money at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Money {
+    equity: i64,
+    cash: i64,
+    unrealised: i64,
+    fees: i64,
+    gross: i64,
+    net: i64,
+    dividends: i64,
+    borrow: i64,
+    financing: i64,
+}
+
+impl Money {
+    /// As it is now.
+    pub fn of(risk: &Risk) -> Self {
+        Self {
+            equity: risk.equity().0,
+            cash: risk.cash().0,
+            unrealised: risk.unrealised().0,
+            fees: risk.fees().0,
+            gross: risk.gross().0,
+            net: risk.net().0,
+            dividends: risk.dividends().0,
+            borrow: risk.borrowed().0,
+            financing: risk.financing().0,
         }
     }
 }

@@ -40,12 +40,11 @@ impl Engine {
     /// was counted and is no input.
     #[inline]
     pub fn event(&mut self, ts: Nanos, event: Event) -> Result<bool, SourceError> {
-        self.begin(ts, event).map(|taken| {
-            if taken {
-                self.step();
-            }
-            taken
-        })
+        let taken = self.begin(ts, event)?;
+        if taken {
+            self.step();
+        }
+        Ok(taken)
     }
 
     /// The first half of [`event`](Self::event): it is in the journal.

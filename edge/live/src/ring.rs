@@ -174,6 +174,11 @@ impl Inlet {
         }
     }
 
+    /// Something is parked.
+    pub fn is_waiting(&self) -> bool {
+        !self.order.is_empty()
+    }
+
     /// Best prices that gave way to newer ones.
     pub fn conflated(&self) -> u64 {
         self.conflated

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from helios.errors import ArgumentError, HeliosError, RunError
 from helios.live.driver import Done, Driver
@@ -64,7 +64,7 @@ class Operator:
 class Desk:
     """Answers requests about one run."""
 
-    def __init__(self, driver: Driver, stop: Callable[[], None]) -> None:
+    def __init__(self, driver: Driver, stop: Callable[[bool], None]) -> None:
         self._driver = driver
         self._stop = stop
 
@@ -123,10 +123,12 @@ class Desk:
         """positions"""
         return {"ok": True, "positions": self._driver.positions()}
 
-    def end(self, _: Mapping[str, Any]) -> Answer:
-        """stop"""
-        self._stop()
-        return {"ok": True, "said": "the run stops in an orderly way"}
+    def end(self, request: Mapping[str, Any]) -> Answer:
+        """stop, for good or for a standby to go on"""
+        hand_over = request.get("hand_over") is True
+        self._stop(hand_over)
+        then = "; a standby may take over" if hand_over else ""
+        return {"ok": True, "said": f"the run stops in an orderly way{then}"}
 
 
 COMMANDS: Final[Mapping[str, Callable[[Desk, Mapping[str, Any]], Answer]]] = {
@@ -163,6 +165,14 @@ def _no(said: str) -> Answer:
 # --- The socket ------------------------------------------------------------------------------------------------------
 
 
+class Answering(Protocol):
+    """Whoever answers requests."""
+
+    def answer(self, request: object, operator: Operator) -> Answer:
+        """What is said to one."""
+        ...
+
+
 @dataclass
 class _Client:
     operator: Operator
@@ -174,7 +184,7 @@ class _Client:
 class Server:
     """The socket's end in the run."""
 
-    def __init__(self, directory: Path, desk: Desk) -> None:
+    def __init__(self, directory: Path, desk: Answering) -> None:
         self._desk = desk
         self.selector = selectors.DefaultSelector()
         self.path = directory / SOCKET_FILE

@@ -31,7 +31,16 @@ class LiveRun:
     @property
     def description(self) -> bytes:
         """What the journal begins with: what a backtest's has, and the live settings without secrets."""
-        return json.dumps({**self.plan.description(), "live": self.settings.described()}).encode()
+        described = {**self.plan.description(), "engine": self.engine, "live": self.settings.described()}
+        return json.dumps(described).encode()
+
+    @property
+    def engine(self) -> dict[str, Any]:
+        """The engine of a backtest of the file, and the session through which each instrument is traded."""
+        if len(self.settings.sessions) < 2:
+            return self.plan.engine
+        at = {session.venue: number for number, session in enumerate(self.settings.sessions)}
+        return {**self.plan.engine, "sessions": [at[self.plan.venues.split(one)[1]] for one in self.plan.symbols]}
 
     def spec(self) -> dict[str, Any]:
         """What the native driver needs beside engine and venue. Secrets are in it: it is handed over, never kept."""

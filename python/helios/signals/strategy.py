@@ -26,10 +26,10 @@ from helios.signals.parameters import Parametrised, fields_of
 from helios.signals.sizing import Sizing
 
 if TYPE_CHECKING:
-    from helios._core import BarView, BookView, FillView, OrderView, Port, RefusalView, SignalView, TradeView
+    from helios._core import BarView, BookView, FeedView, FillView, OrderView, Port, RefusalView, SignalView, TradeView
 
 
-CALLBACKS: Final = (*COMPILABLE, "on_signal", "on_refusal", "on_order")
+CALLBACKS: Final = (*COMPILABLE, "on_signal", "on_refusal", "on_order", "on_feed")
 
 
 #: An order without terms: tif, ioc, post_only, display, hidden, peg, stop.
@@ -114,7 +114,7 @@ class Strategy(Parametrised):
         """Called once, before the first event."""
 
     def on_book(self, book: BookView) -> None:
-        """Best bid or ask changed, or a quote came."""
+        """Best bid or ask changed, or a quote came. Not called while market data is missing (see `on_feed`)."""
 
     def on_trade(self, trade: TradeView) -> None:
         """A trade was printed."""
@@ -136,6 +136,14 @@ class Strategy(Parametrised):
 
     def on_order(self, order: OrderView) -> None:
         """An order of `buy` or `sell` changed its state; orders that targets lead to are execution's own."""
+
+    def on_feed(self, feed: FeedView) -> None:
+        """Market data of an instrument is missing (`feed.complete` is False), or is whole again.
+
+        In between `book.complete` is False, its prices are the last that were known to be right, `on_book` is not
+        called, expressions see trades only, and neither targets nor quotes send anything new; `buy` and `sell` do.
+        Live only: in a backtest all of the data is there.
+        """
 
     def recall(self) -> list[float]:
         """The numbers that its compiled methods kept, as they were at the end of the last run."""

@@ -5,11 +5,14 @@ use helios_book::Capacity;
 use helios_engine::{Config, State, step};
 use helios_execution::{CALLER_IDS, Style};
 use helios_risk::{Feeds, Limits};
-use helios_signals::{Binary, Field, Node, NodeId, Sizing, Unary, Window};
+use helios_signals::{
+    Absence, AtBound, BarKind, Binary, Consumption, Field, Keeps, Node, NodeId, Past, PatternSpec, Sizing, Stat, Step,
+    Unary, Window,
+};
 use helios_types::{
-    CancelReason, Cash, Charge, Control, Event, Input, Instrument, InstrumentId, Intent, IntentKind, Liquidity, Market,
-    Nanos, Order, OrderId, Output, Price, Quantity, RejectReason, Report, ReportKind, Side, StrategyId, Terms,
-    TimeInForce, Timer, TradeKind, TradingStatus, Update, notional,
+    CancelReason, Cash, Charge, Control, Event, Feed, Input, Instrument, InstrumentId, Intent, IntentKind, Link,
+    Liquidity, Market, Nanos, Order, OrderId, Output, Price, Quantity, RejectReason, Report, ReportKind, Rule, Side,
+    StrategyId, Terms, TimeInForce, Timer, TradeKind, TradingStatus, Update, notional,
 };
 use proptest::prelude::*;
 
@@ -136,6 +139,45 @@ fn inputs_and_actions() -> impl Strategy<Value = Vec<(u64, Event)>> {
     prop::collection::vec((0u64..2_000_000_000, event), 1..200)
 }
 
+/// What comes of a live run: sessions, the venue's books, the feed's own word, and an operator's further commands.
+fn live() -> impl Strategy<Value = Event> {
+    let instrument = || prop_oneof![30 => 0u32..3, 1 => Just(3u32)].prop_map(InstrumentId);
+    let session = || prop_oneof![20 => 0u32..2, 1 => Just(99u32)];
+    let rule = prop_oneof![Just(Rule::Position), Just(Rule::OrderQuantity), Just(Rule::OrderRate), Just(Rule::Invalid)];
+    prop_oneof![
+        2 => session().prop_map(|session| Event::Link(Link::Down { session })),
+        2 => session().prop_map(|session| Event::Link(Link::Up { session })),
+        3 => session().prop_map(|session| Event::Link(Link::Settled { session })),
+        1 => (session(), any::<u64>()).prop_map(|(session, next)| {
+            Event::Link(Link::Heard { session, name: u128::from(next) << 40, next })
+        }),
+        1 => (instrument(), quantities()).prop_map(|(instrument, quantity)| {
+            Event::Link(Link::Position { instrument, quantity })
+        }),
+        1 => instrument().prop_map(|instrument| Event::Feed(Feed::Incomplete { instrument, missed: 3 })),
+        1 => instrument().prop_map(|instrument| Event::Feed(Feed::Complete { instrument })),
+        1 => Just(Event::Control(Control::Flatten)),
+        2 => Just(Event::Control(Control::Resume)),
+        1 => (rule, wild(0..5_000_000_000)).prop_map(|(rule, limit)| {
+            Event::Control(Control::SetLimit { rule, limit })
+        }),
+        1 => (instrument(), order_ids()).prop_map(|(instrument, order)| {
+            let kind = ReportKind::Rejected { reason: RejectReason::NeverArrived };
+            Event::Report(Report { order, instrument, ts_event: Nanos(0), kind })
+        }),
+        2 => (instrument(), sides(), prices(), quantities()).prop_map(|(instrument, side, price, quantity)| {
+            let kind = IntentKind::Quote { side, price, quantity, limit: LIMIT };
+            Event::Intent(Intent { strategy: StrategyId(1), instrument, kind })
+        }),
+    ]
+}
+
+/// Everything at once.
+pub fn inputs_and_links() -> impl Strategy<Value = Vec<(u64, Event)>> {
+    let event = prop_oneof![12 => events(), 1 => actions(), 4 => live()];
+    prop::collection::vec((0u64..900_000_000, event), 1..200)
+}
+
 fn inputs() -> impl Strategy<Value = Vec<(u64, Event)>> {
     let step = prop_oneof![8 => 0u64..200_000_000, 1 => 0u64..2_000_000_000, 1 => Just(40_000_000_000_000u64)];
     prop::collection::vec((step, events()), 1..150)
@@ -144,6 +186,104 @@ fn inputs() -> impl Strategy<Value = Vec<(u64, Event)>> {
 const LIMIT: Quantity = Quantity::whole(100);
 /// KO is listed twice and held once.
 const HOLDS: [InstrumentId; 3] = [InstrumentId(0), InstrumentId(1), InstrumentId(0)];
+
+/// A run with limits, of the pair's graph.
+pub fn limited() -> State {
+    let (money, rate) = (Some(Cash::whole(500)), Some(5));
+    state(Limits { daily_loss: money, orders_per_second: rate, position: Some(LIMIT), ..Limits::default() })
+}
+
+/// A run with a node of every kind, and a record of each.
+pub fn tall() -> State {
+    let mut nodes = Vec::new();
+    let mut node = |node: Node| {
+        nodes.push(node);
+        NodeId(nodes.len() as u32 - 1)
+    };
+    let source = |id: u32, field| Node::Source { instrument: InstrumentId(id), field };
+    let (x, y) = (node(source(0, Field::Mid)), node(source(1, Field::Mid)));
+    let (last, size) = (node(source(0, Field::Last)), node(source(0, Field::LastSize)));
+    let deep = node(source(0, Field::BidDepth(3)));
+    let rises = node(Node::Binary { op: Binary::Gt, x, y });
+    let logarithm = node(Node::Unary { op: Unary::Log, x });
+    let constant = node(Node::Constant(2.0));
+    let product = node(Node::Binary { op: Binary::Mul, x: logarithm, y: constant });
+    let mut seen = vec![x, y, last, size, deep, rises, product];
+    let all = [Window::Count(3), Window::Count(5), Window::Time(700_000_000), Window::All];
+    for (keeps, stat) in [
+        (Keeps::Moments, Stat::ZScore),
+        (Keeps::Skew, Stat::Skew),
+        (Keeps::Least, Stat::Min),
+        (Keeps::Greatest, Stat::Max),
+        (Keeps::Order, Stat::Quantile(0.4)),
+    ] {
+        for window in all {
+            for by in [None, Some(rises)] {
+                let of = node(Node::Window { x, window, keeps, least: 2, by });
+                seen.push(node(Node::Read { of, stat }));
+            }
+        }
+    }
+    for window in [Window::EwmCount(0.9), Window::EwmTime(400_000_000)] {
+        for by in [None, Some(rises)] {
+            let of = node(Node::Window { x, window, keeps: Keeps::Moments, least: 2, by });
+            seen.push(node(Node::Read { of, stat: Stat::Std }));
+        }
+        let of = node(Node::PairWindow { x, y, window, least: 2, by: None });
+        seen.push(node(Node::Read { of, stat: Stat::Beta }));
+    }
+    for (window, by) in all.into_iter().zip([None, Some(rises), None, Some(rises)]) {
+        let of = node(Node::PairWindow { x, y, window, least: 2, by });
+        seen.push(node(Node::Read { of, stat: Stat::Residual }));
+    }
+    let of = node(Node::Kalman { y, x, drift: 1e-4, noise: 1e-2, least: 2 });
+    seen.push(node(Node::Read { of, stat: Stat::Beta }));
+    for kind in [BarKind::Time(500_000_000), BarKind::Ticks(3), BarKind::Volume(50.0), BarKind::Money(2_000.0)] {
+        let of = node(Node::Bars { price: last, size, kind });
+        seen.push(node(Node::Read { of, stat: Stat::Vwap }));
+    }
+    let of = node(Node::Cross { members: vec![x, y, last], quorum: 0 });
+    seen.extend([Stat::Rank(1), Stat::CrossZScore(0)].map(|stat| node(Node::Read { of, stat })));
+    let of = node(Node::Session { hours: vec![(Nanos(1), Nanos(9_000_000_000))].into() });
+    let open = node(Node::Read { of, stat: Stat::SinceOpen });
+    let of = node(Node::LocalTime { offsets: vec![(Nanos(0), 3_600), (Nanos(5_000_000_000), 7_200)].into() });
+    let clock = node(Node::Read { of, stat: Stat::TimeOfDay });
+    seen.extend([open, clock].map(|time| node(Node::Binary { op: Binary::Add, x, y: time })));
+    for past in [Past::Samples(3), Past::Time(600_000_000)] {
+        seen.push(node(Node::Lag { x, past }));
+    }
+    let step = |condition, times| Step { condition, times, within: Some(3_000_000_000), without: 0 };
+    let rest = node(Node::Unary { op: Unary::Not, x: rises });
+    let spec = PatternSpec {
+        conditions: 2,
+        heartbeat: false,
+        steps: vec![Step { within: None, ..step(0, 1) }, step(1, 2)],
+        within: None,
+        absent: Some(Absence { conditions: 1, span: 100_000_000 }),
+        consumption: Consumption::NonOverlapping,
+        max_open: 4,
+        at_bound: AtBound::DropOldest,
+    };
+    seen.push(node(Node::Pattern { inputs: vec![rises, rest], spec }));
+    seen.push(node(Node::Occurrences { inputs: vec![rises], span: 2_000_000_000 }));
+    seen.push(node(Node::Elapsed { x }));
+    seen.push(node(Node::Changes { x: rises }));
+    seen.push(node(Node::Cooldown { x: rises, span: 1_000_000_000 }));
+    seen.push(node(Node::Debounce { x: rises, span: 500_000_000 }));
+    seen.push(node(Node::Latch { set: rises, reset: rest }));
+    seen.push(node(Node::When { x: y, trigger: x }));
+    seen.push(node(Node::Together { x, y }));
+    seen.push(node(Node::Where { condition: rises, x, y }));
+    let held = node(Node::Hysteresis { x: seen[7], enter: 1.0, exit: 0.5 });
+    let (strategy, instrument) = (StrategyId(0), InstrumentId(0));
+    node(Node::Target { x: held, strategy, instrument, sizing: Sizing::Notional(Cash::whole(1_000)) });
+    let (side, quantity, every) = (Side::Sell, Quantity::whole(2), 300_000_000);
+    node(Node::Quote { x, strategy: StrategyId(2), instrument, side, quantity, limit: LIMIT, every });
+    seen.push(held);
+    let recorded: Vec<Node> = (0..).zip(&seen).map(|(signal, at)| Node::Record { x: *at, signal, input: x }).collect();
+    nodes.extend(recorded);
+    made_of(nodes, Limits { position: Some(LIMIT), ..Limits::default() })
+}
 
 fn state(limits: Limits) -> State {
     let source = |id: u32| Node::Source { instrument: InstrumentId(id), field: Field::Mid };
@@ -166,6 +306,10 @@ fn state(limits: Limits) -> State {
         Node::Unary { op: Unary::Abs, x: spread },
         Node::Record { x: NodeId(8), signal: 0, input: spread },
     ];
+    made_of(nodes, limits)
+}
+
+fn made_of(nodes: Vec<Node>, limits: Limits) -> State {
     let instrument =
         |symbol: &str| Instrument { symbol: symbol.to_owned(), tick: Price(10_000_000), lot: Quantity::whole(1) };
     let config = Config {
@@ -180,7 +324,7 @@ fn state(limits: Limits) -> State {
         style: Style::Touch { ticks: 1 },
         capacity: Capacity { orders: 8, levels: 8 },
     };
-    State::new(config).expect("a sound configuration")
+    State::new(config).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn run(state: &mut State, events: &[(u64, Event)], mut after: impl FnMut(&State, &Input, &[Output])) {

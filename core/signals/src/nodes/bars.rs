@@ -1,9 +1,9 @@
 //! Bars out of trades: by time, by number of trades, by volume, by money.
 
-use helios_types::Hasher;
+use helios_types::{Hasher, persist};
 
 use crate::node::{BarKind, Stat};
-use crate::nodes::{Row, Steps, null_unless_finite};
+use crate::nodes::{Row, Steps, null_unless_finite, remembers};
 
 /// One bar.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +45,8 @@ impl Bar {
         [self.open, self.high, self.low, self.close, self.volume, self.money, self.count]
     }
 }
+
+persist!(Bar { open, high, low, close, volume, money, count });
 
 /// The bar that is being made, and the last whole one.
 #[derive(Clone, Debug)]
@@ -133,4 +135,6 @@ impl Steps for Bars {
             bar.fields().into_iter().for_each(|x| hasher.f64(x));
         }
     }
+
+    remembers!(making, span, whole; kind);
 }

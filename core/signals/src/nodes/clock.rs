@@ -1,10 +1,10 @@
 //! The time as an input: by a calendar of sessions, and on a wall clock. Both are tables that come with the graph; nothing
 //! here knows a calendar or a time zone.
 
-use helios_types::{Hasher, Nanos};
+use helios_types::{Damaged, Hasher, Load, Nanos, Persist, Save};
 
 use crate::node::{Hours, Offsets, Stat};
-use crate::nodes::{Row, Steps};
+use crate::nodes::{Row, Steps, remembers};
 
 const NS: f64 = 1e9;
 
@@ -63,6 +63,8 @@ impl Steps for Session {
         hasher.u64(self.at as u64);
         hasher.u64(self.now.0);
     }
+
+    remembers!(at, now; hours);
 }
 
 /// Local time.
@@ -113,5 +115,14 @@ impl Steps for LocalTime {
     fn digest(&self, hasher: &mut Hasher) {
         hasher.u64(self.at as u64);
         hasher.i64(self.local);
+    }
+
+    fn save(&self, save: &mut Save) {
+        (self.at, self.local).save(save);
+    }
+
+    fn restore(&mut self, load: &mut Load<'_>) -> Result<(), Damaged> {
+        (self.at, self.local) = Persist::load(load)?;
+        if self.at < self.offsets.len() { Ok(()) } else { Err(Damaged("a time zone is behind its last offset")) }
     }
 }

@@ -1,6 +1,6 @@
 //! A cross-section: many instruments at one moment, and where each stands among the others.
 
-use helios_types::{Hasher, Nanos};
+use helios_types::{Damaged, Hasher, Load, Nanos, Persist, Save};
 
 use crate::node::Stat;
 use crate::nodes::moments::NOISE;
@@ -121,5 +121,28 @@ impl Steps for Cross {
     fn digest(&self, hasher: &mut Hasher) {
         self.values.iter().chain(&self.standing).for_each(|x| hasher.f64(*x));
         self.stamps.iter().for_each(|stamp| hasher.u64(stamp.map_or(u64::MAX, |ts| ts.0)));
+    }
+
+    fn save(&self, save: &mut Save) {
+        let Self { quorum: _, values, stamps, standing, order, mean, deviation } = self;
+        values.save(save);
+        stamps.save(save);
+        standing.save(save);
+        order.save(save);
+        (*mean, *deviation).save(save);
+    }
+
+    fn restore(&mut self, load: &mut Load<'_>) -> Result<(), Damaged> {
+        self.values = load.same(&self.values)?;
+        self.stamps = load.same(&self.stamps)?;
+        self.standing = load.same(&self.standing)?;
+        self.order = Persist::load(load)?;
+        (self.mean, self.deviation) = Persist::load(load)?;
+        let member = |member: &u32| (*member as usize) < self.values.len();
+        if self.order.len() <= self.values.len() && self.order.iter().all(member) {
+            Ok(())
+        } else {
+            Err(Damaged("a cross-section names a member that it does not have"))
+        }
     }
 }

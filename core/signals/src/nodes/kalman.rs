@@ -8,7 +8,7 @@ use helios_types::Hasher;
 
 use crate::node::Stat;
 use crate::nodes::samples::is_sound;
-use crate::nodes::{Row, Steps, null_unless_finite};
+use crate::nodes::{Row, Steps, null_unless_finite, remembers};
 
 /// Variance of the state before the first sample.
 const UNKNOWN: f64 = 1e6;
@@ -100,4 +100,6 @@ impl Steps for Kalman {
             hasher.f64(x);
         }
     }
+
+    remembers!(count, beta, alpha, bb, aa, ba, residual, deviation; drift, noise, least);
 }

@@ -5,7 +5,7 @@ use helios_types::{Hasher, Nanos};
 use crate::node::Past;
 use crate::nodes::moments::MAX_SAMPLES;
 use crate::nodes::samples::Ring;
-use crate::nodes::{Machine, Row, Steps};
+use crate::nodes::{Machine, Row, Steps, remembers};
 
 pub(crate) fn new(past: Past) -> Result<Machine, String> {
     match past {
@@ -49,6 +49,8 @@ impl Steps for LagSamples {
     fn digest(&self, hasher: &mut Hasher) {
         self.samples.iter().for_each(|x| hasher.f64(x));
     }
+
+    remembers!(samples; n);
 }
 
 /// The samples of the last `span`, and what stood before them.
@@ -92,6 +94,8 @@ impl Steps for LagTime {
         }
         hasher.f64(self.stood);
     }
+
+    remembers!(samples, stood, truncated; span);
 }
 
 /// When the input fired last.
@@ -111,4 +115,6 @@ impl Steps for Elapsed {
     fn digest(&self, hasher: &mut Hasher) {
         hasher.u64(self.last.map_or(u64::MAX, |ts| ts.0));
     }
+
+    remembers!(last;);
 }

@@ -15,7 +15,7 @@ mod patterns;
 mod samples;
 mod switch;
 
-use helios_types::{Hasher, Nanos};
+use helios_types::{Damaged, Hasher, Load, Nanos, Save};
 
 use crate::node::{Node, Stat};
 use crate::pattern::{Occurrences, Pattern};
@@ -133,7 +133,29 @@ pub(crate) trait Steps {
         0
     }
     fn digest(&self, hasher: &mut Hasher);
+    /// Appends all that it remembers, and nothing that it was made of, to a snapshot.
+    fn save(&self, save: &mut Save);
+    /// Remembers what a snapshot says; of a machine that was made of the same.
+    fn restore(&mut self, load: &mut Load<'_>) -> Result<(), Damaged>;
 }
+
+/// The fields that a machine remembers, which a snapshot holds; and behind them those that it was made of. A field that
+/// is neither does not compile.
+macro_rules! remembers {
+    ($($field:ident),+; $($made_of:ident),*) => {
+        fn save(&self, save: &mut helios_types::Save) {
+            let Self { $($field,)+ $($made_of: _,)* } = self;
+            $(helios_types::Persist::save($field, save);)+
+        }
+
+        fn restore(&mut self, load: &mut helios_types::Load<'_>) -> Result<(), helios_types::Damaged> {
+            $(self.$field = helios_types::Persist::load(load)?;)+
+            Ok(())
+        }
+    };
+}
+
+pub(crate) use remembers;
 
 impl Machine {
     /// The machine of a node; `None` for nodes that have none.
@@ -184,6 +206,14 @@ impl Machine {
 
     pub(crate) fn digest(&self, hasher: &mut Hasher) {
         each!(self, inner => Steps::digest(inner, hasher));
+    }
+
+    pub(crate) fn save(&self, save: &mut Save) {
+        each!(self, inner => inner.save(save));
+    }
+
+    pub(crate) fn restore(&mut self, load: &mut Load<'_>) -> Result<(), Damaged> {
+        each!(self, inner => inner.restore(load))
     }
 }
 

@@ -8,7 +8,7 @@ use helios_types::{Hasher, Nanos};
 
 use crate::node::{Stat, Window};
 use crate::nodes::samples::{Restart, Ring, is_sound};
-use crate::nodes::{Row, Steps};
+use crate::nodes::{Row, Steps, remembers};
 
 /// Samples that one time window holds at most. Beyond it the oldest is dropped early and counted.
 pub const MAX_SAMPLES: usize = 1 << 20;
@@ -421,6 +421,8 @@ impl Steps for Moments {
             hasher.f64(x);
         }
     }
+
+    remembers!(value, mean, spread, last, count, keep, passed, first, samples, times, peak, age, truncated; window, least);
 }
 
 impl Restart for Moments {

@@ -1,6 +1,6 @@
 //! Least, greatest and quantiles of the samples in a window.
 
-use helios_types::Hasher;
+use helios_types::{Damaged, Hasher, Load, Persist, Save};
 
 use crate::node::Stat;
 use crate::nodes::samples::{Ring, Summary, is_sound};
@@ -59,6 +59,14 @@ impl<const LEAST: bool> Summary for Extreme<LEAST> {
 
     // The samples, which are in the fingerprint, say it all.
     fn digest(&self, _hasher: &mut Hasher) {}
+
+    fn keep(&self, save: &mut Save) {
+        self.candidates.save(save);
+    }
+
+    fn restored(&self, load: &mut Load<'_>, _samples: &Ring<f64>) -> Result<Self, Damaged> {
+        Ring::load(load).map(|candidates| Self { candidates })
+    }
 }
 
 /// Samples in one block of [`Order`] at most.
@@ -169,4 +177,16 @@ impl Summary for Order {
 
     // The samples, which are in the fingerprint, say it all.
     fn digest(&self, _hasher: &mut Hasher) {}
+
+    fn keep(&self, _save: &mut Save) {}
+
+    // Where blocks end is nobody's to see: they are made anew of the samples.
+    fn restored(&self, _load: &mut Load<'_>, samples: &Ring<f64>) -> Result<Self, Damaged> {
+        if !samples.iter().all(is_sound) {
+            return Err(Damaged("a window holds what is no sample"));
+        }
+        let mut order = Self::default();
+        (1..).zip(samples.iter()).for_each(|(n, x)| order.enter(x, n));
+        Ok(order)
+    }
 }

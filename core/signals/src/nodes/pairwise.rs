@@ -1,11 +1,11 @@
 //! Moments beyond the second, and of two expressions together: skewness, covariance, correlation, least squares.
 
-use helios_types::{Hasher, Nanos};
+use helios_types::{Damaged, Hasher, Load, Nanos, Persist, Save, persist};
 
 use crate::node::{Stat, Window};
 use crate::nodes::moments::{COLLAPSE, NOISE, sum};
 use crate::nodes::samples::{Keyed, Ring, Rolling, Summary, check, is_sound};
-use crate::nodes::{Machine, Row, Steps, null_unless_finite};
+use crate::nodes::{Machine, Row, Steps, null_unless_finite, remembers};
 
 /// Third powers lose more than squares: what the point that is measured from and what has left may make of a sum.
 const SHIFT: f64 = 0.03;
@@ -97,7 +97,17 @@ impl Summary for Skew {
     fn digest(&self, hasher: &mut Hasher) {
         [self.origin, self.s0, self.s1, self.s2, self.s3, self.peak].into_iter().for_each(|x| hasher.f64(x));
     }
+
+    fn keep(&self, save: &mut Save) {
+        self.save(save);
+    }
+
+    fn restored(&self, load: &mut Load<'_>, _samples: &Ring<Self::Sample>) -> Result<Self, Damaged> {
+        Self::load(load)
+    }
 }
+
+persist!(Skew { origin, s0, s1, s2, s3, peak });
 
 /// Two values of one moment.
 type Two = (f64, f64);
@@ -197,7 +207,17 @@ impl Summary for PairMoments {
             hasher.f64(x);
         }
     }
+
+    fn keep(&self, save: &mut Save) {
+        self.save(save);
+    }
+
+    fn restored(&self, load: &mut Load<'_>, _samples: &Ring<Self::Sample>) -> Result<Self, Damaged> {
+        Self::load(load)
+    }
 }
+
+persist!(PairMoments { mean, xx, yy, xy, peak });
 
 const fn tells(stat: Stat) -> bool {
     matches!(stat, Stat::Cov | Stat::Corr | Stat::Beta | Stat::Alpha | Stat::Residual)
@@ -307,4 +327,6 @@ impl Steps for PairEwm {
         let (xx, yy, xy) = self.products;
         [self.last.0, self.last.1, self.mean.0, self.mean.1, xx, yy, xy].into_iter().for_each(|x| hasher.f64(x));
     }
+
+    remembers!(count, first, when, last, mean, products; window, least);
 }

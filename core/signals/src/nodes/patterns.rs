@@ -1,6 +1,6 @@
 //! Complex events as nodes: see [`crate::pattern`].
 
-use helios_types::{Digest, Hasher};
+use helios_types::{Damaged, Digest, Hasher, Load, Save};
 
 use crate::nodes::{Row, Steps, is_true};
 use crate::pattern::{Occurrences, Pattern};
@@ -26,6 +26,14 @@ impl Steps for Box<Pattern> {
     fn digest(&self, hasher: &mut Hasher) {
         Digest::digest(&**self, hasher);
     }
+
+    fn save(&self, save: &mut Save) {
+        Pattern::save(self, save);
+    }
+
+    fn restore(&mut self, load: &mut Load<'_>) -> Result<(), Damaged> {
+        Pattern::restore(self, load)
+    }
 }
 
 impl Steps for Occurrences {
@@ -44,5 +52,13 @@ impl Steps for Occurrences {
 
     fn digest(&self, hasher: &mut Hasher) {
         Digest::digest(self, hasher);
+    }
+
+    fn save(&self, save: &mut Save) {
+        Occurrences::save(self, save);
+    }
+
+    fn restore(&mut self, load: &mut Load<'_>) -> Result<(), Damaged> {
+        Occurrences::restore(self, load)
     }
 }

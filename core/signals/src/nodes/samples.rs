@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use helios_types::{Hasher, Nanos};
+use helios_types::{Damaged, Hasher, Load, Nanos, Persist, Save};
 
 use crate::node::{Keeps, Stat, Window};
 use crate::nodes::moments::{MAX_SAMPLES, Moments};
@@ -135,10 +135,31 @@ impl<T: Copy + Default> Ring<T> {
     }
 }
 
+/// With its size and its place: what is computed from the samples in pieces depends on where a ring ends.
+impl<T: Copy + Default + Persist> Persist for Ring<T> {
+    fn save(&self, save: &mut Save) {
+        (self.slots.len(), self.slot(0), self.len).save(save);
+        self.iter().for_each(|x| x.save(save));
+    }
+
+    fn load(load: &mut Load<'_>) -> Result<Self, Damaged> {
+        let (size, head, len): (usize, usize, usize) = Persist::load(load)?;
+        // A ring doubles when it is full, and no window holds more samples.
+        if !size.is_power_of_two() || size > 2 * MAX_SAMPLES || head >= size || len > size || len > load.0.len() {
+            return Err(Damaged("a ring of samples that cannot be"));
+        }
+        let mut ring = Self { slots: vec![T::default(); size], head: head as u64, len: 0 };
+        for _ in 0..len {
+            ring.push_back(T::load(load)?);
+        }
+        Ok(ring)
+    }
+}
+
 /// What a window keeps of the samples in it.
 pub(crate) trait Summary: Clone {
     /// A sample: a number, or two.
-    type Sample: Copy + Default;
+    type Sample: Copy + Default + Persist;
     /// Inputs that a sample is made of.
     const INPUTS: usize = 1;
     /// Takes the sample out of the inputs' values.
@@ -166,6 +187,10 @@ pub(crate) trait Summary: Clone {
     fn read(&self, stat: Stat, n: usize, last: Self::Sample) -> f64;
     fn fingerprint(sample: Self::Sample, hasher: &mut Hasher);
     fn digest(&self, hasher: &mut Hasher);
+    /// Appends what it remembers beside the samples to a snapshot.
+    fn keep(&self, save: &mut Save);
+    /// What a snapshot says, of a window with these samples.
+    fn restored(&self, load: &mut Load<'_>, samples: &Ring<Self::Sample>) -> Result<Self, Damaged>;
 }
 
 /// A plain window.
@@ -317,6 +342,24 @@ impl<S: Summary> Steps for Rolling<S> {
         }
         self.summary.digest(hasher);
     }
+
+    fn save(&self, save: &mut Save) {
+        let Self { window: _, least: _, fresh: _, summary, samples, times, first, last, age, truncated } = self;
+        samples.save(save);
+        times.save(save);
+        (*first, *last).save(save);
+        (*age, *truncated).save(save);
+        summary.keep(save);
+    }
+
+    fn restore(&mut self, load: &mut Load<'_>) -> Result<(), Damaged> {
+        self.samples = Persist::load(load)?;
+        self.times = Persist::load(load)?;
+        (self.first, self.last) = Persist::load(load)?;
+        (self.age, self.truncated) = Persist::load(load)?;
+        self.summary = self.summary.restored(load, &self.samples)?;
+        Ok(())
+    }
 }
 
 /// A window that begins afresh with a sample at which its second input is another than at the sample before, and rests
@@ -377,6 +420,16 @@ impl<W: Restart> Steps for Keyed<W> {
     fn digest(&self, hasher: &mut Hasher) {
         hasher.f64(self.key);
         self.window.digest(hasher);
+    }
+
+    fn save(&self, save: &mut Save) {
+        self.key.save(save);
+        self.window.save(save);
+    }
+
+    fn restore(&mut self, load: &mut Load<'_>) -> Result<(), Damaged> {
+        self.key = Persist::load(load)?;
+        self.window.restore(load)
     }
 }
 

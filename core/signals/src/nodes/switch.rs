@@ -2,7 +2,7 @@
 
 use helios_types::{Hasher, Nanos};
 
-use crate::nodes::{Row, Steps, is_true};
+use crate::nodes::{Row, Steps, is_true, remembers};
 
 /// What was passed on last.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +25,8 @@ impl Steps for Changes {
         hasher.u64(u64::from(self.last.is_some()));
         hasher.f64(self.last.unwrap_or(f64::NAN));
     }
+
+    remembers!(last;);
 }
 
 /// When the last 1 was.
@@ -55,6 +57,8 @@ impl Steps for Cooldown {
     fn digest(&self, hasher: &mut Hasher) {
         hasher.u64(self.last.map_or(u64::MAX, |ts| ts.0));
     }
+
+    remembers!(last; span);
 }
 
 /// Since when the condition has been true.
@@ -81,6 +85,8 @@ impl Steps for Debounce {
     fn digest(&self, hasher: &mut Hasher) {
         hasher.u64(self.since.map_or(u64::MAX, |ts| ts.0));
     }
+
+    remembers!(since; span);
 }
 
 /// Set or not.
@@ -104,4 +110,6 @@ impl Steps for Latch {
     fn digest(&self, hasher: &mut Hasher) {
         hasher.u64(self.state.map_or(2, u64::from));
     }
+
+    remembers!(state;);
 }

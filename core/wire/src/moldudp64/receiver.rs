@@ -32,6 +32,8 @@ const MAX_SPARE: usize = 1 << 8;
 const ARRIVALS: usize = 1 << 8;
 /// Packets that must agree before a gap larger than the window is believed: one alone may be of somewhere else.
 const FAR_WITNESSES: u32 = 2;
+/// Packets in a row from behind us, and nothing else for the time of silence: the server has begun its session again.
+const BEHIND_WITNESSES: u32 = 3;
 
 /// How to receive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +97,8 @@ pub enum Notice {
     /// The first packet of a session: message `next` is the first that will be given out. `at` is the number at which the
     /// stream is.
     Began { session: Session, next: u64, at: u64 },
-    /// The session before is over, and what was missing of it with it; [`Notice::Began`] follows.
+    /// The session before is over, and what was missing of it with it; [`Notice::Began`] follows. Of the same name: the
+    /// server has begun it again.
     Changed { from: Session, to: Session },
     /// Packets of another session, while ours is alive, are dropped: said once a session.
     Foreign { session: Session },
@@ -124,6 +127,7 @@ impl fmt::Display for Notice {
             Self::Began { session, next, at } => {
                 write!(f, "session {session} from message {next} on; the stream is at {at}")
             }
+            Self::Changed { from, to } if from == to => write!(f, "session {from} is begun again, with low numbers"),
             Self::Changed { from, to } => write!(f, "session {from} gave way to session {to}"),
             Self::Foreign { session } => {
                 write!(f, "packets of session {session} are dropped, ours is alive: another group on these lines?")
@@ -216,6 +220,8 @@ struct Line {
     stats: LineStats,
     /// The number that this line will bring next; 0 before its first packet.
     next: u64,
+    /// When it brought something new to it, or repeated its newest number: what is older may be of a server that has
+    /// begun again.
     heard: Nanos,
 }
 
@@ -269,6 +275,8 @@ pub struct Receiver {
     tail_at: Nanos,
     /// Packets in a row that claim a gap larger than the window.
     far: u32,
+    /// Packets in a row that are of before what we have, while nothing else comes.
+    behind: u32,
     server: usize,
     /// The number behind the session's last message.
     end: Option<u64>,
@@ -302,6 +310,7 @@ impl Receiver {
             gap: None,
             tail_at: Nanos(0),
             far: 0,
+            behind: 0,
             server: 0,
             end: None,
             ended: false,
@@ -357,6 +366,9 @@ impl Receiver {
         if (header.session != self.session || !self.begun) && !self.admit(&header, now, out) {
             return;
         }
+        if self.stale && self.begins_again(&header, packet.next_sequence_number()) {
+            self.change(&header, now, out);
+        }
         self.hear(line, &header, packet.next_sequence_number(), now, out);
         if header.sequence_number == self.next && self.calm && !packet.is_end_of_session() {
             self.give(&packet, 0, out);
@@ -391,6 +403,7 @@ impl Receiver {
     fn hear(&mut self, line: u8, header: &Header, end: u64, now: Nanos, out: &mut impl ReceiverOut) {
         if let Some(own) = self.lines.get_mut(usize::from(line))
             && own.stats.down
+            && end >= own.next
         {
             own.stats.down = false;
             out.notice(Notice::LineUp { line });
@@ -402,7 +415,9 @@ impl Receiver {
     fn count(&mut self, line: u8, header: &Header, end: u64, now: Nanos) {
         let number = header.sequence_number;
         let Some(own) = self.lines.get_mut(usize::from(line)) else { return };
-        own.heard = now;
+        if end >= own.next {
+            own.heard = now;
+        }
         own.stats.packets += 1;
         own.stats.messages += end - number;
         if own.next != 0 {
@@ -617,10 +632,7 @@ impl Receiver {
         }
         let late = self.previous == Some(header.session);
         if self.begun && wanted && (self.stale || self.ended && !late) {
-            out.notice(Notice::Changed { from: Session(self.session), to: Session(header.session) });
-            self.previous = Some(self.session);
-            self.reset();
-            self.begin(header, self.config.start.map(|_| 1), now, out);
+            self.change(header, now, out);
             return true;
         }
         self.stats.foreign += 1;
@@ -629,6 +641,19 @@ impl Receiver {
             out.notice(Notice::Foreign { session: Session(header.session) });
         }
         false
+    }
+
+    /// True when nobody has gone on with our session for the time of silence, and packets of its beginning come.
+    fn begins_again(&mut self, header: &Header, end: u64) -> bool {
+        self.behind = if header.session == self.session && end < self.next { self.behind + 1 } else { 0 };
+        self.behind >= BEHIND_WITNESSES
+    }
+
+    fn change(&mut self, header: &Header, now: Nanos, out: &mut impl ReceiverOut) {
+        out.notice(Notice::Changed { from: Session(self.session), to: Session(header.session) });
+        self.previous = Some(self.session).filter(|session| *session != header.session);
+        self.reset();
+        self.begin(header, self.config.start.map(|_| 1), now, out);
     }
 
     fn begin(&mut self, header: &Header, start: Option<u64>, now: Nanos, out: &mut impl ReceiverOut) {
@@ -650,7 +675,8 @@ impl Receiver {
         }
         self.lines.iter_mut().for_each(|line| line.next = 0);
         self.arrivals = [NO_ARRIVAL; ARRIVALS];
-        (self.gap, self.far, self.end, self.ended, self.foreign_said) = (None, 0, None, false, false);
+        (self.far, self.behind) = (0, 0);
+        (self.gap, self.end, self.ended, self.foreign_said) = (None, None, false, false);
     }
 
     /// A snapshot has told everything before `next`: what is older is not wanted any more.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use helios_types::{Nanos, Rng};
 use helios_wire::moldudp64::{
-    self, HEADER_LENGTH, MAX_COUNT, Notice, PacketBuilder, Receiver, ReceiverConfig, ReceiverOut, decode_request,
+    self, HEADER_LENGTH, MAX_COUNT, MAX_EARLY_BYTES, MAX_EARLY_PACKETS, Notice, PacketBuilder, Receiver,
+    ReceiverConfig, ReceiverOut, decode_request,
 };
 
 const SESSION: [u8; 10] = *b"SESSION01 ";
@@ -303,7 +304,9 @@ fn a_gap_beyond_the_window_is_given_up_when_two_packets_agree() {
     ]);
 
     let mut rig = Rig::new(config);
-    rig.packet(0, 1, "a").packet(0, u64::MAX - 1, "x").packet(0, 2, "b").at(2_000).packet(0, 3, "c");
+    rig.packet(0, 1, "a").packet(0, u64::MAX - 1, "x").packet(0, 1, "a");
+    assert_eq!(rig.receiver.waiting().0, 1, "what is old does not contradict it");
+    rig.packet(0, 2, "b").at(2_000).packet(0, 3, "c");
     rig.said(&[BEGAN, "1 a", "2 b", "3 c"]);
     assert_eq!((rig.receiver.stats().early_dropped, rig.receiver.waiting()), (1, (0, 0)));
 }
@@ -325,6 +328,54 @@ fn another_session_while_ours_lives_is_foreign() {
 }
 
 #[test]
+fn a_server_that_begins_its_session_again_is_noticed() {
+    let mut rig = pair();
+    rig.packet(0, 1, "abcdefgh")
+        .packet(1, 1, "abcdefgh")
+        .said(&[BEGAN, "1 a", "2 b", "3 c", "4 d", "5 e", "6 f", "7 g", "8 h"]);
+    // It has crashed, and goes on from 1 under the same name: nothing of it is new, and nobody is heard.
+    for second in 2..4 {
+        rig.at(second * 1_000).heartbeat(0, 1).heartbeat(1, 1).said(&[]);
+    }
+    rig.at(4_000).said(&["line A is silent", "line B is silent", "no line speaks: the feed is stale"]);
+    rig.packet(0, 1, "A").packet(1, 1, "A").said(&[]);
+    rig.packet(0, 2, "B");
+    let again = "session \"SESSION01\" is begun again, with low numbers";
+    let began = "session \"SESSION01\" from message 1 on; the stream is at 2";
+    rig.said(&[again, began, "line A speaks again"]);
+    rig.at(4_002).said(&["messages 1 to 1 are missing on every line", "ask 0 for 1+1"]).packet(1, 1, "A");
+    let filled = ["line B speaks again", "1 A", "2 B", "missing messages have come"];
+    rig.said(&[&filled[..], &["the feed speaks again, nothing is missing"]].concat());
+}
+
+#[test]
+fn late_packets_after_a_silence_do_not_begin_a_session_again() {
+    let mut rig = plain();
+    rig.packet(0, 1, "abcd").at(5_000).packet(0, 1, "a").packet(0, 2, "b").heartbeat(0, 5).packet(0, 3, "c");
+    rig.packet(0, 1, "a").packet(0, 2, "b").packet(0, 5, "e");
+    let silent = ["line A is silent", "no line speaks: the feed is stale"];
+    let fresh = ["line A speaks again", "the feed speaks again, nothing is missing", "5 e"];
+    rig.said(&[&[BEGAN, "1 a", "2 b", "3 c", "4 d"][..], &silent, &fresh].concat());
+}
+
+#[test]
+fn early_packets_beyond_what_is_kept_are_asked_for_again() {
+    let mut rig = plain();
+    rig.packet(0, 1, "a");
+    let last = 2 + MAX_EARLY_PACKETS as u64 + 1;
+    for number in 3..=last {
+        rig.packet(0, number, "x");
+    }
+    assert_eq!((rig.receiver.waiting().0, rig.receiver.stats().early_dropped), (MAX_EARLY_PACKETS, 1));
+    rig.log.0.clear();
+    rig.packet(0, 2, "b");
+    assert_eq!(rig.receiver.waiting(), (0, 0));
+    assert_eq!(rig.log.0.last(), Some(&format!("ask 0 for {last}+1")));
+    rig.log.0.clear();
+    rig.packet(0, last, "z").said(&[&format!("{last} z"), "missing messages have come"]);
+}
+
+#[test]
 fn a_new_session_after_the_end_begins_at_once() {
     let other = |number, letters| packet_of(*b"DAY2      ", number, letters);
     let mut rig = plain();
@@ -339,6 +390,28 @@ fn a_new_session_after_the_end_begins_at_once() {
     rig.said(&[&ended[..], &began].concat());
     rig.end(0, 2).packet(0, 2, "late").said(&[]);
     rig.on(0, &other(1, "a")).said(&["1 a", "2 b", "missing messages have come"]);
+    rig.on(0, &moldudp64::encode_end_of_session(*b"DAY2      ", 3)).said(&["end of session after message 2"]);
+    rig.packet(0, 3, "later still").said(&[]);
+}
+
+#[test]
+fn an_end_before_what_was_heard_is_none() {
+    plain().packet(0, 1, "ab").end(0, 2).packet(0, 3, "c").said(&[BEGAN, "1 a", "2 b", "3 c"]);
+}
+
+#[test]
+fn early_packets_are_bounded_by_their_bytes_too() {
+    let mut rig = plain();
+    rig.packet(0, 1, "a");
+    let mut builder = PacketBuilder::new(SESSION, 3, usize::MAX);
+    builder.push(&[b'x'; 60_000]).expect("room");
+    while rig.receiver.stats().early_dropped == 0 {
+        rig.on(0, builder.bytes());
+        builder.next_packet();
+        builder.push(&[b'x'; 60_000]).expect("room");
+    }
+    let (packets, bytes) = rig.receiver.waiting();
+    assert!(bytes <= MAX_EARLY_BYTES && bytes + builder.bytes().len() > MAX_EARLY_BYTES, "{packets} packets, {bytes}");
 }
 
 #[test]

@@ -64,7 +64,6 @@ impl Snapshot {
     }
 
     fn connect(&mut self, now: Nanos, out: &mut impl FeedOut) {
-        self.forget();
         self.phase = Phase::Connecting { since: now };
         out.connect();
     }
@@ -116,10 +115,11 @@ impl Snapshot {
     ) -> Option<Outcome> {
         let Phase::Session { client, .. } = &mut self.phase else { return None };
         let (events, newest) = (&mut self.events, &mut self.newest);
-        let mut inside = Inside { events, newest, normaliser, outcome: None, closed: false, out };
+        let mut inside = Inside { events, newest, normaliser, outcome: None, out };
         client.on_bytes(bytes, now, &mut inside);
-        let (outcome, closed) = (inside.outcome, inside.closed);
-        if outcome.is_some() && !closed {
+        let outcome = inside.outcome;
+        if outcome.is_some() {
+            // Nothing is said where the connection has ended.
             client.logout(&mut Writer(out));
         }
         outcome
@@ -211,7 +211,6 @@ struct Inside<'a, O> {
     newest: &'a mut Nanos,
     normaliser: &'a mut ItchNormaliser,
     outcome: Option<Outcome>,
-    closed: bool,
     out: &'a mut O,
 }
 
@@ -221,7 +220,6 @@ impl<O: FeedOut> ClientOut for Inside<'_, O> {
     }
 
     fn close(&mut self, why: &Closed) {
-        self.closed = true;
         self.out.close();
         if self.outcome.is_none() {
             self.outcome = Some(Outcome::Failed(why.to_string()));

@@ -85,7 +85,7 @@ pub(super) struct Stream {
     told: bool,
     /// Nothing has happened yet.
     fresh: bool,
-    /// Kept while a snapshot comes; its memory is kept for the next time.
+    /// Kept while a snapshot comes.
     kept: Kept,
     snapshot: Snapshot,
     /// Stamp of the newest event.
@@ -184,7 +184,11 @@ impl Stream {
             Err(error) => return self.fault(bytes, error, now, out),
         };
         if let Message::SystemEvent(event) = message {
-            return out.note(format_args!("feed {}: {}", self.exchange, system_event(event.event_code())));
+            out.note(format_args!("feed {}: {}", self.exchange, system_event(event.event_code())));
+            if event.event_code() == b'Q' {
+                self.note_unlisted(out);
+            }
+            return;
         }
         let Some(stock) = stock_of(&message) else {
             // Market-wide messages have locate number 0.
@@ -199,6 +203,15 @@ impl Stream {
         self.normaliser.learn(message.stock_locate(), stock);
         if !matches!(message, Message::StockDirectory(_)) {
             self.apply(bytes, now, out);
+        }
+    }
+
+    /// A symbol that the venue does not have would look like a market without orders.
+    fn note_unlisted(&self, out: &mut impl FeedOut) {
+        let unlisted: Vec<&str> = self.normaliser.unlisted().collect();
+        if let [first, rest @ ..] = unlisted.as_slice() {
+            let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+            out.note(format_args!("feed {}: the venue does not list {first}{more} today", self.exchange));
         }
     }
 
@@ -271,7 +284,7 @@ impl Stream {
         self.doubt(0, out);
         self.snapshot.abandon(out);
         self.kept.restart(0);
-        self.doubts = Doubts { joining: true, stale: self.doubts.stale, ..Doubts::default() };
+        self.doubts = Doubts { joining: true, ..Doubts::default() };
         let midnight = self.normaliser.midnight();
         let days = now.since(midnight) / NANOS_PER_DAY;
         self.normaliser.new_day(midnight.plus(days * NANOS_PER_DAY));
@@ -312,12 +325,14 @@ impl Stream {
     /// A message that comes while the snapshot does.
     #[cold]
     fn keep(&mut self, number: u64, bytes: &[u8], now: Nanos, out: &mut impl FeedOut) {
-        if let Some(&[kind, high, low]) = bytes.first_chunk()
-            && kind != b'R'
-            && self.normaliser.stock(u16::from_be_bytes([high, low])) == Stock::Other
-        {
-            self.counters.others += 1;
-            return;
+        match bytes.first_chunk() {
+            // What a locate number means is known from here on, or what follows would be passed over as of others.
+            Some(&[b'R', _, _]) => return self.uncommon(bytes, now, out),
+            Some(&[_, high, low]) if self.normaliser.stock(u16::from_be_bytes([high, low])) == Stock::Other => {
+                self.counters.others += 1;
+                return;
+            }
+            _ => {}
         }
         if !self.kept.push(number, bytes, self.buffer_bytes) {
             self.counters.overflows += 1;
@@ -388,6 +403,7 @@ impl Stream {
             }
             rest = behind;
         }
+        self.note_unlisted(out);
     }
 
     pub(super) fn on_closed(&mut self, now: Nanos, out: &mut impl FeedOut) {

@@ -2,4 +2,5 @@
 
 mod fuzz;
 mod scenes;
+mod speed;
 mod world;

@@ -517,7 +517,7 @@ impl<'a> World<'a> {
 fn config(seed: u64, join: Join, instruments: Vec<(InstrumentId, String)>) -> FeedConfig {
     let receiver = ReceiverConfig { lines: 2, timeout_ns: 5 * MS, ..ReceiverConfig::default() };
     let login = SnapshotLogin { username: "HELIOS".to_owned(), password: "SECRET".to_owned() };
-    let snapshot = (join == Join::Snapshot || seed % 2 == 0).then_some(login);
+    let snapshot = (join == Join::Snapshot || seed.is_multiple_of(2)).then_some(login);
     FeedConfig { join, receiver, snapshot, ..FeedConfig::new(0, instruments, MIDNIGHT) }
 }
 
