@@ -953,6 +953,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_taken_over_belongs_to_the_dictionary() {
+        let bytes = order();
+        let mut reused = Fields::new();
+        for version in [Version::Fix44, Version::Fix40, Version::Fix50Sp2, Version::Fix50Sp2] {
+            let dictionary = Dictionary::of(version);
+            let mut fresh = Fields::new();
+            let expected = fresh.parse(&bytes, dictionary).expect("a good message").fields();
+            let found = reused.parse(&bytes, dictionary).expect("a good message").fields();
+            let places = |fields: &[Field]| -> Vec<(i32, u16, u32, u32)> {
+                fields.iter().map(|field| (field.tag, field.index, field.start, field.end)).collect()
+            };
+            assert_eq!(places(found), places(expected), "{version:?}");
+        }
+    }
+
+    #[test]
     fn a_data_field_is_as_long_as_it_says() {
         let dictionary = Dictionary::of(Version::Fix44);
         let mut fields = Fields::new();

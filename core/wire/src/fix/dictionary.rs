@@ -749,5 +749,11 @@ mod tests {
     fn an_optional_component_demands_nothing() {
         let layout = Dictionary::of(Version::Fix44).layout(b"D").expect("NewOrderSingle");
         assert_eq!(layout.required_tags, [8, 9, 34, 35, 49, 52, 56, 11, 40, 54, 60, 10]);
+        // The legs of a multi-leg order were required, and no longer are in SP1, whose component still has 555!.
+        let demands = |version| {
+            let layout = Dictionary::of(version).layout(b"AB").expect("NewOrderMultileg");
+            layout.required_tags.contains(&555)
+        };
+        assert_eq!((demands(Version::Fix50), demands(Version::Fix50Sp1)), (true, false));
     }
 }

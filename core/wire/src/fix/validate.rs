@@ -590,7 +590,10 @@ mod tests {
         check("D", &format!("{ORDER}18=1 ?"), "5 18");
         check("D", &format!("{ORDER}18=1  G"), "5 18");
         check("D", "11=id|40=1|54=\u{e9}|60=20260102-03:04:05|", "6 54");
+        // Lists that are not the whole truth.
         check("6", "23=i|28=N|55=X|54=1|27=1000", "ok");
+        check("j", "372=U1|380=3", "ok");
+        check("j", "372=D|380=99", "5 380");
     }
 
     #[test]

@@ -17,6 +17,8 @@ const NOW: Nanos = Nanos(1_767_323_045_678_000_000);
 struct Log {
     lines: Vec<String>,
     stored: BTreeMap<u64, Vec<u8>>,
+    /// A number that the store gives although nobody asked for it.
+    astray: Option<u64>,
     refuse: Option<String>,
 }
 
@@ -65,6 +67,7 @@ impl Outside for Log {
 
     fn resend(&mut self, from: u64, to: u64, each: &mut dyn FnMut(u64, &[u8])) {
         self.stored.range(from..=to).for_each(|(seq, message)| each(*seq, message));
+        self.astray.into_iter().for_each(|seq| each(seq, &self.stored[&2]));
     }
 
     fn reset(&mut self, _: Nanos) {
@@ -98,6 +101,41 @@ impl Outside for Log {
         if matches!(event, SessionEvent::QueueFull { .. } | SessionEvent::DroppedBeforeReset { .. }) {
             self.lines.push(event.to_string());
         }
+    }
+}
+
+/// The last message written, whole, of a session that has one stored message.
+#[derive(Default)]
+struct Raw(String, Vec<u8>);
+
+impl Raw {
+    fn after(&mut self, stored: Vec<u8>) -> &mut Self {
+        self.1 = stored;
+        self
+    }
+}
+
+impl Outside for &mut Raw {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = shown(bytes);
+    }
+
+    fn close(&mut self, why: &Closed) {
+        panic!("closed: {why}");
+    }
+
+    fn sent(&mut self, _: u64, _: Option<&[u8]>) {}
+
+    fn received(&mut self, _: u64) {}
+
+    fn resend(&mut self, from: u64, _: u64, each: &mut dyn FnMut(u64, &[u8])) {
+        each(from, &self.1);
+    }
+
+    fn reset(&mut self, _: Nanos) {}
+
+    fn application(&mut self, _: &Message<'_>, _: &mut Reply<'_>) -> Handled {
+        Handled::Done
     }
 }
 
@@ -391,6 +429,31 @@ fn a_store_that_lost_messages_is_gap_filled() {
         "35=8|34=6|43=Y|37=1",
     ];
     assert_eq!(run.log.messages(), expected);
+}
+
+#[test]
+fn a_store_that_gives_too_much_is_not_believed() {
+    let mut run = Run::logged_on(settings(Role::Acceptor), stored(1, 1), 1);
+    (2..=4).for_each(|seq| run.hear("D", seq, "11=a|"));
+    run.log.take();
+    for astray in [1, 2, 4, 99] {
+        run.log.astray = Some(astray);
+        run.hear("2", 5, "7=2|16=3|");
+        assert_eq!(run.log.messages(), ["35=8|34=2|43=Y|37=1", "35=8|34=3|43=Y|37=1"], "{astray}");
+    }
+}
+
+#[test]
+fn a_resent_header_keeps_its_fields_in_order() {
+    let mut run = Run::logged_on(settings(Role::Acceptor), stored(1, 1), 1);
+    let header: [(u32, &[u8]); 3] = [(97, b"Y"), (115, b"FIRM"), (128, b"DESK")];
+    let body = |builder: &mut Builder| builder.field(58, b"hello");
+    assert_eq!(run.session.send_with(b"B", &header, body, NOW, &mut run.log), Ok(2));
+    let mut raw = Raw::default();
+    run.session.on_bytes(&theirs("2", 2, "7=2|16=2|"), NOW, &mut raw.after(run.log.stored[&2].clone()));
+    let tags: Vec<&str> = raw.0.split('|').filter_map(|field| field.split('=').next()).collect();
+    assert_eq!(tags, ["8", "9", "35", "34", "43", "49", "52", "56", "97", "115", "122", "128", "58", "10", ""]);
+    assert!(raw.0.contains("|122=20260102-03:04:05.678|"), "{}", raw.0);
 }
 
 #[test]
