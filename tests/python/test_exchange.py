@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import struct
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,40 @@ class Soup:
         return packet
 
 
+class Fix:
+    """A client of FIX 4.4 that says what it is told to."""
+
+    def __init__(self, address: str, user: str) -> None:
+        host, port = address.rsplit(":", 1)
+        self.socket = socket.create_connection((host, int(port)), timeout=SECONDS)
+        self.user, self.number, self.got = user, 0, b""
+        self.send("A", "98=0|108=30|554=secret|")
+
+    def send(self, kind: str, body: str) -> None:
+        self.number += 1
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H:%M:%S")
+        head = f"35={kind}|34={self.number}|49={self.user}|56=XNAS|52={stamp}|"
+        text = (head + body).replace("|", "\x01")
+        text = f"8=FIX.4.4\x019={len(text)}\x01{text}"
+        self.socket.sendall(f"{text}10={sum(text.encode()) % 256:03}\x01".encode())
+
+    def next(self) -> dict[str, str]:
+        """The next message's fields; none when the connection is over."""
+        while not (found := re.search(rb"8=FIX.*?\x0110=\d{3}\x01", self.got)):
+            part = self.socket.recv(1 << 16)
+            if not part:
+                return {}
+            self.got += part
+        self.got = self.got[found.end() :]
+        return dict(field.split("=", 1) for field in found[0].decode().rstrip("\x01").split("\x01"))
+
+    def expect(self, kind: str) -> dict[str, str]:
+        """Messages up to one of a type."""
+        while (message := self.next()).get("35") != kind:
+            assert message, "the connection is over"
+        return message
+
+
 def order(number: int, side: bytes, shares: int, price: float, symbol: str = "AAPL") -> bytes:
     """OUCH 5.0, a day order."""
     return struct.pack(
@@ -145,6 +181,8 @@ requests = "127.0.0.1:0"
 snapshot = "127.0.0.1:0"
 ouch42 = "127.0.0.1:0"
 ouch50 = "127.0.0.1:0"
+fix44 = "127.0.0.1:0"
+drop_copy = "127.0.0.1:0"
 
 [[user]]
 name = "ANN"
@@ -273,6 +311,55 @@ def test_faults_come_and_go_while_it_runs(tmp_path: Path) -> None:
         venue.ask("counters")
 
 
+def test_a_recorded_day_is_traded_against(tmp_path: Path) -> None:
+    from helios.research.simulate import simulate
+
+    simulate(tmp_path / "day.itch", symbols=2, minutes=5, seed=3, rate=20.0)
+    market = 'symbols = ["AAAA", "AAAB"]\nreplay = { path = "day.itch", start = "09:31", speed = 2.0 }'
+    with exchange(tmp_path, market) as venue:
+        until(lambda: len(venue.lines[0].has(b"A")) > 50)
+        ann = Soup(venue.at["XNAS"]["ouch50"])
+        ann.send(order(1, b"B", 100, 5_000.0, "AAAA"))
+        executed = ann.expect(b"SE")
+        assert struct.unpack_from(">I", executed, 10) == (1,)
+        before = len(venue.lines[0].read())
+        until(lambda: len(venue.lines[0].read()) > before)
+        snapshot = Soup(venue.at["XNAS"]["snapshot"])
+        snapshot.expect(b"SA")
+        assert int(snapshot.expect(b"SG")[2:]) > before
+
+
+def test_orders_go_by_fix_and_come_as_drop_copies(tmp_path: Path) -> None:
+    with exchange(tmp_path) as venue:
+        ann = Fix(venue.at["XNAS"]["fix44"], "ANN")
+        assert ann.next()["35"] == "A"
+        ann.send("D", "11=F1|55=AAPL|54=1|38=300|40=2|44=10|60=20260105-15:00:00|")
+        assert ann.expect("8")["150"] == "0"
+        bob = Soup(venue.at["XNAS"]["ouch50"], "BOB")
+        bob.send(order(1, b"S", 100, 10.0))
+        filled = ann.expect("8")
+        assert [filled[tag] for tag in ("11", "150", "39", "32", "31", "14", "151")] == [
+            *("F1", "F", "1", "100", "10.0000", "100", "200"),
+        ]
+        copies = Fix(venue.at["XNAS"]["drop_copy"], "BOB")
+        copy = copies.expect("8")
+        assert (copy["11"], copy["54"], copy["32"], copy["527"]) == ("1", "2", "100", filled["527"])
+        stranger = Fix(venue.at["XNAS"]["fix44"], "EVE")
+        assert stranger.next() == {}
+
+
+def test_the_example_is_a_file_that_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HELIOS_PASSWORD", "secret")
+    example = (Path(__file__).parents[2] / "examples" / "exchange.toml").read_text()
+    # Ports that are listened at may be taken here.
+    (tmp_path / "exchange.toml").write_text(re.sub(r":[67]0\d\d", ":0", example))
+    said: list[str] = []
+    load_exchange(tmp_path / "exchange.toml").run(stopped=lambda: True, said=said.append)
+    listening = json.loads(said[0])["listening"]
+    assert set(listening["XSIM"]) == {"line_a", "line_b", "requests", "snapshot", "ouch50"}
+    assert set(listening["XNAS"]) >= {"ouch42", "ouch50", "fix44", "drop_copy"}
+
+
 def test_clients_meet_agents(tmp_path: Path) -> None:
     market = "agents = { symbols = 2, minutes = 60, rate = 50.0 }"
     with exchange(tmp_path, market) as venue:
@@ -327,6 +414,8 @@ LISTED = f"{ONE}symbols = ['A']\n"
         (f"{ONE}symbols = ['A', 'A']", "listed twice"),
         (f"{ONE}agents = {{ symbols = 0 }}", "symbols is 0"),
         (f"{LISTED}agents = {{ symbols = 1 }}", "leave symbols out"),
+        (f"{LISTED}replay = {{ path = 'none.itch' }}", "there is no file"),
+        (f"{ONE}agents = {{ symbols = 1 }}\nreplay = {{ path = 'none.itch' }}", "not both"),
         (f"{ONE}agents = {{ speed = 0.0 }}", "speed is 0"),
         (f"{ONE}agents = {{ messages_per_second = 0 }}", "rate is 0"),
         (f"{LISTED}ouch50 = '1.2.3.4:5'", "set bind"),

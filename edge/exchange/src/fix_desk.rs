@@ -4,7 +4,8 @@ use helios_types::Nanos;
 use helios_wire::fix::{Closed, Handled, Message, Outside, Peek, Reply, SessionEvent, peek_logon};
 
 use crate::config::{Port, Protocol};
-use crate::exchange::{Exchange, Peer, Wire};
+use crate::desk::Wire;
+use crate::exchange::{Exchange, Peer};
 use crate::faults::Action;
 use crate::fix::{self, FixSession, Kept};
 use crate::order::TIME_BYTES;

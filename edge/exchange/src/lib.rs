@@ -49,7 +49,9 @@
 
 use std::fmt;
 
+mod account;
 mod config;
+mod desk;
 mod entry;
 mod exchange;
 mod faults;

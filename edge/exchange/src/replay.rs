@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use helios_book::{Books, Capacity};
 use helios_data::normalise::{ItchNormaliser, Stock};
 use helios_types::{
-    BookRef, Instrument, InstrumentId, Nanos, Order, OrderId, Output, PRICE_SCALE, Price, Quantity, Report, StrategyId,
+    BookRef, Instrument, InstrumentId, Nanos, Order, OrderId, Output, PRICE_SCALE, Price, Quantity, Report, ReportKind,
+    StrategyId,
 };
 use helios_venue::matching::NewOrder;
 use helios_venue::{Config, Venue};
@@ -136,9 +137,13 @@ impl Replay {
         self.tell(&Output::Cancel { order: OrderId(order & NUMBER), instrument });
     }
 
-    /// `total` is what the order shall have in all, with what it has traded.
-    pub(crate) fn reduce(&mut self, instrument: InstrumentId, order: BookRef, total: Quantity, price: Price) {
-        self.tell(&Output::Replace { order: OrderId(order & NUMBER), instrument, quantity: total, price });
+    /// `total` is what the order shall have in all, with what it has traded. False when that cannot be.
+    pub(crate) fn reduce(&mut self, instrument: InstrumentId, order: BookRef, total: Quantity, price: Price) -> bool {
+        let order = OrderId(order & NUMBER);
+        self.tell(&Output::Replace { order, instrument, quantity: total, price });
+        let refused =
+            |report: &Report| report.order == order && matches!(report.kind, ReportKind::ChangeRejected { .. });
+        !self.reports.iter().any(|(_, report)| refused(report))
     }
 
     fn tell(&mut self, output: &Output) {

@@ -271,3 +271,82 @@ impl Tape {
         Some(&self.packet)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use helios_wire::frame;
+
+    fn tape(max_packet: usize, max_store: usize) -> Tape {
+        let config = TapeConfig { max_packet, max_store, ..TapeConfig::default() };
+        Tape::new(config).expect("settings that can be")
+    }
+
+    fn write(tape: &mut Tape, messages: u64) {
+        for _ in 0..messages {
+            let message = [tape.next() as u8; 30];
+            frame::append(&message, tape.buffer());
+            tape.written();
+        }
+    }
+
+    #[test]
+    fn packets_are_as_long_as_they_may_be_and_follow_one_another() {
+        let mut tape = tape(200, 1 << 20);
+        write(&mut tape, 20);
+        let mut packets = Vec::new();
+        tape.flush(Nanos(1), |packet| packets.push(packet.to_vec()));
+        let counts = packets.iter().map(|packet| moldudp64::decode(packet).expect("a packet").message_count());
+        // (200 - 20) / 32 bytes.
+        assert_eq!(counts.collect::<Vec<_>>(), [5, 5, 5, 5]);
+        assert!(packets.iter().all(|packet| packet.len() <= 200));
+        tape.flush(Nanos(2), |_| panic!("each packet is handed out once"));
+    }
+
+    #[test]
+    fn heartbeats_come_after_a_second_and_the_end_is_said_for_ever() {
+        let mut tape = tape(1_400, 1 << 20);
+        write(&mut tape, 1);
+        tape.flush(Nanos(5), |_| {});
+        tape.tick(Nanos(6), |_| panic!("not yet"));
+        let mut heard = Vec::new();
+        tape.tick(Nanos(5).plus(HEARTBEAT_NS), |packet| heard.push(packet.to_vec()));
+        tape.end(Nanos(7).plus(HEARTBEAT_NS), |_| {});
+        for second in 2..5 {
+            tape.tick(Nanos(second * HEARTBEAT_NS + 10), |packet| heard.push(packet.to_vec()));
+        }
+        let said = heard.iter().map(|packet| {
+            let packet = moldudp64::decode(packet).expect("a packet");
+            (packet.is_end_of_session(), packet.header().sequence_number)
+        });
+        assert_eq!(said.collect::<Vec<_>>(), [(false, 2), (true, 2), (true, 2), (true, 2)]);
+        let request = moldudp64::encode_request(*b"HELIOS    ", 1, 1);
+        assert!(tape.request(&request, Nanos(1 << 40)).is_some(), "the last chance");
+    }
+
+    #[test]
+    fn the_oldest_messages_are_forgotten_when_there_are_too_many() {
+        let mut tape = tape(1_400, 2 * PIECE);
+        // Nothing is forgotten that was not sent.
+        write(&mut tape, 5 * PIECE as u64 / 32);
+        assert!(tape.request(&moldudp64::encode_request(*b"HELIOS    ", 1, 1), Nanos(1)).is_some());
+        tape.flush(Nanos(1), |_| {});
+        write(&mut tape, PIECE as u64 / 32 + 1);
+        assert!(tape.request(&moldudp64::encode_request(*b"HELIOS    ", 1, 1), Nanos(1)).is_none());
+        let last = tape.next() - 1;
+        let answer = tape.request(&moldudp64::encode_request(*b"HELIOS    ", last, 9), Nanos(1)).expect("it is there");
+        let packet = moldudp64::decode(answer).expect("a packet");
+        assert_eq!(packet.messages().next(), Some([last as u8; 30].as_slice()));
+        assert_eq!(tape.counters().unanswerable, 1);
+    }
+
+    #[test]
+    fn settings_that_cannot_be_are_refused() {
+        for (session, max_packet, says) in
+            [("ELEVEN CHARS", 1_400, "session"), ("A", 20, "max_packet"), ("A", 70_000, "max_packet")]
+        {
+            let config = TapeConfig { session: session.to_owned(), max_packet, ..TapeConfig::default() };
+            assert!(Tape::new(config).err().expect("refused").contains(says));
+        }
+    }
+}

@@ -14,11 +14,13 @@ use helios_types::{
 use helios_venue::agents::{Floor, OPEN_NS};
 use helios_venue::matching::{Event, Events, NewOrder, SelfTrade};
 use helios_wire::ouch::outbound;
-use helios_wire::soupbintcp::{MemoryStore, Store};
+use helios_wire::soupbintcp::Store;
 use helios_wire::{price4, to_price4};
 
+use crate::account::{Account, MAX_REFERENCES, Moment};
 use crate::config::{Pace, Protocol, Source, User, VenueConfig};
-use crate::fix::{Done, FixSession};
+use crate::fix;
+use crate::fix::Done;
 use crate::ledger::{Execution, Ledger};
 use crate::order::{
     Change, Ended, Enter, Life, MARKET, MAX_PRICE, MAX_SHARES, Manner, Order, Reference, Refusal, Reply, TIME_BYTES,
@@ -26,107 +28,9 @@ use crate::order::{
 };
 use crate::replay::Replay;
 use crate::tape::Tape;
-use crate::{fix, ouch42, ouch50};
 
-/// Most references that one account may use in a day.
-pub(crate) const MAX_REFERENCES: usize = 1 << 22;
-/// Most bytes of messages to one account; new orders are refused when the reserve for those that work is reached.
-const MAX_STREAM: usize = 1 << 29;
-const STREAM_RESERVE: usize = 1 << 25;
 /// Most steps of a market that are made up for at once, so that a late call cannot take for ever.
 const MAX_STEPS: usize = 100_000;
-
-/// What one user has at one venue in one protocol.
-pub(crate) struct Account {
-    pub(crate) user: usize,
-    pub(crate) protocol: Protocol,
-    /// The sequenced messages of the day, kept so that a client that returns can hear them again.
-    pub(crate) stream: MemoryStore,
-    /// Bytes of them, and the message being written.
-    said: usize,
-    message: Vec<u8>,
-    pub(crate) working: BTreeMap<Reference, BookRef>,
-    /// References that were used, where they do not grow.
-    used: BTreeSet<Reference>,
-    /// FIX: the session, and orders that are over.
-    pub(crate) fix: Option<Box<FixSession>>,
-    done: BTreeMap<Reference, Done>,
-    /// The next usable number (OUCH 5.0).
-    pub(crate) next_number: u32,
-    disabled: bool,
-}
-
-impl Account {
-    /// Marks a reference as used; false when it was before.
-    fn consume(&mut self, reference: &Reference) -> bool {
-        match reference {
-            Reference::Number(number) => {
-                let fresh = *number >= self.next_number && *number < u32::MAX;
-                if fresh {
-                    self.next_number = number + 1;
-                }
-                fresh
-            }
-            Reference::Token(_) | Reference::Text(_) => self.used.insert(reference.clone()),
-        }
-    }
-
-    fn is_used(&self, reference: &Reference) -> bool {
-        match reference {
-            Reference::Number(number) => *number < self.next_number || *number == u32::MAX,
-            Reference::Token(_) | Reference::Text(_) => self.used.contains(reference),
-        }
-    }
-
-    fn say(&mut self, reply: &Reply<'_>, (midnight, stamp): Moment) {
-        self.message.clear();
-        match self.protocol {
-            Protocol::Ouch42 => ouch42::encode(reply, stamp, &mut self.message),
-            Protocol::Ouch50 => ouch50::encode(reply, stamp, &mut self.message),
-            Protocol::Fix => {
-                fix::encode(reply, self.stream.next(), &mut self.message);
-                self.note_end(reply);
-                return self.push_fix((midnight, stamp));
-            }
-            Protocol::Snapshot | Protocol::DropCopy => return,
-        }
-        self.push();
-    }
-
-    /// Adds the body of a FIX message, with its time behind the type; an empty one is none.
-    fn push_fix(&mut self, (midnight, stamp): Moment) {
-        if let Some(time) = self.message.get_mut(1..=TIME_BYTES) {
-            time.copy_from_slice(&midnight.plus(stamp).0.to_be_bytes());
-            self.push();
-        }
-    }
-
-    /// FIX: what became of an order, for status requests and changes that come too late.
-    fn note_end(&mut self, reply: &Reply<'_>) {
-        let (order, status) = match *reply {
-            Reply::Canceled { order, ended: Ended::Timeout | Ended::Closed, .. } => (order, 'C'),
-            Reply::Canceled { order, .. } => (order, '4'),
-            Reply::SelfTrade { order, .. } if order.open == 0 => (order, '4'),
-            Reply::Executed { order, .. } if order.open == 0 => (order, '2'),
-            _ => return,
-        };
-        self.done.insert(order.reference.clone(), Done::of(order, status));
-    }
-
-    /// Adds the message. Orders are refused long before the store is full, so that what happens to them still fits.
-    fn push(&mut self) {
-        if self.stream.push(&self.message).is_ok() {
-            self.said += self.message.len();
-        }
-    }
-
-    fn is_filling(&self) -> bool {
-        self.said > MAX_STREAM - STREAM_RESERVE
-    }
-}
-
-/// Beginning of the day, and nanoseconds since then.
-type Moment = (Nanos, u64);
 
 /// The exchange's users and what it knows of them.
 pub(crate) struct Users {
@@ -248,19 +152,7 @@ impl Venue {
     pub(crate) fn account(&mut self, user: usize, protocol: Protocol) -> usize {
         let found = self.accounts.iter().position(|account| account.user == user && account.protocol == protocol);
         found.unwrap_or_else(|| {
-            let mut account = Account {
-                user,
-                protocol,
-                stream: MemoryStore::new(self.tape.session(), MAX_STREAM),
-                said: 0,
-                message: Vec::new(),
-                working: BTreeMap::new(),
-                used: BTreeSet::new(),
-                fix: None,
-                done: BTreeMap::new(),
-                next_number: 1,
-                disabled: false,
-            };
+            let mut account = Account::new(user, protocol, self.tape.session());
             account.say(&Reply::Day(b'S'), (self.midnight, self.stamp));
             self.accounts.push(account);
             self.accounts.len() - 1
@@ -658,9 +550,11 @@ impl Venue {
         let (instrument, quantity) = (InstrumentId(order.symbol as u32), Quantity::whole(i64::from(left)));
         if let Some(replay) = &mut self.replay {
             let total = Quantity::whole(i64::from(order.here) + i64::from(left));
-            replay.reduce(instrument, number, total, price4(order.price).unwrap_or(Price::UNDEFINED));
-            (order.open, order.total) = (left, order.executed + left);
-            return true;
+            let done = replay.reduce(instrument, number, total, price4(order.price).unwrap_or(Price::UNDEFINED));
+            if done {
+                (order.open, order.total) = (left, order.executed + left);
+            }
+            return done;
         }
         self.events.clear();
         self.floor.reduce(instrument, number, quantity, &mut self.events, self.tape.buffer());
