@@ -23,6 +23,7 @@ Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of th
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command()(run)
+    app.command()(standby)
     app.add_typer(ctl, name="ctl")
     app.command()(latency)
     app.command()(doctor)
@@ -38,6 +39,7 @@ class RunMode(StrEnum):
 def run(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="RUN.toml with tables for live and feed.")],
     mode: Annotated[RunMode, typer.Option(help="paper: to the simulated venue, in process; live: to the venue.")],
+    directory: Annotated[Path | None, typer.Option(help="In place of the file's live.directory.")] = None,
 ) -> None:
     """Run live: the same strategies and limits as the file's backtest, fed from the wire.
 
@@ -46,7 +48,27 @@ def run(
     from helios.config import load_live
     from helios.live.run import run as keep
 
-    raise typer.Exit(keep(load_live(config, mode.value)))
+    raise typer.Exit(keep(load_live(config, mode.value, directory=directory)))
+
+
+def standby(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The run file of the primary.")],
+    mode: Annotated[RunMode, typer.Option(help="As the primary's.")],
+    directory: Annotated[
+        Path | None, typer.Option(help="This process's live.directory, where it is not the file's.")
+    ] = None,
+    journal: Annotated[
+        str | None, typer.Option(help="Where it would serve its journal, where that is not the file's standby.journal.")
+    ] = None,
+) -> None:
+    """Follow the primary's journal, and go on with its run when it is lost. Needs PostgreSQL for the lease.
+
+    Exit codes as of `helios run`; 0 too when the primary ends the run in an orderly way.
+    """
+    from helios.config import load_live
+    from helios.live.standby import standby as follow
+
+    raise typer.Exit(follow(load_live(config, mode.value, directory=directory, journal=journal)))
 
 
 def _asked(directory: Path, json_: bool, **request: Any) -> dict[str, Any]:
@@ -145,9 +167,13 @@ def limit(
 
 
 @ctl.command()
-def stop(directory: Directory, json_: Json = False) -> None:
+def stop(
+    directory: Directory,
+    hand_over: Annotated[bool, typer.Option("--hand-over", help="A standby goes on with the run.")] = False,
+    json_: Json = False,
+) -> None:
     """Stop the run in an orderly way, like its first Ctrl-C."""
-    _asked(directory, json_, command="stop")
+    _asked(directory, json_, command="stop", hand_over=hand_over)
 
 
 def latency(

@@ -287,8 +287,13 @@ def load_run(path: str | os.PathLike[str]) -> Backtest:
         return _build(_table(_read(file), file), file)
 
 
-def load_live(path: str | os.PathLike[str], mode: Mode) -> LiveRun:
+def load_live(
+    path: str | os.PathLike[str], mode: Mode, *, directory: Path | None = None, journal: str | None = None
+) -> LiveRun:
     """The live run that a RUN.toml describes: strategies, limits and venue as its backtest has them, fed by its feeds.
+
+    `directory` and `journal` take the place of `live.directory` and `standby.journal`, which differ between a primary
+    and its standby.
 
     ConfigError names file, key and what to do; it also says so of a password that is not there.
     """
@@ -300,6 +305,10 @@ def load_live(path: str | os.PathLike[str], mode: Mode) -> LiveRun:
         raise ConfigError("a live run is described by a .toml file", file=str(file), hint=hint)
     with _naming(file):
         table = _table(_read(file), file)
+        if directory is not None and table.live is not None:
+            table.live.directory = str(directory.absolute())
+        if journal is not None and table.standby is not None:
+            table.standby.journal = journal
         tables = Tables(table.live, table.feed, table.session, table.drop_copy, table.standby)
         settings = checked(tables, mode, file)
         return plan(settings, lambda feeds: _build(table, file, feeds), _strategies(table, file), set(table.venues))

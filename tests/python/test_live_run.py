@@ -174,7 +174,7 @@ COMMANDS = [
 @pytest.mark.parametrize(("request_", "given", "said"), COMMANDS)
 def test_what_a_request_does(request_: Any, given: tuple[str, str, int] | None, said: str) -> None:
     driver = FakeDriver()
-    answer = Desk(driver, lambda: None).answer(request_, Operator(0, 1))
+    answer = Desk(driver, lambda _: None).answer(request_, Operator(0, 1))
     assert driver.commands == ([] if given is None else [given])
     assert answer["ok"] == (given is not None)
     assert answer["said"].startswith(said) or said in answer["said"]
@@ -343,7 +343,7 @@ def test_signals(stops: str, signals: list[int], code: int, file: Path) -> None:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    served = Server(tmp_path, Desk(FakeDriver(), lambda: None))
+    served = Server(tmp_path, Desk(FakeDriver(), lambda _: None))
     yield served
     served.close()
 
@@ -438,7 +438,7 @@ def test_another_user_is_refused(tmp_path: Path) -> None:
     for parent in tmp_path.parents:
         if parent.stat().st_uid == os.getuid() and parent != Path("/"):
             parent.chmod(parent.stat().st_mode | 0o055)
-    served = Server(tmp_path, Desk(FakeDriver(), lambda: None))
+    served = Server(tmp_path, Desk(FakeDriver(), lambda _: None))
     served.path.chmod(0o666)
     code = (
         "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.settimeout(10);"
@@ -460,7 +460,7 @@ def test_a_deep_folder(tmp_path: Path) -> None:
     """A socket's name has room for 108 bytes only."""
     deep = tmp_path / ("x" * 100) / ("y" * 100)
     deep.mkdir(parents=True)
-    served = Server(deep, Desk(FakeDriver(), lambda: None))
+    served = Server(deep, Desk(FakeDriver(), lambda _: None))
     done: list[Any] = []
     thread = threading.Thread(target=lambda: done.append(ask(deep, {"command": "status"})))
     thread.start()

@@ -64,7 +64,7 @@ class Operator:
 class Desk:
     """Answers requests about one run."""
 
-    def __init__(self, driver: Driver, stop: Callable[[], None]) -> None:
+    def __init__(self, driver: Driver, stop: Callable[[bool], None]) -> None:
         self._driver = driver
         self._stop = stop
 
@@ -123,10 +123,12 @@ class Desk:
         """positions"""
         return {"ok": True, "positions": self._driver.positions()}
 
-    def end(self, _: Mapping[str, Any]) -> Answer:
-        """stop"""
-        self._stop()
-        return {"ok": True, "said": "the run stops in an orderly way"}
+    def end(self, request: Mapping[str, Any]) -> Answer:
+        """stop, for good or for a standby to go on"""
+        hand_over = request.get("hand_over") is True
+        self._stop(hand_over)
+        then = "; a standby may take over" if hand_over else ""
+        return {"ok": True, "said": f"the run stops in an orderly way{then}"}
 
 
 COMMANDS: Final[Mapping[str, Callable[[Desk, Mapping[str, Any]], Answer]]] = {

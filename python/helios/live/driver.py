@@ -6,9 +6,12 @@ Nothing here is on the way of a packet.
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
 from helios.errors import RunError
+from helios.live.log import say
 from helios.live.plan import LiveRun
 from helios.research.backtest import core_errors
 
@@ -102,21 +105,55 @@ class Driver(Protocol):
         """An operator's command, as an input of the journal: pause, resume, flatten, kill, limit."""
 
     def may_send_until(self, deadline_ns: int) -> None:
-        """Nothing is sent at or after this moment of CLOCK_MONOTONIC; it can be moved on."""
+        """Nothing is sent at or after this moment of CLOCK_MONOTONIC; it can be moved on, from any thread, always."""
 
     def stop(self, now: bool) -> None:
         """Asks for the end: orderly (orders cancelled if so set, answers awaited, journal closed), or at once."""
 
 
-def native(run: LiveRun) -> Driver:
-    """The core's driver of a run."""
-    from helios import _core
+class Follower(Protocol):
+    """A journal on its way through the engine, as it grows."""
 
-    live = getattr(_core, "Live", None)
-    if live is None:
-        raise RunError("this build of the core cannot run live", hint="Build it with the live driver.")
+    def follow(self, most: int) -> int:
+        """Takes in what is new, at most so many inputs; returns how many."""
+
+    @property
+    def inputs(self) -> int:
+        """Inputs so far."""
+
+
+def native(run: LiveRun) -> Driver:
+    """The core's driver of a run, that begins or recovers."""
+    return _driver(run)
+
+
+def native_follower(run: LiveRun, journal: Path) -> Follower:
+    """The core's follower of a run's journal."""
+    with core_errors(run.plan.texts):
+        follower: Follower = _of_core("Follower")(run.engine, run.spec(), journal)
+    return follower
+
+
+def native_from(run: LiveRun, follower: Follower) -> Driver:
+    """The core's driver of a run that goes on where a follower stands. The follower is used up."""
+    return _driver(run, follower=follower)
+
+
+def _driver(run: LiveRun, **warm: Any) -> Driver:
     plan = run.plan
+    if run.settings.drop_copies:
+        text = "drop copies are not read by this version: positions are not compared with the venue's"
+        say(text, level=logging.WARNING, station="drop copy")
     with core_errors(plan.texts):
-        driver: Driver = live(run.engine, plan.venue, run.spec(), config=run.description)
+        driver: Driver = _of_core("Live")(run.engine, plan.venue, run.spec(), config=run.description, **warm)
         plan.attach(driver)
     return driver
+
+
+def _of_core(name: str) -> Any:
+    from helios import _core
+
+    found = getattr(_core, name, None)
+    if found is None:
+        raise RunError("this build of the core cannot run live", hint="Build it with the live driver.")
+    return found

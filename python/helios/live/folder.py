@@ -15,11 +15,15 @@ JOURNAL_FILE: Final = "live.journal"
 LOCK_FILE: Final = "lock"
 
 
+class HeldError(RunError):
+    """Another process has the folder."""
+
+
 @contextmanager
 def held(directory: Path) -> Iterator[Path]:
     """Makes the folder if it is new and locks it while the block lasts; the kernel lets go of a killed process's lock.
 
-    RunError if another process has it.
+    HeldError if another process has it.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -32,7 +36,7 @@ def held(directory: Path) -> Iterator[Path]:
         except BlockingIOError:
             holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
             hint = f"`helios ctl status {directory}` shows it."
-            raise RunError(f"another run is live here, process {holder}", folder=str(directory), hint=hint) from None
+            raise HeldError(f"another run is live here, process {holder}", folder=str(directory), hint=hint) from None
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         yield directory

@@ -34,9 +34,9 @@ def say(text: str, *, level: int = logging.INFO, station: str = "run", ts: int |
 
 
 @contextmanager
-def logging_to(directory: Path, redact: Redaction) -> Iterator[Path]:
+def logging_to(directory: Path, redact: Redaction, name: str = LOG_FILE) -> Iterator[Path]:
     """Writes the run's log into its folder while the block lasts. RunError if it cannot be opened."""
-    path = directory / LOG_FILE
+    path = directory / name
     try:
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         path.chmod(0o600)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 import os
+import selectors
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from helios.live.control import Desk, Server
@@ -25,6 +27,8 @@ from helios.live.plan import LiveRun
 
 if TYPE_CHECKING:
     from rich.live import Live as Display
+
+    from helios.live.lease import Lease, Renewal
 
 STOPPED, BY_ITSELF, AT_ONCE = 0, 3, 130
 _LOOP_SECONDS: Final = 0.1
@@ -39,52 +43,100 @@ def run(live: LiveRun, *, make: Callable[[LiveRun], Driver] = native, out: TextI
     with ExitStack() as stack:
         directory = stack.enter_context(held(settings.directory))
         stack.enter_context(logging_to(directory, settings.redaction()))
-        say(f"{settings.mode} run of {settings.file}", mode=settings.mode, pid=os.getpid(), plan=_shown(live))
-        try:
+        say(f"{settings.mode} run of {settings.file}", mode=settings.mode, pid=os.getpid(), plan=shown(live))
+        signals = stack.enter_context(caught_signals())
+        with told_in_log():
+            lease = None
+            if settings.standby is not None:
+                from helios.live.primary import take
+
+                lease = take(settings.standby, directory, lambda: signals.count > 0, time.monotonic)
+                if lease is None:
+                    return AT_ONCE
             driver = make(live)
-            signals = stack.enter_context(_signals())
+        return keep(live, driver, directory, lease, signals, out)
+
+
+@contextmanager
+def told_in_log() -> Iterator[None]:
+    """What keeps a run from starting is in its log too."""
+    try:
+        yield
+    except BaseException as error:
+        say(f"could not start: {error}", level=logging.ERROR)
+        raise
+
+
+def keep(live: LiveRun, driver: Driver, directory: Path, lease: Lease | None, signals: Signals, out: TextIO) -> int:
+    """Starts a driver, keeps it until it is over, and lets go of the lease. The exit code."""
+    renewal = None
+    with ExitStack() as stack, told_in_log():
+        if lease is not None:
+            from helios.live.primary import begin
+
+            assert live.settings.standby is not None, "the lease is its"
+            renewal = begin(lease, live.settings.standby, directory, driver)
+        watch = Watch(driver, signals, live.settings.stop_within_ns / 1e9, renewal)
+        try:
             driver.start()
-        except BaseException as error:
-            say(f"could not start: {error}", level=logging.ERROR)
-            raise
-        return _keep(driver, directory, signals, stack, settings.stop_within_ns / 1e9, out)
+            server = Server(directory, Desk(driver, watch.stop))
+            stack.callback(server.close)
+            server.selector.register(signals.wake, selectors.EVENT_READ)
+            return _loop(watch, server, signals, out)
+        finally:
+            # Who waits out the deadline is always right; who is let go at once must know that nothing is sent any more.
+            if renewal is not None:
+                over = watch.status["state"] == "stopped" and not renewal.lost.is_set()
+                renewal.end(release=over, ended=watch.asked and not watch.hand_over)
 
 
-def _keep(driver: Driver, directory: Any, signals: _Signals, stack: ExitStack, stop_within: float, out: TextIO) -> int:
-    keeper = Keeper(driver, signals, stop_within)
-    server = Server(directory, Desk(driver, keeper.stop))
-    stack.callback(server.close)
-    server.selector.register(signals.wake, 1)
-    recovered = driver.status()["recovered"]
+def _loop(watch: Watch, server: Server, signals: Signals, out: TextIO) -> int:
+    code = watch.look()
+    recovered = watch.status["recovered"]
     if recovered is not None:
-        told = recovered_text(recovered)
-        say(told, station="recovery", **recovered)
-        print(told, file=out)
+        say(recovered_text(recovered), station="recovery", **recovered)
+        print(recovered_text(recovered), file=out)
     with _display(out) as show:
-        while (code := keeper.look()) is None:
+        while code is None:
             server.step(_LOOP_SECONDS)
             signals.clear()
-            show(keeper.status)
-    reason = keeper.status["reason"] or ("ended at once" if code == AT_ONCE else "stopped as asked")
+            code = watch.look()
+            show(watch.status)
+    reason = watch.reason or ("ended at once" if code == AT_ONCE else "stopped as asked")
     say(reason, level=logging.INFO if code == STOPPED else logging.ERROR, station="run", code=code)
     print(reason, file=out)
     return code
 
 
-class Keeper:
+class Watch:
     """Watches the driver: passes its notes to the log, and knows when and how the run is over."""
 
-    def __init__(self, driver: Driver, signals: _Signals, stop_within: float) -> None:
+    def __init__(self, driver: Driver, signals: Signals, stop_within: float, renewal: Renewal | None = None) -> None:
         self._driver = driver
         self._signals = signals
         self._stop_within = stop_within
+        self._renewal = renewal
         self._asked_at: float | None = None
         self._at_once_at: float | None = None
+        self._lost = False
+        #: A standby is to go on with the run.
+        self.hand_over = False
         self.status = driver.status()
 
-    def stop(self) -> None:
+    @property
+    def asked(self) -> bool:
+        """Somebody wanted the end."""
+        return self._asked_at is not None
+
+    @property
+    def reason(self) -> str:
+        """Why the run stopped by itself; empty if it was asked to."""
+        return "the lease is lost: nothing is sent any more" if self._lost else self.status["reason"]
+
+    def stop(self, hand_over: bool = False) -> None:
         """Asks for an orderly stop, once."""
         if self._asked_at is None:
+            self.hand_over = hand_over
             self._asked_at = time.monotonic()
             self._driver.stop(now=False)
 
@@ -94,25 +146,29 @@ class Keeper:
             say(note["text"], level=note["level"], station=note["station"], ts=note["ts"])
         self.status = self._driver.status()
         if self.status["state"] == "stopped":
-            return STOPPED if self._at_once_at is None and not self.status["reason"] else self._failed()
+            by_itself = self._lost or (self._at_once_at is None and self.reason)
+            return BY_ITSELF if by_itself else STOPPED if self._at_once_at is None else AT_ONCE
         if self._signals.count >= 1 and self._asked_at is None:
             say("signal: orderly stop", station="run")
             self.stop()
+        self._end_at_once()
+        if self._at_once_at is not None and time.monotonic() - self._at_once_at > _AT_ONCE_SECONDS:
+            return BY_ITSELF if self._lost else AT_ONCE
+        return None
+
+    def _end_at_once(self) -> None:
+        """When it is time to: a second signal, a stop that takes too long, a lost lease."""
         overdue = self._asked_at is not None and time.monotonic() - self._asked_at > self._stop_within + 1.0
-        if (self._signals.count >= 2 or overdue) and self._at_once_at is None:
-            why = "signal" if self._signals.count >= 2 else "the orderly stop took too long"
+        self._lost = self._renewal is not None and self._renewal.lost.is_set()
+        if self._at_once_at is None and (self._signals.count >= 2 or overdue or self._lost):
+            why = "the lease is lost" if self._lost else "the orderly stop took too long"
+            why = "signal" if self._signals.count >= 2 else why
             say(f"{why}: end at once", level=logging.WARNING, station="run")
             self._at_once_at = time.monotonic()
             self._driver.stop(now=True)
-        if self._at_once_at is not None and time.monotonic() - self._at_once_at > _AT_ONCE_SECONDS:
-            return AT_ONCE
-        return None
-
-    def _failed(self) -> int:
-        return AT_ONCE if self._at_once_at is not None else BY_ITSELF
 
 
-class _Signals:
+class Signals:
     """Counts SIGINT and SIGTERM; `wake` is readable when one came, so that the loop need not wait."""
 
     def __init__(self) -> None:
@@ -122,14 +178,13 @@ class _Signals:
         self._writer.setblocking(False)
 
     def came(self, *_: Any) -> None:
+        """The handler."""
         self.count += 1
-        with_room = b"\0"
-        try:
-            self._writer.send(with_room)
-        except BlockingIOError:
-            return
+        with suppress(BlockingIOError):  # full: it is readable then
+            self._writer.send(b"\0")
 
     def clear(self) -> None:
+        """Reads what woke the loop."""
         try:
             while self.wake.recv(64):
                 pass
@@ -137,13 +192,15 @@ class _Signals:
             return
 
     def close(self) -> None:
+        """Closes both ends."""
         self.wake.close()
         self._writer.close()
 
 
 @contextmanager
-def _signals() -> Iterator[_Signals]:
-    signals = _Signals()
+def caught_signals() -> Iterator[Signals]:
+    """SIGINT and SIGTERM are counted while the block lasts."""
+    signals = Signals()
     before = {number: signal.signal(number, signals.came) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield signals
@@ -162,7 +219,8 @@ def recovered_text(recovered: Any) -> str:
     return f"{text}, {unknown:,} orders of unknown fate" if unknown else f"{text}, no order of unknown fate"
 
 
-def _shown(live: LiveRun) -> dict[str, Any]:
+def shown(live: LiveRun) -> dict[str, Any]:
+    """A run for the first line of its log."""
     plan = live.plan
     return {
         "strategies": len(plan.strategies),
