@@ -58,7 +58,8 @@ pub enum Link {
     Down { session: u32 },
     /// Logged on; the venue tells what we missed. Cancels go out, new orders do not.
     Up { session: u32 },
-    /// All was told: an order that is still unknown never arrived. New orders go out.
+    /// All was told; what never arrived was reported as that before. New orders go out. An order that is still unknown
+    /// stays it: nothing is assumed.
     Settled { session: u32 },
     /// Everything before the venue's message `next` of its session `name` (ten bytes, as a little-endian number) has been
     /// taken in: from there it is asked to go on after a failure.
