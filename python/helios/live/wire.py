@@ -167,6 +167,7 @@ def _probe(feed: int, venue: int, count: int, *, floor: bool, core: int | None) 
 def _said(probe: subprocess.Popen[str]) -> dict[str, Any]:
     out, err = probe.communicate(timeout=_SECONDS)
     if probe.returncode:
-        raise RunError(f"the other end of the wire failed: {err.strip().splitlines()[-1] if err.strip() else 'silently'}")
+        why = err.strip().splitlines()
+        raise RunError(f"the other end of the wire failed: {why[-1] if why else 'it said nothing'}")
     said: dict[str, Any] = json.loads(out)
     return said
