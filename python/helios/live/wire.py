@@ -1,9 +1,9 @@
-"""`helios bench wire`: from a packet to an order over real sockets, beside the floor of the same machine in the same run.
+"""`helios bench wire`: from a packet to an order over real sockets, beside the floor of the same machine and run.
 
-Two processes. One is a live run on one thread that never sleeps, with an expression strategy over 300 pairs, journal and
-all; the other sends it ITCH in MoldUDP64 and takes its orders by SoupBinTCP and OUCH 5.0. The floor is the same two
-sockets with no work between: a packet in, fifty bytes out. Inside is from the return of the receive call to the return
-of the send call; outside is from before the packet's system call to the first order byte at the other end.
+Two processes. One is a live run on one thread that never sleeps, with an expression strategy over 300 pairs, journal
+and all; the other sends it ITCH in MoldUDP64 and takes its orders by SoupBinTCP and OUCH 5.0. The floor is the same
+two sockets with no work between: a packet in, fifty bytes out. Inside is from the return of the receive call to the
+return of the send call; outside is from before the packet's system call to the first order byte at the other end.
 """
 
 from __future__ import annotations
