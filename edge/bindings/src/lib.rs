@@ -37,6 +37,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("CoreError", module.py().get_type::<CoreError>())?;
     module.add_class::<session::Session>()?;
     module.add_class::<live::Live>()?;
+    module.add_class::<live::Follower>()?;
     module.add_class::<strategy::Port>()?;
     module.add_class::<strategy::BookView>()?;
     module.add_class::<strategy::TradeView>()?;

@@ -5,6 +5,9 @@ use std::fs::File;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use helios_engine::State;
@@ -14,8 +17,8 @@ use helios_journal::{Position, Reader, Record};
 use helios_live::feed::{Join, ReceiverConfig, SnapshotLogin};
 use helios_live::{
     Beside, Durability, Ended, Entry, EntryConfig, EntrySetup, Feed, FeedConfig, FeedSetup, Handle, JOURNAL_FILE,
-    Journal, JournalSettings, Layout, Line, Options, Protocol, Recorded, Secret, Setup, Stopping, Venue, WINDOW,
-    first_reference, recover,
+    Journal, JournalSettings, Layout, Line, Options, Protocol, Recorded, Secret, Setup, Shared, Stopping, Venue,
+    WINDOW, Witness, first_reference, recover,
 };
 use helios_risk::Mode;
 use helios_types::{
@@ -96,6 +99,112 @@ struct Recovered {
     torn_bytes: u64,
 }
 
+/// The lease of a run: its own object, so that it can be moved on while the run starts, stops or is looked at.
+#[pyclass(frozen, module = "helios._core")]
+pub(crate) struct Fence {
+    until: AtomicU64,
+    shared: OnceLock<Arc<Shared>>,
+}
+
+#[pymethods]
+impl Fence {
+    /// Nothing is sent at or after this moment of CLOCK_MONOTONIC (ns); it can be moved on.
+    fn __call__(&self, until: u64) {
+        self.until.store(until, Release);
+        if let Some(shared) = self.shared.get() {
+            shared.set_may_send_until(until);
+        }
+    }
+}
+
+impl Fence {
+    /// Before the run's threads begin. What is said at the same time may be overwritten by what was said just before,
+    /// which is earlier: the next heartbeat mends it.
+    fn guard(&self, shared: Arc<Shared>) {
+        let shared = self.shared.get_or_init(|| shared);
+        shared.set_may_send_until(self.until.load(Acquire));
+    }
+}
+
+/// The stations of a run whose journal is followed: they are told what the engine says as it is followed.
+struct Stations {
+    spec: LiveSpec,
+    path: PathBuf,
+    symbols: usize,
+    /// Made when the journal's first input is there, which says on which day it began.
+    made: Option<Vec<Entry>>,
+}
+
+impl Stations {
+    fn ready(&mut self) -> Result<bool, SourceError> {
+        if self.made.is_none()
+            && let Some(began) = began(&self.path)?
+        {
+            self.made = Some(entries(&self.spec, self.symbols, began)?);
+        }
+        Ok(self.made.is_some())
+    }
+}
+
+impl Witness for Stations {
+    fn recorded(&mut self, recorded: &Recorded<'_>) {
+        self.made.iter_mut().flatten().for_each(|entry| entry.recover(recorded));
+    }
+}
+
+/// A follower, and the stations that will go on with its run.
+struct Warm {
+    follower: helios_live::Follower,
+    stations: Stations,
+}
+
+/// The journal of a run that another process may be writing, followed by an engine of our own.
+#[pyclass(module = "helios._core")]
+pub(crate) struct Follower {
+    warm: Option<Warm>,
+    #[pyo3(get)]
+    inputs: u64,
+}
+
+#[pymethods]
+impl Follower {
+    /// Begins with what is there, from the newest snapshot if there is one.
+    #[new]
+    fn new(py: Python<'_>, engine: EngineSpec, spec: LiveSpec, journal: PathBuf) -> PyResult<Self> {
+        let mut stations = Stations { path: journal, symbols: engine.symbols().len(), spec, made: None };
+        let path = stations.path.clone();
+        let open = move || {
+            stations.ready()?;
+            let follower = helios_live::Follower::open(&path, || engine.state(), &mut stations)?;
+            Ok(Warm { follower, stations })
+        };
+        let warm = py.detach(open).map_err(raise)?;
+        Ok(Self { inputs: warm.follower.state().next_seq(), warm: Some(warm) })
+    }
+
+    /// Takes in what is new, in bounded pieces; says how many inputs there were.
+    fn follow(&mut self, py: Python<'_>, most: u64) -> PyResult<u64> {
+        let Some(Warm { follower, stations }) = &mut self.warm else {
+            return Err(refuse("standby", "a run has taken its place"));
+        };
+        let taken = py.detach(|| if stations.ready()? { follower.follow(most, stations) } else { Ok(0) });
+        self.inputs = follower.state().next_seq();
+        taken.map_err(raise)
+    }
+}
+
+impl Warm {
+    /// Nobody writes the journal any more: the run as it was.
+    fn finish(self) -> Result<(helios_live::Recovered, Vec<Entry>), SourceError> {
+        let Self { follower, mut stations } = self;
+        if !stations.ready()? {
+            return Err(wrong(&stations.path.display().to_string(), "there is nothing in it to go on with"));
+        }
+        let found = follower.finish(&mut stations, false)?;
+        Ok((found, stations.made.unwrap_or_default()))
+    }
+}
+
 /// A live run.
 #[pyclass(module = "helios._core")]
 pub(crate) struct Live {
@@ -104,6 +213,9 @@ pub(crate) struct Live {
     spec: LiveSpec,
     config: Vec<u8>,
     symbols: Vec<String>,
+    fence: Py<Fence>,
+    /// What it goes on with, until it starts.
+    warm: Option<Warm>,
     /// Until it starts.
     state: Option<State>,
     callees: Vec<Callee>,
@@ -117,8 +229,20 @@ pub(crate) struct Live {
 impl Live {
     /// Checks the description; nothing runs yet, no file is made.
     #[new]
-    #[pyo3(signature = (engine, venue, spec, *, config=b"{}".to_vec()))]
-    fn new(engine: EngineSpec, venue: VenuesSpec, spec: LiveSpec, config: Vec<u8>) -> PyResult<Self> {
+    #[pyo3(signature = (engine, venue, spec, *, config=b"{}".to_vec(), follower=None))]
+    fn new(
+        py: Python<'_>,
+        engine: EngineSpec,
+        venue: VenuesSpec,
+        spec: LiveSpec,
+        config: Vec<u8>,
+        follower: Option<PyRefMut<'_, Follower>>,
+    ) -> PyResult<Self> {
+        let warm = match follower {
+            Some(mut follower) => Some(follower.warm.take().ok_or_else(started)?),
+            None => None,
+        };
+        let fence = Py::new(py, Fence { until: AtomicU64::new(u64::MAX), shared: OnceLock::new() })?;
         let state = engine.state().map_err(raise)?;
         let symbols = engine.symbols();
         Ok(Self {
@@ -127,6 +251,8 @@ impl Live {
             spec,
             config,
             symbols,
+            fence,
+            warm,
             state: Some(state),
             callees: Vec::new(),
             handle: None,
@@ -172,8 +298,10 @@ impl Live {
         };
         let (engine, spec, config, session_of) = (&self.engine, &self.spec, &self.config, self.engine.sessions());
         let (symbols, cash) = (self.symbols.len(), self.engine.cash());
-        let started =
-            py.detach(|| start(spec, config, state, || engine.state(), callees, venues, session_of, symbols, cash));
+        let (warm, fence) = (self.warm.take(), self.fence.get());
+        let fresh = || engine.state();
+        let begin = || start(spec, config, state, fresh, warm, fence, callees, venues, session_of, symbols, cash);
+        let started = py.detach(begin);
         let (handle, recovered) = started.map_err(raise)?;
         (self.handle, self.recovered) = (Some(handle), recovered);
         Ok(())
@@ -308,10 +436,10 @@ impl Live {
         Ok(dict)
     }
 
-    /// Nothing is sent at or after this moment of CLOCK_MONOTONIC (ns); it can be moved on.
-    fn may_send_until(&self, deadline_ns: u64) -> PyResult<()> {
-        self.running()?.shared().set_may_send_until(deadline_ns);
-        Ok(())
+    /// Its lease; there is none until it is called.
+    #[getter]
+    fn may_send_until(&self, py: Python<'_>) -> Py<Fence> {
+        self.fence.clone_ref(py)
     }
 
     /// Asks for the end: orderly, or at once.
@@ -529,6 +657,8 @@ fn start(
     config: &[u8],
     state: State,
     fresh: impl Fn() -> Result<State, SourceError>,
+    warm: Option<Warm>,
+    fence: &Fence,
     mut callees: Vec<Callee>,
     venues: Option<Box<Venues>>,
     session_of: Vec<u32>,
@@ -544,20 +674,25 @@ fn start(
     let feeds = spec.feeds.iter().enumerate().map(feed).collect::<Result<Vec<_>, _>>()?;
     let began = if path.exists() { began(&path)? } else { None };
     let started = began.unwrap_or_else(now);
-    let mut entries = match venues {
-        Some(_) => Vec::new(),
-        None => {
-            spec.sessions.iter().enumerate().map(|one| entry(one, spec, symbols, started)).collect::<Result<_, _>>()?
-        }
-    };
+    let mut stations = entries(spec, symbols, started)?;
     let (beside, chores) = Beside::new(cash, Some(&spec.directory)).map_err(|error| wrong("run", error))?;
     let mut state = Some(state);
     let (journal, recovered) = match path.exists() {
         false => (Journal::create(&path, config, settings, chores)?, None),
         true => {
             let begun = Instant::now();
-            let mut witness = |recorded: &Recorded<'_>| entries.iter_mut().for_each(|entry| entry.recover(recorded));
-            let found = recover(&path, || state.take().map_or_else(&fresh, Ok), &mut witness, false)?;
+            let found = match warm {
+                Some(warm) => {
+                    let found;
+                    (found, stations) = warm.finish()?;
+                    found
+                }
+                None => {
+                    let mut witness =
+                        |recorded: &Recorded<'_>| stations.iter_mut().for_each(|entry| entry.recover(recorded));
+                    recover(&path, || state.take().map_or_else(&fresh, Ok), &mut witness, false)?
+                }
+            };
             let mut journal = Journal::resume(&path, found.position, settings, chores)?;
             found.missing.iter().for_each(|output| journal.output(found.state.next_seq() - 1, output));
             journal.flush()?;
@@ -571,6 +706,7 @@ fn start(
         callees.iter_mut().for_each(|callee| callee.restore(&state));
     }
     let shared = beside.shared();
+    fence.guard(Arc::clone(&shared));
     if let Some(replica) = &spec.replica {
         let listener = TcpListener::bind(resolve("standby", replica)?).map_err(|error| wrong("standby", error))?;
         let replica = journal.replica()?;
@@ -579,13 +715,13 @@ fn start(
         }
         replica.serve(listener).map_err(|error| wrong("standby", error))?;
     }
-    let entries = entries.into_iter().zip(&spec.sessions).map(|(station, session)| {
+    let stations = stations.into_iter().zip(&spec.sessions).map(|(station, session)| {
         let address = resolve(&session.name, &session.address)?;
         Ok(EntrySetup { name: session.name.clone(), station, address })
     });
     let venue = match venues {
         Some(venues) => Venue::Paper(venues),
-        None => Venue::Live(entries.collect::<Result<_, SourceError>>()?),
+        None => Venue::Live(stations.collect::<Result<_, SourceError>>()?),
     };
     let python = callees.iter().any(Callee::is_python);
     let callbacks = Called { callees, python };
@@ -662,6 +798,12 @@ fn feed((number, spec): (usize, &FeedSpec)) -> Result<FeedSetup<Feed>, SourceErr
     config.check().map_err(say)?;
     let snapshot = spec.snapshot.as_ref().map(|address| resolve(&spec.name, address)).transpose()?;
     Ok(FeedSetup { name: spec.name.clone(), station: Feed::new(config), lines, servers, snapshot })
+}
+
+/// The sessions of a live run; a paper run has none.
+fn entries(spec: &LiveSpec, symbols: usize, started: Nanos) -> Result<Vec<Entry>, SourceError> {
+    let sessions = spec.sessions.iter().enumerate().filter(|_| spec.mode == "live");
+    sessions.map(|one| entry(one, spec, symbols, started)).collect()
 }
 
 fn entry(

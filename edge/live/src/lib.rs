@@ -28,14 +28,17 @@ pub use driver::{
 };
 pub use engine::Engine;
 pub use entry::{
-    Entry, EntryConfig, EntryCounters, EntryError, MAX_ORDERS, Ouch, Protocol, Recorded, Secret, first_reference,
+    DropCopy, DropCopyOut, Entry, EntryConfig, EntryCounters, EntryError, Fix, FixConfig, MAX_EXECUTIONS, MAX_ORDERS,
+    Ouch, Protocol, Recorded, Secret, Traded, first_reference,
 };
 pub use feed::{Feed, FeedConfig, FeedCounters};
 pub use journal::{ACK_LEN, Chore, Durability, Journal, Replica, Settings as JournalSettings, WINDOW};
 pub use latency::{Stage, Stages, Ticks};
 pub use out::{EntryOut, FeedOut};
 pub use reconcile::{MAX_PENDING, Reconcile, ReconcileConfig, ReconcileCounters, Told};
-pub use recovery::{Cut, MAX_TORN, Recovered, Witness, recover, snapshot_bytes, store_snapshot, write_snapshot};
+pub use recovery::{
+    Cut, Follower, MAX_TORN, Recovered, Witness, recover, snapshot_bytes, store_snapshot, write_snapshot,
+};
 pub use ring::{Alarm, Bed, Inlet, Item, Receiver, Sender, ring};
 pub use sockets::{Change, Connection, Datagrams, Drops, Line, MAX_DATAGRAM, MAX_READ, MAX_UNSENT};
 pub use wire_bench::{ProbeSettings, Probed, floor as wire_floor, probe as wire_probe};

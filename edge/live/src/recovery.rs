@@ -216,27 +216,67 @@ pub fn write_snapshot(
 /// [`MAX_TORN`] bytes at its end are no records and `cut_more` does not say to throw them away.
 pub fn recover(
     journal: &Path,
-    mut fresh: impl FnMut() -> Result<State, SourceError>,
+    fresh: impl FnMut() -> Result<State, SourceError>,
     witness: &mut impl Witness,
     cut_more: bool,
 ) -> Result<Recovered, SourceError> {
-    let mut file = File::open(journal).map_err(|error| io(journal, &error))?;
-    let mut notes = Vec::new();
-    let found = newest(journal, &mut file, &mut fresh, &mut notes)?;
-    let (state, position) = match found {
-        Some((state, snapshot)) => {
-            if !witness.begin(&snapshot.stations) {
-                tell_until(journal, &mut file, &snapshot.position, witness)?;
+    Follower::open(journal, fresh, witness)?.finish(witness, cut_more)
+}
+
+/// A run as its journal grows: what a standby keeps, so that it can go on at once.
+///
+/// Another process may be writing the journal. What is not a whole record yet is looked at again; only
+/// [`finish`](Follower::finish) says whether it is damage.
+pub struct Follower {
+    journal: PathBuf,
+    file: File,
+    replay: Replay,
+    snapshot: u64,
+    notes: Vec<String>,
+}
+
+impl Follower {
+    /// Begins as [`recover`] does, with the newest sound snapshot.
+    pub fn open(
+        journal: &Path,
+        mut fresh: impl FnMut() -> Result<State, SourceError>,
+        witness: &mut impl Witness,
+    ) -> Result<Self, SourceError> {
+        let mut file = File::open(journal).map_err(|error| io(journal, &error))?;
+        let mut notes = Vec::new();
+        let found = newest(journal, &mut file, &mut fresh, &mut notes)?;
+        let (state, position) = match found {
+            Some((state, snapshot)) => {
+                if !witness.begin(&snapshot.stations) {
+                    tell_until(journal, &mut file, &snapshot.position, witness)?;
+                }
+                (state, Some(snapshot.position))
             }
-            (state, Some(snapshot.position))
-        }
-        None => (fresh()?, None),
-    };
-    file.seek(SeekFrom::Start(position.map_or(0, |position| position.offset()))).map_err(|e| io(journal, &e))?;
-    let reader = position.map_or_else(Reader::new, Reader::resume);
-    Replay { state, reader, comparison: Comparison::default(), position, was_closed: None }
-        .run(journal, &mut file, witness)?
-        .finish(journal, &mut file, position.map_or(0, |position| position.inputs()), cut_more, notes)
+            None => (fresh()?, None),
+        };
+        let snapshot = position.map_or(0, |position| position.inputs());
+        let reader = Reader::new();
+        let replay = Replay { state, reader, comparison: Comparison::default(), position, was_closed: None };
+        Ok(Self { journal: journal.to_owned(), file, replay, snapshot, notes })
+    }
+
+    /// Takes in what is new, and stops at the first end of a piece after so many inputs; says how many there were.
+    pub fn follow(&mut self, most: u64, witness: &mut impl Witness) -> Result<u64, SourceError> {
+        let before = self.replay.comparison.inputs();
+        self.replay.run(&self.journal, &mut self.file, before.saturating_add(most), witness)?;
+        Ok(self.replay.comparison.inputs() - before)
+    }
+
+    /// The state, as far as it was followed.
+    pub fn state(&self) -> &State {
+        &self.replay.state
+    }
+
+    /// Nobody writes the journal any more: what is left of it, and the run as it was.
+    pub fn finish(mut self, witness: &mut impl Witness, cut_more: bool) -> Result<Recovered, SourceError> {
+        self.replay.run(&self.journal, &mut self.file, u64::MAX, witness)?;
+        self.replay.finish(&self.journal, &mut self.file, self.snapshot, cut_more, self.notes)
+    }
 }
 
 /// The newest snapshot that is sound and of this journal, and its state.
@@ -314,18 +354,31 @@ struct Replay {
 }
 
 impl Replay {
-    fn run(mut self, journal: &Path, file: &mut File, witness: &mut impl Witness) -> Result<Self, SourceError> {
+    /// From behind the last record to the end of the file, a damaged record, or the end of a piece after so many inputs.
+    fn run(
+        &mut self,
+        journal: &Path,
+        file: &mut File,
+        inputs: u64,
+        witness: &mut impl Witness,
+    ) -> Result<(), SourceError> {
+        // What stood behind it may have been half written, or an end record that is no more.
+        self.reader = self.position.map_or_else(Reader::new, Reader::resume);
+        self.was_closed = None;
+        let from = self.position.map_or(0, |position| position.offset());
+        file.seek(SeekFrom::Start(from)).map_err(|error| io(journal, &error))?;
         let mut chunk = vec![0; CHUNK];
-        loop {
+        while self.comparison.inputs() < inputs {
             let got = file.read(&mut chunk).map_err(|error| io(journal, &error))?;
             if got == 0 {
-                return Ok(self);
+                break;
             }
             self.reader.push(&chunk[..got]);
             if !self.records(journal, witness)? {
-                return Ok(self);
+                break;
             }
         }
+        Ok(())
     }
 
     /// All whole records that are there; false at a damaged one.

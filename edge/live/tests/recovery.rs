@@ -9,7 +9,7 @@ use helios_engine::{Config, State, step};
 use helios_execution::{CALLER_IDS, Style};
 use helios_io::{Ends, SourceError, replay};
 use helios_journal::{Reader, Record, Writer};
-use helios_live::{MAX_TORN, Recorded, Witness, recover, write_snapshot};
+use helios_live::{Follower, MAX_TORN, Recorded, Witness, recover, write_snapshot};
 use helios_risk::{Feeds, Limits};
 use helios_signals::{Binary, Field, Node, NodeId, Sizing, Stat, Window};
 use helios_types::{
@@ -233,6 +233,76 @@ fn killed_at_every_byte_it_goes_on_as_if_nothing_had_happened() {
         assert_eq!(replayed.digest, state.digest());
     }
     assert!(with_snapshot > 100 && whole > 100 && missing > 10, "{with_snapshot} {whole} {missing}");
+}
+
+/// The file grows under it as a mapped one does: bytes in front of zeros, cut anywhere, also in a record.
+#[test]
+fn a_follower_stands_where_a_recovery_would() {
+    let folder = Folder::new("follower");
+    for snapshots in [&[][..], &[40]] {
+        let (bytes, all) = written(&folder, 11, 150, snapshots, &[]);
+        let config = 60;
+        fs::write(folder.journal(), &bytes[..config]).unwrap();
+        let mut told = Vec::new();
+        if !snapshots.is_empty() {
+            // It opens behind the snapshot.
+            fs::write(folder.journal(), &bytes).unwrap();
+        }
+        let mut follower =
+            Follower::open(&folder.journal(), fresh, &mut |recorded: &Recorded<'_>| told.extend(said(recorded)))
+                .unwrap();
+        let begins = bytes.len().min(if snapshots.is_empty() { config } else { bytes.len() - 3_000 });
+        let (mut at, mut rng, mut moved) = (begins, Rng::new(1), 0);
+        while at < bytes.len() {
+            let mut file = bytes[..at].to_vec();
+            file.resize(at + if at % 2 == 0 { 4096 } else { 0 }, 0);
+            fs::write(folder.journal(), &file).unwrap();
+            moved += follower
+                .follow(u64::MAX, &mut |recorded: &Recorded<'_>| told.extend(said(recorded)))
+                .expect("no damage");
+            let (by_hand, known) = by_hand(&file);
+            assert_eq!(follower.state().digest(), by_hand.digest(), "at {at}");
+            assert_eq!(told, known, "at {at}");
+            at += 1 + rng.below(90) as usize;
+        }
+        assert!(moved > 20);
+        fs::write(folder.journal(), &bytes).unwrap();
+        let recovered = follower.finish(&mut |recorded: &Recorded<'_>| told.extend(said(recorded)), false).unwrap();
+        let other = recover(&folder.journal(), fresh, &mut |_: &Recorded<'_>| {}, false).unwrap();
+        assert_eq!((recovered.state.digest(), recovered.position), (other.state.digest(), other.position));
+        assert_eq!((recovered.missing, told.len()), (other.missing, all.len()));
+    }
+}
+
+#[test]
+fn a_follower_passes_an_end_that_is_written_over_and_refuses_another_run() {
+    let folder = Folder::new("follower-end");
+    let (bytes, _) = written(&folder, 13, 60, &[], &[]);
+    let (state, _) = by_hand(&bytes);
+    let mut none = |_: &Recorded<'_>| {};
+    fs::write(folder.journal(), &bytes).unwrap();
+    let position = recover(&folder.journal(), fresh, &mut none, false).unwrap().position;
+    let closed = |digest: u128| {
+        let mut writer = Writer::resume(position);
+        writer.end(digest);
+        [&bytes[..], writer.pending()].concat()
+    };
+    fs::write(folder.journal(), closed(state.digest())).unwrap();
+    let mut follower = Follower::open(&folder.journal(), fresh, &mut none).unwrap();
+    assert_eq!(follower.follow(u64::MAX, &mut none).unwrap(), 60);
+    // The primary was started again: where the end was, the journal goes on.
+    let mut writer = Writer::resume(position);
+    writer.input(&Input { seq: 60, ts: state.now(), event: Event::Control(Control::Pause) });
+    fs::write(folder.journal(), [&bytes[..], writer.pending()].concat()).unwrap();
+    assert_eq!(follower.follow(u64::MAX, &mut none).unwrap(), 1);
+    assert!(!follower.finish(&mut none, false).unwrap().was_closed);
+
+    fs::write(folder.journal(), closed(1)).unwrap();
+    let follower = Follower::open(&folder.journal(), fresh, &mut none).unwrap();
+    assert!(follower.finish(&mut none, false).is_err(), "its end is of another state");
+    fs::write(folder.journal(), &bytes).unwrap();
+    let mut other = Follower::open(&folder.journal(), || Ok(made(0.3)), &mut none).unwrap();
+    assert!(other.follow(u64::MAX, &mut none).is_err(), "another configuration says other things");
 }
 
 #[test]
