@@ -19,45 +19,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from helios.errors import RunError
+
+if TYPE_CHECKING:
+    from helios.live.plan import LiveRun
 
 PAIRS: Final = 300
 _QUANTILES: Final = ("p50", "p90", "p99", "p99.9")
 _STAGES: Final = ("decoded", "journaled", "stepped", "encoded", "written", "whole")
 _SECONDS: Final = 120.0
-
-_RUN: Final = """
-cash = 1_000_000_000
-[strategy]
-class = "wire.py:Pairs"
-[live]
-directory = "desk"
-wait = "spin"
-cores = {cores}
-cancel_on_stop = false
-[[feed]]
-name = "WIRE"
-lines = ["127.0.0.1:{feed}"]
-[[session]]
-name = "WIRE"
-protocol = "ouch50"
-address = "127.0.0.1:{venue}"
-user = "BENCH"
-"""
-
-_STRATEGY: Final = '''
-from helios import Strategy
-from helios.signals import pair
-
-
-class Pairs(Strategy):
-    """300 pairs, each reverting to its mean."""
-
-    def signals(self):
-        return [pair(a, b, halflife="200ms") for a, b in {pairs}]
-'''
 
 _PROBE: Final = """
 import json, sys
@@ -102,18 +74,11 @@ def _floor(count: int, ours: int | None, other: int | None) -> dict[str, Any]:
 
 
 def _ours(count: int, ours: int | None, other: int | None) -> dict[str, Any]:
-    from helios.config import load_live
     from helios.live.driver import native
 
     feed, venue = _ports()
-    stocks = _stocks()
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        pairs = list(zip(stocks[::2], stocks[1::2], strict=True))
-        (place / "desk").mkdir()
-        (place / "wire.py").write_text(_STRATEGY.replace("{pairs}", repr(pairs)))
-        (place / "run.toml").write_text(_RUN.format(cores=[] if ours is None else [ours], feed=feed, venue=venue))
-        driver = native(load_live(place / "run.toml", "live"))
+        driver = native(_run(Path(folder), feed, venue, ours))
         with _probe(feed, venue, count, floor=False, core=other) as probe:
             driver.start()
             try:
@@ -125,8 +90,24 @@ def _ours(count: int, ours: int | None, other: int | None) -> dict[str, Any]:
             if time.monotonic() > end:
                 raise RunError("the run of the bench does not end")
             time.sleep(0.01)
-        stages = json.loads((place / "desk" / "latency.json").read_text())
+        stages = json.loads((Path(folder) / "latency.json").read_text())
         return {"inside": stages["whole"], "outside": outside, "stages": stages}
+
+
+def _run(folder: Path, feed: int, venue: int, core: int | None) -> LiveRun:
+    """300 pairs, each reverting to its mean, on one thread that never sleeps."""
+    from helios.live.plan import plan
+    from helios.live.settings import FeedTable, LiveTable, SessionTable, Tables, checked
+    from helios.research.backtest import Backtest
+    from helios.signals import pair
+
+    stocks = _stocks()
+    strategy = [pair(a, b, halflife="200ms") for a, b in zip(stocks[::2], stocks[1::2], strict=True)]
+    live = LiveTable(directory=str(folder), wait="spin", cores=[] if core is None else [core], cancel_on_stop=False)
+    feeds = [FeedTable(name="WIRE", lines=[f"127.0.0.1:{feed}"])]
+    sessions = [SessionTable(name="WIRE", protocol="ouch50", address=f"127.0.0.1:{venue}", user="BENCH")]
+    settings = checked(Tables(live, feeds, sessions, [], None), "live", folder / "bench")
+    return plan(settings, lambda data: Backtest(data=data, strategy=strategy, cash=1e9), strategy, set())
 
 
 def _stocks() -> list[str]:

@@ -402,10 +402,10 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
         any
     }
 
-    /// What is not a packet: sessions, ticks, timers, commands, the end. True when there was anything.
+    /// What is not a packet: sessions (if `look`), ticks, timers, commands, the end. True when there was anything.
     #[inline]
-    pub(super) fn round(&mut self, now: Nanos) -> bool {
-        let mut busy = self.outlet.poll(&mut self.back);
+    pub(super) fn round(&mut self, now: Nanos, look: bool) -> bool {
+        let mut busy = look && self.outlet.poll(&mut self.back);
         if self.outlet.next_tick().is_some_and(|at| at <= now) {
             self.outlet.tick(now, &mut self.back);
         }
