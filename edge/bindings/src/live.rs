@@ -58,6 +58,9 @@ struct LiveSpec {
     snapshot_every_ns: u64,
     feeds: Vec<FeedSpec>,
     sessions: Vec<SessionSpec>,
+    /// The venues' own word on our executions.
+    #[pyo3(default)]
+    drop_copies: Vec<SessionSpec>,
 }
 
 #[derive(FromPyObject)]
@@ -662,6 +665,9 @@ fn start(
     symbols: usize,
     cash: i64,
 ) -> Result<(Handle, Option<Recovered>), SourceError> {
+    if let Some(copy) = spec.drop_copies.first() {
+        return Err(wrong(&copy.name, "this version cannot read drop copies: leave [[drop_copy]] out"));
+    }
     let options = options(spec)?;
     let settings = journal_settings(spec, options.layout)?;
     let path = spec.directory.join(JOURNAL_FILE);

@@ -173,6 +173,20 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "a measurement: cargo test -p helios-live --release -- --ignored --nocapture what_measuring_costs"]
+    fn what_measuring_costs() {
+        let (ticks, mut stages) = (Ticks::default(), Stages::default());
+        let begun = std::time::Instant::now();
+        for _ in 0..1_000_000 {
+            let stamps: [u64; 6] = std::array::from_fn(|_| ticks.now());
+            for (at, stage) in Stage::ALL.into_iter().enumerate().take(6) {
+                stages.record(stage, ticks.between(stamps[at.saturating_sub(1)], stamps[at]));
+            }
+        }
+        println!("{} ns for six stamps and six values", begun.elapsed().as_nanos() / 1_000_000);
+    }
+
+    #[test]
     fn ticks_are_nanoseconds() {
         let (ticks, begun) = (Ticks::default(), std::time::Instant::now());
         let from = ticks.now();

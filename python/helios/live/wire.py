@@ -1,9 +1,9 @@
-"""`helios bench wire`: from a packet to an order over real sockets, beside the floor of the same machine in the same run.
+"""`helios bench wire`: from a packet to an order over real sockets, beside the floor of the same machine and run.
 
-Two processes. One is a live run on one thread that never sleeps, with an expression strategy over 300 pairs, journal and
-all; the other sends it ITCH in MoldUDP64 and takes its orders by SoupBinTCP and OUCH 5.0. The floor is the same two
-sockets with no work between: a packet in, fifty bytes out. Inside is from the return of the receive call to the return
-of the send call; outside is from before the packet's system call to the first order byte at the other end.
+Two processes. One is a live run on one thread that never sleeps, with an expression strategy over 300 pairs, journal
+and all; the other sends it ITCH in MoldUDP64 and takes its orders by SoupBinTCP and OUCH 5.0. The floor is the same
+two sockets with no work between: a packet in, fifty bytes out. Inside is from the return of the receive call to the
+return of the send call; outside is from before the packet's system call to the first order byte at the other end.
 """
 
 from __future__ import annotations
@@ -19,45 +19,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from helios.errors import RunError
+
+if TYPE_CHECKING:
+    from helios.live.plan import LiveRun
 
 PAIRS: Final = 300
 _QUANTILES: Final = ("p50", "p90", "p99", "p99.9")
 _STAGES: Final = ("decoded", "journaled", "stepped", "encoded", "written", "whole")
 _SECONDS: Final = 120.0
-
-_RUN: Final = """
-cash = 1_000_000_000
-[strategy]
-class = "wire.py:Pairs"
-[live]
-directory = "desk"
-wait = "spin"
-cores = {cores}
-cancel_on_stop = false
-[[feed]]
-name = "WIRE"
-lines = ["127.0.0.1:{feed}"]
-[[session]]
-name = "WIRE"
-protocol = "ouch50"
-address = "127.0.0.1:{venue}"
-user = "BENCH"
-"""
-
-_STRATEGY: Final = '''
-from helios import Strategy
-from helios.signals import pair
-
-
-class Pairs(Strategy):
-    """300 pairs, each reverting to its mean."""
-
-    def signals(self):
-        return [pair(a, b, halflife="200ms") for a, b in {pairs}]
-'''
 
 _PROBE: Final = """
 import json, sys
@@ -71,7 +43,7 @@ print(json.dumps(bench_wire_probe(**settings)))
 
 def bench_wire(*, small: bool = False) -> dict[str, Any]:
     """Inside and outside, floor and ours, medians of turns about; nanoseconds."""
-    count, turns = (400, 1) if small else (4_000, 3)
+    count, turns = (100, 1) if small else (4_000, 3)
     cores = sorted(os.sched_getaffinity(0))
     ours, other = (cores[0], cores[1]) if len(cores) > 1 else (None, None)
     floors, runs = [], []
@@ -102,18 +74,11 @@ def _floor(count: int, ours: int | None, other: int | None) -> dict[str, Any]:
 
 
 def _ours(count: int, ours: int | None, other: int | None) -> dict[str, Any]:
-    from helios.config import load_live
     from helios.live.driver import native
 
     feed, venue = _ports()
-    stocks = _stocks()
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        pairs = list(zip(stocks[::2], stocks[1::2], strict=True))
-        (place / "desk").mkdir()
-        (place / "wire.py").write_text(_STRATEGY.replace("{pairs}", repr(pairs)))
-        (place / "run.toml").write_text(_RUN.format(cores=[] if ours is None else [ours], feed=feed, venue=venue))
-        driver = native(load_live(place / "run.toml", "live"))
+        driver = native(_run(Path(folder), feed, venue, ours))
         with _probe(feed, venue, count, floor=False, core=other) as probe:
             driver.start()
             try:
@@ -125,8 +90,24 @@ def _ours(count: int, ours: int | None, other: int | None) -> dict[str, Any]:
             if time.monotonic() > end:
                 raise RunError("the run of the bench does not end")
             time.sleep(0.01)
-        stages = json.loads((place / "desk" / "latency.json").read_text())
+        stages = json.loads((Path(folder) / "latency.json").read_text())
         return {"inside": stages["whole"], "outside": outside, "stages": stages}
+
+
+def _run(folder: Path, feed: int, venue: int, core: int | None) -> LiveRun:
+    """300 pairs, each reverting to its mean, on one thread that never sleeps."""
+    from helios.live.plan import plan
+    from helios.live.settings import FeedTable, LiveTable, SessionTable, Tables, checked
+    from helios.research.backtest import Backtest
+    from helios.signals import pair
+
+    stocks = _stocks()
+    strategy = [pair(a, b, halflife="200ms") for a, b in zip(stocks[::2], stocks[1::2], strict=True)]
+    live = LiveTable(directory=str(folder), wait="spin", cores=[] if core is None else [core], cancel_on_stop=False)
+    feeds = [FeedTable(name="WIRE", lines=[f"127.0.0.1:{feed}"])]
+    sessions = [SessionTable(name="WIRE", protocol="ouch50", address=f"127.0.0.1:{venue}", user="BENCH")]
+    settings = checked(Tables(live, feeds, sessions, [], None), "live", folder / "bench")
+    return plan(settings, lambda data: Backtest(data=data, strategy=strategy, cash=1e9), strategy, set())
 
 
 def _stocks() -> list[str]:
@@ -167,6 +148,7 @@ def _probe(feed: int, venue: int, count: int, *, floor: bool, core: int | None) 
 def _said(probe: subprocess.Popen[str]) -> dict[str, Any]:
     out, err = probe.communicate(timeout=_SECONDS)
     if probe.returncode:
-        raise RunError(f"the other end of the wire failed: {err.strip().splitlines()[-1] if err.strip() else 'silently'}")
+        why = err.strip().splitlines()
+        raise RunError(f"the other end of the wire failed: {why[-1] if why else 'it said nothing'}")
     said: dict[str, Any] = json.loads(out)
     return said

@@ -373,10 +373,11 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
 
     #[cold]
     fn hold(&mut self, output: Output, now: Nanos, stamps: Stamps) {
-        while self.held.len() >= MAX_HELD && self.fault.is_none() {
-            self.release();
+        // A journal in trouble ends the run, which does not wait here for it.
+        let healthy = |journal: &crate::Journal| journal.trouble().is_none();
+        while self.held.len() >= MAX_HELD && self.fault.is_none() && self.engine.journal().is_some_and(healthy) {
+            self.release_now();
             std::thread::yield_now();
-            self.look_for_trouble();
         }
         let position = self.engine.journal().map_or(0, crate::Journal::written);
         self.held.push_back(Held { position, output, now, stamps });
@@ -385,23 +386,26 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
     /// Lets go what the journal has made safe.
     #[inline]
     pub(super) fn release(&mut self) {
-        if self.held.is_empty() || self.fault.is_some() {
-            return;
+        if !self.held.is_empty() && self.release_now() {
+            self.drain(utc());
         }
-        let committed = self.engine.journal().map_or(u64::MAX, crate::Journal::committed);
-        while let Some(held) = self.held.pop_front() {
-            if held.position > committed {
-                return self.held.push_front(held);
-            }
-            self.outlet.send(&held.output, held.now, held.stamps, &mut self.back);
-        }
-        self.drain(utc());
     }
 
-    /// What is not a packet: sessions, ticks, timers, commands, the end. True when there was anything.
+    /// True when anything went out. What comes of it is taken up later: this may be in the middle of an event.
+    fn release_now(&mut self) -> bool {
+        let committed = self.engine.journal().map_or(u64::MAX, crate::Journal::committed);
+        let mut any = false;
+        while let Some(held) = self.held.pop_front_if(|held| held.position <= committed) {
+            self.outlet.send(&held.output, held.now, held.stamps, &mut self.back);
+            any = true;
+        }
+        any
+    }
+
+    /// What is not a packet: sessions (if `look`), ticks, timers, commands, the end. True when there was anything.
     #[inline]
-    pub(super) fn round(&mut self, now: Nanos) -> bool {
-        let mut busy = self.outlet.poll(&mut self.back);
+    pub(super) fn round(&mut self, now: Nanos, look: bool) -> bool {
+        let mut busy = look && self.outlet.poll(&mut self.back);
         if self.outlet.next_tick().is_some_and(|at| at <= now) {
             self.outlet.tick(now, &mut self.back);
         }

@@ -285,7 +285,7 @@ pub(super) fn run<C: Callbacks>(mut core: Core<OverRing, C>, ends: Ends) -> io::
             busy = true;
         }
         let now = utc();
-        busy |= core.round(now);
+        busy |= core.round(now, true);
         if busy {
             continue;
         }

@@ -14,6 +14,8 @@ use super::shared::{Shared, utc};
 use super::station::FeedStation;
 use crate::ring::Bed;
 
+/// A thread that spins, and finds nothing, looks at the sessions every so many turns: some two microseconds.
+const SESSIONS_EVERY: u32 = 4;
 /// Longest sleep: the status is told that often anyway.
 pub(super) const LONGEST: Duration = Duration::from_millis(100);
 /// How often a thread says how it stands.
@@ -38,12 +40,14 @@ pub(super) fn run<F: FeedStation, O: Outlet, C: Callbacks>(
     }
     core.start();
     feeds.start(utc(), &mut core, shared);
-    let mut slow = Nanos(0);
+    let (mut slow, mut turn) = (Nanos(0), 0u32);
     while !core.is_over() {
         let mut busy = feeds.poll(&mut core, shared);
         let now = utc();
         feeds.tick(now, &mut core, shared);
-        busy |= core.round(now);
+        // A look at a session costs as much as one at a line of market data, on which the next packet may be.
+        turn = turn.wrapping_add(1);
+        busy |= core.round(now, busy || bed.is_some() || turn.is_multiple_of(SESSIONS_EVERY));
         if now >= slow {
             slow = Nanos(now.0 + SLOW_NS);
             feeds.tell(shared);
