@@ -430,6 +430,8 @@ def replay(folder: Annotated[Path, typer.Argument(help="Run folder or journal fi
         _print_json(replayed.as_dict())
     elif replayed.identical:
         print(f"identical: {replayed.inputs:,} inputs, {replayed.outputs:,} outputs, digest {replayed.digest}")
+        if replayed.is_open:
+            print(f"the journal is open: {replayed.damage}")
     if not replayed.identical:
         raise ReplayMismatch(replayed.problem)
 

@@ -350,7 +350,27 @@ def test_replay_of_a_run(folder: Path) -> None:
         "digest": meta["digest"],
         "difference": None,
         "damage": None,
+        "ends": "closed",
+        "live": False,
     }
+
+
+@pytest.mark.parametrize(
+    ("ends", "live", "identical"),
+    [
+        ("open", True, True),
+        ("torn", True, True),
+        ("otherwise", True, False),
+        ("open", False, False),
+        ("torn", False, False),
+    ],
+)
+def test_only_a_live_journal_may_be_open(ends: str, live: bool, identical: bool) -> None:
+    from helios.research.replay import Replayed
+
+    replayed = Replayed(3, 2, "0", None, "the run did not close its journal", ends, live)
+    assert (replayed.identical, replayed.as_dict()["identical"]) == (identical, identical)
+    assert not Replayed(3, 2, "0", "output 1 of input 2 was another", None, ends, live).identical
 
 
 def test_replay_of_a_damaged_journal_says_where_and_exits_with_one(folder: Path, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("CoreError", module.py().get_type::<CoreError>())?;
     module.add_class::<session::Session>()?;
     module.add_class::<live::Live>()?;
+    module.add_class::<live::Follower>()?;
     module.add_class::<strategy::Port>()?;
     module.add_class::<strategy::BookView>()?;
     module.add_class::<strategy::TradeView>()?;
@@ -58,6 +59,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(fix::fix_files, module)?,
         wrap_pyfunction!(fix::fix_records, module)?,
         wrap_pyfunction!(ghosts::ghosts, module)?,
+        wrap_pyfunction!(live::bench_wire_floor, module)?,
+        wrap_pyfunction!(live::bench_wire_probe, module)?,
         wrap_pyfunction!(matching::bench_matching, module)?,
         wrap_pyfunction!(over::bench_graph, module)?,
         wrap_pyfunction!(over::over_columns, module)?,

@@ -5,6 +5,9 @@ use std::fs::File;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use helios_engine::State;
@@ -13,9 +16,9 @@ use helios_io::{Callbacks, SourceError};
 use helios_journal::{Position, Reader, Record};
 use helios_live::feed::{Join, ReceiverConfig, SnapshotLogin};
 use helios_live::{
-    Beside, Durability, Ended, Entry, EntryConfig, EntrySetup, Feed, FeedConfig, FeedSetup, Handle, Journal,
-    JournalSettings, Layout, Line, Options, Protocol, Recorded, Secret, Setup, Stopping, Venue, WINDOW,
-    first_reference, recover,
+    Beside, Durability, Ended, Entry, EntryConfig, EntrySetup, Feed, FeedConfig, FeedSetup, Handle, JOURNAL_FILE,
+    Journal, JournalSettings, Layout, Line, Options, Protocol, Recorded, Secret, Setup, Shared, Stopping, Venue,
+    WINDOW, Witness, first_reference, recover,
 };
 use helios_risk::Mode;
 use helios_types::{
@@ -33,8 +36,6 @@ use crate::{raise, refuse};
 
 /// How long an operator waits for the engine.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The journal, in the run's folder.
-const JOURNAL: &str = "live.journal";
 /// Bytes read at once.
 const PIECE: usize = 1 << 20;
 const NANOS_PER_DAY: u64 = 86_400 * NANOS_PER_SECOND;
@@ -54,6 +55,7 @@ struct LiveSpec {
     replica: Option<Address>,
     cancel_on_stop: bool,
     stop_within_ns: u64,
+    snapshot_every_ns: u64,
     feeds: Vec<FeedSpec>,
     sessions: Vec<SessionSpec>,
 }
@@ -94,6 +96,112 @@ struct Recovered {
     torn_bytes: u64,
 }
 
+/// The lease of a run: its own object, so that it can be moved on while the run starts, stops or is looked at.
+#[pyclass(frozen, module = "helios._core")]
+pub(crate) struct Fence {
+    until: AtomicU64,
+    shared: OnceLock<Arc<Shared>>,
+}
+
+#[pymethods]
+impl Fence {
+    /// Nothing is sent at or after this moment of CLOCK_MONOTONIC (ns); it can be moved on.
+    fn __call__(&self, until: u64) {
+        self.until.store(until, Release);
+        if let Some(shared) = self.shared.get() {
+            shared.set_may_send_until(until);
+        }
+    }
+}
+
+impl Fence {
+    /// Before the run's threads begin. What is said at the same time may be overwritten by what was said just before,
+    /// which is earlier: the next heartbeat mends it.
+    fn guard(&self, shared: Arc<Shared>) {
+        let shared = self.shared.get_or_init(|| shared);
+        shared.set_may_send_until(self.until.load(Acquire));
+    }
+}
+
+/// The stations of a run whose journal is followed: they are told what the engine says as it is followed.
+struct Stations {
+    spec: LiveSpec,
+    path: PathBuf,
+    symbols: usize,
+    /// Made when the journal's first input is there, which says on which day it began.
+    made: Option<Vec<Entry>>,
+}
+
+impl Stations {
+    fn ready(&mut self) -> Result<bool, SourceError> {
+        if self.made.is_none()
+            && let Some(began) = began(&self.path)?
+        {
+            self.made = Some(entries(&self.spec, self.symbols, began)?);
+        }
+        Ok(self.made.is_some())
+    }
+}
+
+impl Witness for Stations {
+    fn recorded(&mut self, recorded: &Recorded<'_>) {
+        self.made.iter_mut().flatten().for_each(|entry| entry.recover(recorded));
+    }
+}
+
+/// A follower, and the stations that will go on with its run.
+struct Warm {
+    follower: helios_live::Follower,
+    stations: Stations,
+}
+
+/// The journal of a run that another process may be writing, followed by an engine of our own.
+#[pyclass(module = "helios._core")]
+pub(crate) struct Follower {
+    warm: Option<Warm>,
+    #[pyo3(get)]
+    inputs: u64,
+}
+
+#[pymethods]
+impl Follower {
+    /// Begins with what is there, from the newest snapshot if there is one.
+    #[new]
+    fn new(py: Python<'_>, engine: EngineSpec, spec: LiveSpec, journal: PathBuf) -> PyResult<Self> {
+        let mut stations = Stations { path: journal, symbols: engine.symbols().len(), spec, made: None };
+        let path = stations.path.clone();
+        let open = move || {
+            stations.ready()?;
+            let follower = helios_live::Follower::open(&path, || engine.state(), &mut stations)?;
+            Ok(Warm { follower, stations })
+        };
+        let warm = py.detach(open).map_err(raise)?;
+        Ok(Self { inputs: warm.follower.state().next_seq(), warm: Some(warm) })
+    }
+
+    /// Takes in what is new, in bounded pieces; says how many inputs there were.
+    fn follow(&mut self, py: Python<'_>, most: u64) -> PyResult<u64> {
+        let Some(Warm { follower, stations }) = &mut self.warm else {
+            return Err(refuse("standby", "a run has taken its place"));
+        };
+        let taken = py.detach(|| if stations.ready()? { follower.follow(most, stations) } else { Ok(0) });
+        self.inputs = follower.state().next_seq();
+        taken.map_err(raise)
+    }
+}
+
+impl Warm {
+    /// Nobody writes the journal any more: the run as it was.
+    fn finish(self) -> Result<(helios_live::Recovered, Vec<Entry>), SourceError> {
+        let Self { follower, mut stations } = self;
+        if !stations.ready()? {
+            return Err(wrong(&stations.path.display().to_string(), "there is nothing in it to go on with"));
+        }
+        let found = follower.finish(&mut stations, false)?;
+        Ok((found, stations.made.unwrap_or_default()))
+    }
+}
+
 /// A live run.
 #[pyclass(module = "helios._core")]
 pub(crate) struct Live {
@@ -102,6 +210,9 @@ pub(crate) struct Live {
     spec: LiveSpec,
     config: Vec<u8>,
     symbols: Vec<String>,
+    fence: Py<Fence>,
+    /// What it goes on with, until it starts.
+    warm: Option<Warm>,
     /// Until it starts.
     state: Option<State>,
     callees: Vec<Callee>,
@@ -115,8 +226,20 @@ pub(crate) struct Live {
 impl Live {
     /// Checks the description; nothing runs yet, no file is made.
     #[new]
-    #[pyo3(signature = (engine, venue, spec, *, config=b"{}".to_vec()))]
-    fn new(engine: EngineSpec, venue: VenuesSpec, spec: LiveSpec, config: Vec<u8>) -> PyResult<Self> {
+    #[pyo3(signature = (engine, venue, spec, *, config=b"{}".to_vec(), follower=None))]
+    fn new(
+        py: Python<'_>,
+        engine: EngineSpec,
+        venue: VenuesSpec,
+        spec: LiveSpec,
+        config: Vec<u8>,
+        follower: Option<PyRefMut<'_, Follower>>,
+    ) -> PyResult<Self> {
+        let warm = match follower {
+            Some(mut follower) => Some(follower.warm.take().ok_or_else(started)?),
+            None => None,
+        };
+        let fence = Py::new(py, Fence { until: AtomicU64::new(u64::MAX), shared: OnceLock::new() })?;
         let state = engine.state().map_err(raise)?;
         let symbols = engine.symbols();
         Ok(Self {
@@ -125,6 +248,8 @@ impl Live {
             spec,
             config,
             symbols,
+            fence,
+            warm,
             state: Some(state),
             callees: Vec::new(),
             handle: None,
@@ -170,8 +295,10 @@ impl Live {
         };
         let (engine, spec, config, session_of) = (&self.engine, &self.spec, &self.config, self.engine.sessions());
         let (symbols, cash) = (self.symbols.len(), self.engine.cash());
-        let started =
-            py.detach(|| start(spec, config, state, || engine.state(), callees, venues, session_of, symbols, cash));
+        let (warm, fence) = (self.warm.take(), self.fence.get());
+        let fresh = || engine.state();
+        let begin = || start(spec, config, state, fresh, warm, fence, callees, venues, session_of, symbols, cash);
+        let started = py.detach(begin);
         let (handle, recovered) = started.map_err(raise)?;
         (self.handle, self.recovered) = (Some(handle), recovered);
         Ok(())
@@ -306,10 +433,10 @@ impl Live {
         Ok(dict)
     }
 
-    /// Nothing is sent at or after this moment of CLOCK_MONOTONIC (ns); it can be moved on.
-    fn may_send_until(&self, deadline_ns: u64) -> PyResult<()> {
-        self.running()?.shared().set_may_send_until(deadline_ns);
-        Ok(())
+    /// Its lease; there is none until it is called.
+    #[getter]
+    fn may_send_until(&self, py: Python<'_>) -> Py<Fence> {
+        self.fence.clone_ref(py)
     }
 
     /// Asks for the end: orderly, or at once.
@@ -527,6 +654,8 @@ fn start(
     config: &[u8],
     state: State,
     fresh: impl Fn() -> Result<State, SourceError>,
+    warm: Option<Warm>,
+    fence: &Fence,
     mut callees: Vec<Callee>,
     venues: Option<Box<Venues>>,
     session_of: Vec<u32>,
@@ -535,24 +664,29 @@ fn start(
 ) -> Result<(Handle, Option<Recovered>), SourceError> {
     let options = options(spec)?;
     let settings = journal_settings(spec, options.layout)?;
-    let path = spec.directory.join(JOURNAL);
+    let path = spec.directory.join(JOURNAL_FILE);
     let feeds = spec.feeds.iter().enumerate().map(feed).collect::<Result<Vec<_>, _>>()?;
     let began = if path.exists() { began(&path)? } else { None };
     let started = began.unwrap_or_else(now);
-    let mut entries = match venues {
-        Some(_) => Vec::new(),
-        None => {
-            spec.sessions.iter().enumerate().map(|one| entry(one, spec, symbols, started)).collect::<Result<_, _>>()?
-        }
-    };
+    let mut stations = entries(spec, symbols, started)?;
     let (beside, chores) = Beside::new(cash, Some(&spec.directory)).map_err(|error| wrong("run", error))?;
     let mut state = Some(state);
     let (journal, recovered) = match path.exists() {
         false => (Journal::create(&path, config, settings, chores)?, None),
         true => {
             let begun = Instant::now();
-            let mut witness = |recorded: &Recorded<'_>| entries.iter_mut().for_each(|entry| entry.recover(recorded));
-            let found = recover(&path, || state.take().map_or_else(&fresh, Ok), &mut witness, false)?;
+            let found = match warm {
+                Some(warm) => {
+                    let found;
+                    (found, stations) = warm.finish()?;
+                    found
+                }
+                None => {
+                    let mut witness =
+                        |recorded: &Recorded<'_>| stations.iter_mut().for_each(|entry| entry.recover(recorded));
+                    recover(&path, || state.take().map_or_else(&fresh, Ok), &mut witness, false)?
+                }
+            };
             let mut journal = Journal::resume(&path, found.position, settings, chores)?;
             found.missing.iter().for_each(|output| journal.output(found.state.next_seq() - 1, output));
             journal.flush()?;
@@ -566,6 +700,7 @@ fn start(
         callees.iter_mut().for_each(|callee| callee.restore(&state));
     }
     let shared = beside.shared();
+    fence.guard(Arc::clone(&shared));
     if let Some(replica) = &spec.replica {
         let listener = TcpListener::bind(resolve("standby", replica)?).map_err(|error| wrong("standby", error))?;
         let replica = journal.replica()?;
@@ -574,13 +709,13 @@ fn start(
         }
         replica.serve(listener).map_err(|error| wrong("standby", error))?;
     }
-    let entries = entries.into_iter().zip(&spec.sessions).map(|(station, session)| {
+    let stations = stations.into_iter().zip(&spec.sessions).map(|(station, session)| {
         let address = resolve(&session.name, &session.address)?;
         Ok(EntrySetup { name: session.name.clone(), station, address })
     });
     let venue = match venues {
         Some(venues) => Venue::Paper(venues),
-        None => Venue::Live(entries.collect::<Result<_, SourceError>>()?),
+        None => Venue::Live(stations.collect::<Result<_, SourceError>>()?),
     };
     let python = callees.iter().any(Callee::is_python);
     let callbacks = Called { callees, python };
@@ -608,7 +743,8 @@ fn options(spec: &LiveSpec) -> Result<Options, SourceError> {
     let engine = if layout == Layout::One { 1 } else { 3 };
     let cores = spec.cores.iter().copied().take(engine).collect();
     let stopping = Stopping { cancel: spec.cancel_on_stop, patience: Duration::from_nanos(spec.stop_within_ns) };
-    Ok(Options { layout, spin, cores, measure: true, stopping })
+    let snapshot_every = Duration::from_nanos(spec.snapshot_every_ns);
+    Ok(Options { layout, spin, cores, measure: true, snapshot_every, stopping })
 }
 
 fn journal_settings(spec: &LiveSpec, layout: Layout) -> Result<JournalSettings, SourceError> {
@@ -656,6 +792,12 @@ fn feed((number, spec): (usize, &FeedSpec)) -> Result<FeedSetup<Feed>, SourceErr
     config.check().map_err(say)?;
     let snapshot = spec.snapshot.as_ref().map(|address| resolve(&spec.name, address)).transpose()?;
     Ok(FeedSetup { name: spec.name.clone(), station: Feed::new(config), lines, servers, snapshot })
+}
+
+/// The sessions of a live run; a paper run has none.
+fn entries(spec: &LiveSpec, symbols: usize, started: Nanos) -> Result<Vec<Entry>, SourceError> {
+    let sessions = spec.sessions.iter().enumerate().filter(|_| spec.mode == "live");
+    sessions.map(|one| entry(one, spec, symbols, started)).collect()
 }
 
 fn entry(
@@ -745,4 +887,52 @@ fn left(found: &helios_live::Recovered, seconds: f64) -> Recovered {
         unknown,
         torn_bytes: found.cut.map_or(0, |cut| cut.bytes),
     }
+}
+
+/// A histogram as {"count", "p50", "p90", "p99", "p99.9", "max"}, ns.
+fn quantiles<'py>(py: Python<'py>, histogram: &hdrhistogram::Histogram<u64>) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("count", histogram.len())?;
+    for (label, quantile) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)] {
+        dict.set_item(label, histogram.value_at_quantile(quantile))?;
+    }
+    dict.set_item("max", histogram.max())?;
+    Ok(dict)
+}
+
+/// A packet in, an order's bytes out, no work between: {"count", "p50", …} from packet received to order written.
+#[pyfunction]
+#[pyo3(signature = (listen, to, core=None))]
+pub(crate) fn bench_wire_floor(
+    py: Python<'_>,
+    listen: Address,
+    to: Address,
+    core: Option<usize>,
+) -> PyResult<Bound<'_, PyDict>> {
+    let (listen, to) = (resolve("listen", &listen).map_err(raise)?, resolve("to", &to).map_err(raise)?);
+    let whole = py.detach(|| helios_live::wire_floor(listen, to, core)).map_err(raise)?;
+    quantiles(py, &whole)
+}
+
+/// The other end of a live run, or of the floor: sends packets, takes orders, measures from outside.
+#[pyfunction]
+#[pyo3(signature = (to, listen, stocks, count, warm, floor=false, core=None))]
+pub(crate) fn bench_wire_probe<'py>(
+    py: Python<'py>,
+    to: Address,
+    listen: Address,
+    stocks: Vec<String>,
+    count: u64,
+    warm: u64,
+    floor: bool,
+    core: Option<usize>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let (to, listen) = (resolve("to", &to).map_err(raise)?, resolve("listen", &listen).map_err(raise)?);
+    let settings = helios_live::ProbeSettings { to, listen, stocks, count, warm, floor, core };
+    let probed = py.detach(|| helios_live::wire_probe(&settings)).map_err(raise)?;
+    let dict = quantiles(py, &probed.whole)?;
+    dict.set_item("silent", probed.silent)?;
+    dict.set_item("orders", probed.orders)?;
+    dict.set_item("packets", probed.packets)?;
+    Ok(dict)
 }

@@ -71,15 +71,22 @@ pub(crate) fn journal_config(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_
 }
 
 /// Inputs, outputs, digest, difference, damage.
-type ReplayResult = (u64, u64, String, Option<String>, Option<String>);
+type ReplayResult = (u64, u64, String, Option<String>, Option<String>, &'static str);
 
-/// Feeds a journal back to a fresh engine: (inputs, outputs, digest, difference or None, damage or None).
+/// Feeds a journal back to a fresh engine: (inputs, outputs, digest, difference or None, damage or None, how it ends:
+/// "closed", "open", "torn" or "otherwise").
 #[pyfunction]
 pub(crate) fn replay(py: Python<'_>, path: PathBuf, engine: EngineSpec) -> PyResult<ReplayResult> {
     let mut state = engine.state().map_err(raise)?;
     let replayed = py.detach(|| io::replay(&path, &mut state)).map_err(raise)?;
     let digest = format!("{:032x}", replayed.digest);
-    Ok((replayed.inputs, replayed.outputs, digest, replayed.difference, replayed.damage))
+    let ends = match replayed.ends {
+        io::Ends::Closed => "closed",
+        io::Ends::Open => "open",
+        io::Ends::Torn => "torn",
+        io::Ends::Otherwise => "otherwise",
+    };
+    Ok((replayed.inputs, replayed.outputs, digest, replayed.difference, replayed.damage, ends))
 }
 
 /// One price-time book of many instruments, for research and checks.

@@ -37,6 +37,6 @@ pub use journal_file::JournalFile;
 pub use latency::Latency;
 pub use over::{Answer, Nullable, Rows, over_series, over_source};
 pub use recorder::{Money, Recorder, Tables};
-pub use replay::{Comparison, Replayed, config_of, replay};
+pub use replay::{Comparison, Ends, MAX_TORN, Replayed, config_of, replay, written_end};
 pub use source::{ItchSource, Merge, Source, SourceError};
 pub use survey::{BookAt, Stats, book_at, directory, stats};

@@ -1,11 +1,11 @@
 //! Feeds a journal back and compares every output.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use helios_engine::{State, step};
-use helios_journal::{Closing, Reader, Record};
+use helios_journal::{Closing, Damage, DamageKind, Reader, Record};
 use helios_types::{Input, Output};
 
 use crate::source::SourceError;
@@ -23,7 +23,26 @@ pub struct Replayed {
     pub difference: Option<String>,
     /// What was wrong with the file, if anything; what came before it was replayed.
     pub damage: Option<String>,
+    /// How the file ends; that nobody closed it is ordinary for a live run.
+    pub ends: Ends,
 }
+
+/// How a journal ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// With its end record.
+    Closed,
+    /// With a whole record: the run goes on, or was killed.
+    Open,
+    /// Within a record, as a process leaves it that is killed.
+    Torn,
+    /// With bytes that are no records, more than a failure leaves; or a difference was found before the end.
+    Otherwise,
+}
+
+/// Bytes behind the last whole record that a failure may leave: what a process had under way when it was killed, or pages
+/// that a machine without power had not brought to the disk.
+pub const MAX_TORN: u64 = 64 << 10;
 
 const CHUNK: usize = 1 << 20;
 
@@ -57,7 +76,8 @@ pub fn replay(path: &Path, state: &mut State) -> Result<Replayed, SourceError> {
     let mut reader = Reader::new();
     let mut chunk = vec![0; CHUNK];
     let mut comparison = Comparison::default();
-    let mut result = Replayed { inputs: 0, outputs: 0, digest: 0, difference: None, damage: None };
+    let mut result =
+        Replayed { inputs: 0, outputs: 0, digest: 0, difference: None, damage: None, ends: Ends::Otherwise };
     'file: loop {
         let got = file.read(&mut chunk).map_err(|e| SourceError::io(path, &e))?;
         if got == 0 {
@@ -74,7 +94,7 @@ pub fn replay(path: &Path, state: &mut State) -> Result<Replayed, SourceError> {
                 }
                 Ok(None) => break,
                 Err(damage) => {
-                    result.damage = Some(damage.to_string());
+                    (result.damage, result.ends) = (Some(damage.to_string()), ends(path, &mut file, &damage)?);
                     break 'file;
                 }
             }
@@ -87,21 +107,51 @@ pub fn replay(path: &Path, state: &mut State) -> Result<Replayed, SourceError> {
                 result.difference =
                     Some(format!("the final state: digest {:032x} then, {:032x} now", end.digest, result.digest));
             }
-            Ok(Closing::Clean(_)) => {}
+            Ok(Closing::Clean(_)) => result.ends = Ends::Closed,
             // The last input's outputs may be missing with the rest: that is no difference.
             Ok(Closing::NotClosed) => {
+                result.ends = Ends::Open;
                 let offset = reader.position().map_or(0, |position| position.offset());
                 result.damage = Some(format!(
                     "the run did not close its journal: it was stopped, or is still going on; it ends at byte {offset}, \
                      with whole records"
                 ));
             }
-            Err(damage) => result.damage = Some(damage.to_string()),
+            Err(damage) => {
+                (result.damage, result.ends) = (Some(damage.to_string()), ends(path, &mut file, &damage)?);
+            }
         }
     }
     result.inputs = comparison.inputs;
     result.outputs = comparison.outputs;
     Ok(result)
+}
+
+/// How a file ends of which this is the first record that is not whole.
+fn ends(path: &Path, file: &mut File, damage: &Damage) -> Result<Ends, SourceError> {
+    let bytes = written_end(file, damage.offset).map_err(|e| SourceError::io(path, &e))? - damage.offset;
+    Ok(match bytes {
+        _ if damage.record == 0 => Ends::Otherwise,
+        0 if damage.kind == DamageKind::Unwritten => Ends::Open,
+        0..=MAX_TORN => Ends::Torn,
+        _ => Ends::Otherwise,
+    })
+}
+
+/// Behind the last byte from `from` on that is not zero: what is mapped ahead of a writer and was never written is zeros.
+pub fn written_end(file: &mut File, from: u64) -> std::io::Result<u64> {
+    file.seek(SeekFrom::Start(from))?;
+    let (mut chunk, mut at, mut end) = (vec![0; CHUNK], from, from);
+    loop {
+        let got = file.read(&mut chunk)?;
+        if got == 0 {
+            return Ok(end);
+        }
+        if let Some(last) = chunk[..got].iter().rposition(|byte| *byte != 0) {
+            end = at + last as u64 + 1;
+        }
+        at += got as u64;
+    }
 }
 
 /// Steps a state through the records of a journal and holds what it says against what the journal says.

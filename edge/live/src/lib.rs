@@ -19,21 +19,26 @@ mod ring;
 #[cfg(test)]
 mod scratch;
 mod sockets;
+mod wire_bench;
 
 pub use bench::{RecoveryTimes, bench_recovery};
 pub use driver::{
-    Answer, Beside, Command, Ended, EntrySetup, EntryStation, FeedSetup, FeedStation, FeedTold, Handle, Layout,
-    MAX_NOTES, MAX_ROWS, Note, Options, Setup, Shared, Status, Stopping, Venue, monotonic, pin,
+    Answer, Beside, Command, Ended, EntrySetup, EntryStation, FeedSetup, FeedStation, FeedTold, Handle, JOURNAL_FILE,
+    Layout, MAX_NOTES, MAX_ROWS, Note, Options, Setup, Shared, Status, Stopping, Venue, monotonic, pin,
 };
 pub use engine::Engine;
 pub use entry::{
-    Entry, EntryConfig, EntryCounters, EntryError, MAX_ORDERS, Ouch, Protocol, Recorded, Secret, first_reference,
+    DropCopy, DropCopyOut, Entry, EntryConfig, EntryCounters, EntryError, Fix, FixConfig, MAX_EXECUTIONS, MAX_ORDERS,
+    Ouch, Protocol, Recorded, Secret, Traded, first_reference,
 };
 pub use feed::{Feed, FeedConfig, FeedCounters};
 pub use journal::{ACK_LEN, Chore, Durability, Journal, Replica, Settings as JournalSettings, WINDOW};
 pub use latency::{Stage, Stages, Ticks};
 pub use out::{EntryOut, FeedOut};
 pub use reconcile::{MAX_PENDING, Reconcile, ReconcileConfig, ReconcileCounters, Told};
-pub use recovery::{Cut, MAX_TORN, Recovered, Witness, recover, write_snapshot};
+pub use recovery::{
+    Cut, Follower, MAX_TORN, Recovered, Witness, recover, snapshot_bytes, store_snapshot, write_snapshot,
+};
 pub use ring::{Alarm, Bed, Inlet, Item, Receiver, Sender, ring};
 pub use sockets::{Change, Connection, Datagrams, Drops, Line, MAX_DATAGRAM, MAX_READ, MAX_UNSENT};
+pub use wire_bench::{ProbeSettings, Probed, floor as wire_floor, probe as wire_probe};

@@ -22,7 +22,8 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use helios_engine::State;
-use helios_io::{Comparison, SourceError};
+pub use helios_io::MAX_TORN;
+use helios_io::{Comparison, SourceError, written_end};
 use helios_journal::{BEFORE_LEN, Damage, DamageKind, POSITION_LEN, Position, Reader, Record};
 use helios_types::{Hasher, Load, Output, Persist, Save};
 
@@ -30,9 +31,6 @@ use crate::entry::Recorded;
 
 /// Snapshots that are kept.
 const KEPT: usize = 2;
-/// Bytes behind the last whole record that may be thrown away without asking: what one process had under way when it was
-/// killed, or pages that a machine without power had not brought to the disk.
-pub const MAX_TORN: u64 = 64 << 10;
 
 const MAGIC: [u8; 8] = [0x89, b'H', b'L', b'P', b'\r', b'\n', 0x1A, b'\n'];
 const VERSION: u32 = 1;
@@ -164,20 +162,11 @@ fn snapshots(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Writes a snapshot of a state that stands at `position` of the journal: all that the last input said is before it.
-/// `stations` is whatever the stations want to find again, each its own. The file is there whole or not at all, and on the
-/// disk when this returns; the last two are kept. Bring the journal to the disk before, or a machine that loses its power
-/// keeps a snapshot that its journal does not reach, which is then passed over.
-pub fn write_snapshot(
-    dir: &Path,
-    state: &State,
-    position: &Position,
-    stations: &[Vec<u8>],
-) -> Result<PathBuf, SourceError> {
-    if position.inputs() != state.next_seq() {
-        let message = format!("{} inputs are in the journal, {} in the state", position.inputs(), state.next_seq());
-        return Err(wrong(dir, message));
-    }
+/// The bytes of a snapshot: of a state that stands at `position` of the journal, all that the last input said being before
+/// it. `stations` is whatever the stations want to find again, each its own. The engine stands still meanwhile; to
+/// [`store_snapshot`] them another thread has time.
+pub fn snapshot_bytes(state: &State, position: &Position, stations: &[Vec<u8>]) -> Vec<u8> {
+    assert!(position.inputs() == state.next_seq(), "the journal stands where the state stands");
     let mut save = Save(MAGIC.to_vec());
     VERSION.save(&mut save);
     save.0.extend_from_slice(&position.to_bytes());
@@ -187,12 +176,18 @@ pub fn write_snapshot(
     save.0.extend_from_slice(&bytes);
     let check = digest(&save.0);
     check.save(&mut save);
+    save.0
+}
 
-    let path = dir.join(format!("state-{:020}.snapshot", position.inputs()));
+/// Brings a snapshot of so many inputs to the disk: the file is there whole or not at all, and on the disk when this
+/// returns; the last two are kept. Bring the journal to the disk before, or a machine that loses its power keeps a
+/// snapshot that its journal does not reach, which is then passed over.
+pub fn store_snapshot(dir: &Path, inputs: u64, bytes: &[u8]) -> Result<PathBuf, SourceError> {
+    let path = dir.join(format!("state-{inputs:020}.snapshot"));
     let draft = path.with_extension("draft");
     let written = || {
         let mut file = File::create(&draft)?;
-        file.write_all(&save.0)?;
+        file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&draft, &path)?;
         File::open(dir)?.sync_all()?;
@@ -205,33 +200,83 @@ pub fn write_snapshot(
     Ok(path)
 }
 
+/// Both at once.
+pub fn write_snapshot(
+    dir: &Path,
+    state: &State,
+    position: &Position,
+    stations: &[Vec<u8>],
+) -> Result<PathBuf, SourceError> {
+    store_snapshot(dir, position.inputs(), &snapshot_bytes(state, position, stations))
+}
+
 /// The run whose journal is `journal`, with the snapshots beside it. `fresh` makes a state as the run began with.
 ///
 /// An error leaves everything as it was: the journal cannot be read, its outputs are not what the engine says, or more than
 /// [`MAX_TORN`] bytes at its end are no records and `cut_more` does not say to throw them away.
 pub fn recover(
     journal: &Path,
-    mut fresh: impl FnMut() -> Result<State, SourceError>,
+    fresh: impl FnMut() -> Result<State, SourceError>,
     witness: &mut impl Witness,
     cut_more: bool,
 ) -> Result<Recovered, SourceError> {
-    let mut file = File::open(journal).map_err(|error| io(journal, &error))?;
-    let mut notes = Vec::new();
-    let found = newest(journal, &mut file, &mut fresh, &mut notes)?;
-    let (state, position) = match found {
-        Some((state, snapshot)) => {
-            if !witness.begin(&snapshot.stations) {
-                tell_until(journal, &mut file, &snapshot.position, witness)?;
+    Follower::open(journal, fresh, witness)?.finish(witness, cut_more)
+}
+
+/// A run as its journal grows: what a standby keeps, so that it can go on at once.
+///
+/// Another process may be writing the journal. What is not a whole record yet is looked at again; only
+/// [`finish`](Follower::finish) says whether it is damage.
+pub struct Follower {
+    journal: PathBuf,
+    file: File,
+    replay: Replay,
+    snapshot: u64,
+    notes: Vec<String>,
+}
+
+impl Follower {
+    /// Begins as [`recover`] does, with the newest sound snapshot.
+    pub fn open(
+        journal: &Path,
+        mut fresh: impl FnMut() -> Result<State, SourceError>,
+        witness: &mut impl Witness,
+    ) -> Result<Self, SourceError> {
+        let mut file = File::open(journal).map_err(|error| io(journal, &error))?;
+        let mut notes = Vec::new();
+        let found = newest(journal, &mut file, &mut fresh, &mut notes)?;
+        let (state, position) = match found {
+            Some((state, snapshot)) => {
+                if !witness.begin(&snapshot.stations) {
+                    tell_until(journal, &mut file, &snapshot.position, witness)?;
+                }
+                (state, Some(snapshot.position))
             }
-            (state, Some(snapshot.position))
-        }
-        None => (fresh()?, None),
-    };
-    file.seek(SeekFrom::Start(position.map_or(0, |position| position.offset()))).map_err(|e| io(journal, &e))?;
-    let reader = position.map_or_else(Reader::new, Reader::resume);
-    Replay { state, reader, comparison: Comparison::default(), position, was_closed: None }
-        .run(journal, &mut file, witness)?
-        .finish(journal, &mut file, position.map_or(0, |position| position.inputs()), cut_more, notes)
+            None => (fresh()?, None),
+        };
+        let snapshot = position.map_or(0, |position| position.inputs());
+        let reader = Reader::new();
+        let replay = Replay { state, reader, comparison: Comparison::default(), position, was_closed: None };
+        Ok(Self { journal: journal.to_owned(), file, replay, snapshot, notes })
+    }
+
+    /// Takes in what is new, and stops at the first end of a piece after so many inputs; says how many there were.
+    pub fn follow(&mut self, most: u64, witness: &mut impl Witness) -> Result<u64, SourceError> {
+        let before = self.replay.comparison.inputs();
+        self.replay.run(&self.journal, &mut self.file, before.saturating_add(most), witness)?;
+        Ok(self.replay.comparison.inputs() - before)
+    }
+
+    /// The state, as far as it was followed.
+    pub fn state(&self) -> &State {
+        &self.replay.state
+    }
+
+    /// Nobody writes the journal any more: what is left of it, and the run as it was.
+    pub fn finish(mut self, witness: &mut impl Witness, cut_more: bool) -> Result<Recovered, SourceError> {
+        self.replay.run(&self.journal, &mut self.file, u64::MAX, witness)?;
+        self.replay.finish(&self.journal, &mut self.file, self.snapshot, cut_more, self.notes)
+    }
 }
 
 /// The newest snapshot that is sound and of this journal, and its state.
@@ -309,18 +354,31 @@ struct Replay {
 }
 
 impl Replay {
-    fn run(mut self, journal: &Path, file: &mut File, witness: &mut impl Witness) -> Result<Self, SourceError> {
+    /// From behind the last record to the end of the file, a damaged record, or the end of a piece after so many inputs.
+    fn run(
+        &mut self,
+        journal: &Path,
+        file: &mut File,
+        inputs: u64,
+        witness: &mut impl Witness,
+    ) -> Result<(), SourceError> {
+        // What stood behind it may have been half written, or an end record that is no more.
+        self.reader = self.position.map_or_else(Reader::new, Reader::resume);
+        self.was_closed = None;
+        let from = self.position.map_or(0, |position| position.offset());
+        file.seek(SeekFrom::Start(from)).map_err(|error| io(journal, &error))?;
         let mut chunk = vec![0; CHUNK];
-        loop {
+        while self.comparison.inputs() < inputs {
             let got = file.read(&mut chunk).map_err(|error| io(journal, &error))?;
             if got == 0 {
-                return Ok(self);
+                break;
             }
             self.reader.push(&chunk[..got]);
             if !self.records(journal, witness)? {
-                return Ok(self);
+                break;
             }
         }
+        Ok(())
     }
 
     /// All whole records that are there; false at a damaged one.
@@ -412,20 +470,4 @@ fn behind(
     let end = written_end(file, position.offset()).map_err(|error| io(journal, &error))?;
     let bytes = end - position.offset();
     Ok((bytes > 0).then_some(Cut { offset: position.offset(), bytes, kind: damage.kind }))
-}
-
-/// Behind the last byte from `from` on that is not zero.
-fn written_end(file: &mut File, from: u64) -> std::io::Result<u64> {
-    file.seek(SeekFrom::Start(from))?;
-    let (mut chunk, mut at, mut end) = (vec![0; CHUNK], from, from);
-    loop {
-        let got = file.read(&mut chunk)?;
-        if got == 0 {
-            return Ok(end);
-        }
-        if let Some(last) = chunk[..got].iter().rposition(|byte| *byte != 0) {
-            end = at + last as u64 + 1;
-        }
-        at += got as u64;
-    }
 }

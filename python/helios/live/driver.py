@@ -6,10 +6,12 @@ Nothing here is on the way of a packet.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
 from helios.errors import RunError
+from helios.live.log import say
 from helios.live.plan import LiveRun
 from helios.research.backtest import core_errors
 
@@ -103,7 +105,7 @@ class Driver(Protocol):
         """An operator's command, as an input of the journal: pause, resume, flatten, kill, limit."""
 
     def may_send_until(self, deadline_ns: int) -> None:
-        """Nothing is sent at or after this moment of CLOCK_MONOTONIC; it can be moved on."""
+        """Nothing is sent at or after this moment of CLOCK_MONOTONIC; it can be moved on, from any thread, always."""
 
     def stop(self, now: bool) -> None:
         """Asks for the end: orderly (orders cancelled if so set, answers awaited, journal closed), or at once."""
@@ -128,7 +130,7 @@ def native(run: LiveRun) -> Driver:
 def native_follower(run: LiveRun, journal: Path) -> Follower:
     """The core's follower of a run's journal."""
     with core_errors(run.plan.texts):
-        follower: Follower = _of_core("Follower")(run.engine, journal)
+        follower: Follower = _of_core("Follower")(run.engine, run.spec(), journal)
     return follower
 
 
@@ -139,6 +141,9 @@ def native_from(run: LiveRun, follower: Follower) -> Driver:
 
 def _driver(run: LiveRun, **warm: Any) -> Driver:
     plan = run.plan
+    if run.settings.drop_copies:
+        text = "drop copies are not read by this version: positions are not compared with the venue's"
+        say(text, level=logging.WARNING, station="drop copy")
     with core_errors(plan.texts):
         driver: Driver = _of_core("Live")(run.engine, plan.venue, run.spec(), config=run.description, **warm)
         plan.attach(driver)

@@ -228,6 +228,12 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
+        let (venues, rng) = ([Venue::default(), Venue::default()], Rng::new(seed));
+        let state = Self::fresh();
+        Self { state, venues, rng, now: Nanos(0), callers: 0, targets: (0, 0, 0), out: Vec::new() }
+    }
+
+    fn fresh() -> State {
         let instrument =
             |symbol: &str| Instrument { symbol: symbol.to_owned(), tick: Price(10_000_000), lot: Quantity::whole(1) };
         let config = Config {
@@ -242,9 +248,7 @@ impl World {
             style: Style::Touch { ticks: 0 },
             capacity: Capacity { orders: 8, levels: 8 },
         };
-        let state = State::new(config).expect("a sound configuration").with_sessions(vec![0, 1]);
-        let (venues, rng) = ([Venue::default(), Venue::default()], Rng::new(seed));
-        Self { state, venues, rng, now: Nanos(0), callers: 0, targets: (0, 0, 0), out: Vec::new() }
+        State::new(config).expect("a sound configuration").with_sessions(vec![0, 1])
     }
 
     fn input(&mut self, event: Event) {
@@ -392,7 +396,7 @@ impl World {
 
     fn act(&mut self) {
         let at = self.rng.below(2) as usize;
-        match self.rng.below(20) {
+        match self.rng.below(21) {
             0..6 => self.wish(),
             6..8 => self.quote(InstrumentId(at as u32)),
             8..11 => self.venues[at].receive(&mut self.rng),
@@ -410,6 +414,11 @@ impl World {
             17 if self.venues[at].up => self.disconnect(at),
             18 if !self.venues[at].up => self.connect(at),
             19 if self.venues[at].up && !self.venues[at].settled => self.settle(at),
+            // Killed, and begun again from a snapshot: nobody can tell.
+            20 => {
+                let snapshot = self.state.snapshot();
+                self.state = Self::fresh().restore(&snapshot).expect("it was written a moment ago");
+            }
             _ => {}
         }
     }

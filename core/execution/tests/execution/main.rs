@@ -5,6 +5,7 @@ mod life;
 mod netting;
 mod quoting;
 mod random;
+mod recovering;
 
 use helios_execution::{CALLER_IDS, Orders, Style, Touch};
 use helios_risk::{Limits, Risk};

@@ -7,18 +7,21 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use helios_io::{Money, Recorder, Tables};
+use helios_io::{Money, Recorder, SourceError, Tables};
 use helios_types::{Nanos, Output};
 
 use super::shared::{Shared, lock};
 use crate::journal::Chore;
 use crate::latency::Stages;
+use crate::recovery::store_snapshot;
 use crate::ring::{Alarm, Receiver, Sender, ring};
 
 /// Rows kept for the tables, all together: some hundred megabytes. The journal has everything.
 pub const MAX_ROWS: usize = 4 << 20;
 /// Outputs on their way to the tables.
 const ROOM: usize = 1 << 16;
+/// The journal's name in the run's folder.
+pub const JOURNAL_FILE: &str = "live.journal";
 /// How often the files are written.
 const EVERY: Duration = Duration::from_secs(3);
 
@@ -27,6 +30,12 @@ const EVERY: Duration = Duration::from_secs(3);
 pub(super) enum Told {
     Output(Nanos, Output),
     Money(Nanos, Money),
+}
+
+/// A snapshot of the state on its way to the disk.
+pub(super) struct Snapshot {
+    pub(super) inputs: u64,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// Histograms that the engine's thread has filled, until they were added up. Whoever fills them swaps, and never waits.
@@ -76,6 +85,7 @@ impl Slots {
 /// The engine's ends of what is beside it, and the chores for the journal.
 pub struct Beside {
     pub(super) told: Sender<Told>,
+    pub(super) snapshots: Sender<Snapshot>,
     pub(super) slots: Slots,
     pub(super) recorder: Arc<Mutex<Recorder>>,
     pub(super) total: Arc<Mutex<Stages>>,
@@ -83,13 +93,16 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// For a run that began with `cash`; `latency.json` goes to `directory`, if there is one. The chores are the journal's.
+    /// For a run that began with `cash`; `latency.json` and snapshots go to `directory`, if there is one, where the journal
+    /// is too. The chores are the journal's.
     pub fn new(cash: i64, directory: Option<&Path>) -> io::Result<(Self, Vec<Chore>)> {
         // Its reader comes by now and then, and is never woken.
         let alarm: Arc<Alarm> = crate::ring::Bed::new(true)?.alarm();
         let (told, mut hears) = ring(ROOM, &alarm);
+        let (snapshots, mut taken) = ring(1, &alarm);
         let beside = Self {
             told,
+            snapshots,
             slots: Slots::default(),
             recorder: Arc::new(Mutex::new(Recorder::new(cash))),
             total: Arc::default(),
@@ -106,13 +119,31 @@ impl Beside {
             last: false,
         };
         let files: Chore = Box::new(move || files.look());
-        Ok((beside, vec![tables, files]))
+        let (place, shared) = (directory.map(Path::to_owned), Arc::clone(&beside.shared));
+        let snapshots: Chore = Box::new(move || {
+            if let Some(snapshot) = taken.receive()
+                && let Some(place) = &place
+                && let Err(error) = store(place, &snapshot)
+            {
+                shared.note(format_args!("a snapshot of the state could not be kept: {error}"));
+            }
+        });
+        Ok((beside, vec![tables, files, snapshots]))
     }
 
     /// What the run shares with whoever watches it.
     pub fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
     }
+}
+
+/// The journal goes to the disk before: a snapshot that its journal does not reach is worth nothing.
+fn store(place: &Path, snapshot: &Snapshot) -> Result<(), SourceError> {
+    let journal = place.join(JOURNAL_FILE);
+    let synced = fs::File::open(&journal).and_then(|file| file.sync_data());
+    let io = |error: io::Error| SourceError { source: journal.display().to_string(), message: error.to_string() };
+    synced.map_err(io)?;
+    store_snapshot(place, snapshot.inputs, &snapshot.bytes).map(drop)
 }
 
 fn record(hears: &mut Receiver<Told>, recorder: &Mutex<Recorder>, shared: &Shared) {

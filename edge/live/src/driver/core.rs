@@ -9,12 +9,13 @@ use helios_types::{
     Control, Event, Feed, InstrumentId, Intent, IntentKind, Link, Market, Nanos, Output, StrategyId, Timer, Update,
 };
 
-use super::beside::{Slots, Told};
+use super::beside::{Slots, Snapshot, Told};
 use super::entries::{Outlet, Stamps};
 use super::feeds::Sink;
-use super::shared::{Ended, Shared, lock, utc};
+use super::shared::{Ended, INFO, Shared, lock, utc};
 use crate::engine::Engine;
 use crate::latency::{Stage, Stages, Ticks};
+use crate::recovery::snapshot_bytes;
 use crate::ring::{Receiver, Sender};
 
 /// Events that may follow from one: beyond it strategies and venues answer each other without end, and the run stops.
@@ -112,6 +113,9 @@ pub(super) struct Core<O, C> {
     shared: Arc<Shared>,
     commands: Receiver<Command>,
     told: Sender<Told>,
+    snapshots: Sender<Snapshot>,
+    snapshot_every: Duration,
+    next_snapshot: Nanos,
     slots: Slots,
     sessions: u32,
     started: Nanos,
@@ -140,6 +144,8 @@ pub(super) struct Parts {
     pub(super) shared: Arc<Shared>,
     pub(super) commands: Receiver<Command>,
     pub(super) told: Sender<Told>,
+    pub(super) snapshots: Sender<Snapshot>,
+    pub(super) snapshot_every: Duration,
     pub(super) slots: Slots,
     pub(super) sessions: u32,
     pub(super) started: Nanos,
@@ -161,6 +167,9 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
             shared: parts.shared,
             commands: parts.commands,
             told: parts.told,
+            snapshots: parts.snapshots,
+            snapshot_every: parts.snapshot_every,
+            next_snapshot: Nanos(0),
             slots: parts.slots,
             sessions: parts.sessions,
             started: parts.started,
@@ -184,6 +193,7 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
     pub(super) fn start(&mut self) {
         let now = if self.started > Nanos(0) { self.started } else { utc() };
         self.follow_from = Nanos(now.0.saturating_add(FOLLOW_NS));
+        self.next_snapshot = now.plus(self.snapshot_every.as_nanos() as u64);
         for session in 0..self.sessions {
             self.event_at(Event::Link(Link::Down { session }), now, Stamps::default());
         }
@@ -447,10 +457,29 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
             self.next_money = Nanos((now.0 / MONEY_NS + 1) * MONEY_NS);
             self.tell(Told::Money(now, Money::of(self.engine.state().risk())));
         }
+        if now >= self.next_snapshot && !self.snapshot_every.is_zero() {
+            self.next_snapshot = now.plus(self.snapshot_every.as_nanos() as u64);
+            self.snapshot();
+        }
         self.look_for_trouble();
         self.follow(now);
         self.publish(now);
         self.end_in_order(now);
+    }
+
+    /// The state as it is, for who keeps it.
+    fn snapshot(&mut self) {
+        let begun = self.ticks.now();
+        self.idle();
+        let state = self.engine.state();
+        let Some(position) = self.engine.journal().and_then(crate::Journal::position) else { return };
+        let bytes = snapshot_bytes(state, &position, &[]);
+        let (inputs, length) = (position.inputs(), bytes.len());
+        // While the last one is not stored there is no need for another.
+        if self.snapshots.send(Snapshot { inputs, bytes }).is_ok() {
+            let ms = self.ticks.between(begun, self.ticks.now()) as f64 / 1e6;
+            self.shared.note_of("run", INFO, format_args!("snapshot at input {inputs}: {length} bytes, {ms:.1} ms"));
+        }
     }
 
     fn look_for_trouble(&mut self) {
@@ -598,6 +627,9 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
         }
         if let Some(stages) = self.outlet.stages() {
             self.slots.give_last(1, stages);
+        }
+        if !self.snapshot_every.is_zero() && self.fault.is_none() {
+            self.snapshot();
         }
         self.publish(now);
         self.shared.over.store(true, std::sync::atomic::Ordering::Release);

@@ -35,7 +35,7 @@ use helios_types::{Event, Nanos};
 use helios_venue::Venues;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-pub use self::beside::{Beside, MAX_ROWS};
+pub use self::beside::{Beside, JOURNAL_FILE, MAX_ROWS};
 pub use self::core::{Answer, Command, Stopping};
 pub use self::entries::EntrySetup;
 pub use self::feeds::FeedSetup;
@@ -77,6 +77,8 @@ pub struct Options {
     pub cores: Vec<usize>,
     /// Stages are timed.
     pub measure: bool,
+    /// Between two snapshots of the state; zero for none. The engine stands still while one is made.
+    pub snapshot_every: Duration,
     /// The end.
     pub stopping: Stopping,
 }
@@ -84,7 +86,14 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let stopping = Stopping { cancel: true, patience: Duration::from_secs(5) };
-        Self { layout: Layout::One, spin: false, cores: Vec::new(), measure: true, stopping }
+        Self {
+            layout: Layout::One,
+            spin: false,
+            cores: Vec::new(),
+            measure: true,
+            snapshot_every: Duration::ZERO,
+            stopping,
+        }
     }
 }
 
@@ -136,7 +145,7 @@ where
     /// Opens the sockets and starts the threads.
     pub fn start(self) -> Result<Handle, SourceError> {
         let Self { state, started, journal, beside, feeds, venue, session_of, callbacks, options } = self;
-        let Beside { told, slots, recorder, total, shared } = beside;
+        let Beside { told, snapshots, slots, recorder, total, shared } = beside;
         let feeds = Feeds::open(feeds, &shared)?;
         let lines = feeds.addresses();
         let bed = Bed::new(options.spin).map_err(|e| start_error(&e))?;
@@ -149,6 +158,8 @@ where
             shared: Arc::clone(&shared),
             commands,
             told,
+            snapshots,
+            snapshot_every: options.snapshot_every,
             slots: slots.clone(),
             sessions: 0,
             started,

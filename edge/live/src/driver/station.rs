@@ -76,11 +76,7 @@ impl FeedStation for Feed {
     }
     fn told(&self) -> FeedTold {
         let counters = self.counters();
-        FeedTold {
-            messages: counters.messages.events + counters.messages.others,
-            missed: counters.stream.lost,
-            incomplete: !counters.complete,
-        }
+        FeedTold { messages: counters.stream.messages, missed: counters.stream.lost, incomplete: !counters.complete }
     }
 }
 

@@ -249,6 +249,11 @@ impl Journal {
         self.writer.inputs()
     }
 
+    /// Where the next record will begin; `None` after the end record.
+    pub fn position(&self) -> Option<Position> {
+        self.writer.position()
+    }
+
     /// What a follower's thread needs: see [`Replica`].
     pub fn replica(&self) -> Result<Replica, SourceError> {
         let file = self.file.try_clone().map_err(|e| io(&self.path, &e))?;
