@@ -16,7 +16,7 @@
 use std::fmt::{self, Write};
 
 use helios_data::Touched;
-use helios_types::{Damaged, Hasher, Load, Persist, Save};
+use helios_types::{Damaged, Hasher, InstrumentId, Load, Persist, Save};
 
 use crate::state::{Config, State};
 
@@ -148,6 +148,11 @@ impl State {
         self.graph.restore(&mut load)?;
         self.risk.restore(&mut load)?;
         self.orders.restore(&mut load, &self.risk)?;
+        for instrument in (0..).map(InstrumentId).take(self.markets.len()) {
+            if !self.markets.view(instrument).complete {
+                self.orders.blind(instrument);
+            }
+        }
         let touched;
         (self.next_seq, self.now, touched) = Persist::load(&mut load)?;
         self.touched = Touched(touched);

@@ -2,7 +2,10 @@
 //! are refused.
 
 use helios_engine::{RestoreError, State, step};
-use helios_types::{Event, Hasher, Input, Nanos};
+use helios_types::{
+    Event, Feed, Hasher, Input, InstrumentId, Intent, IntentKind, Market, Nanos, Price, Quantity, Side, StrategyId,
+    Update,
+};
 use proptest::prelude::*;
 
 use crate::random::{inputs_and_links, limited, tall};
@@ -68,6 +71,26 @@ proptest! {
         let _ = tall().restore(&forged(bad));
         let _ = tall().restore(&forged(shorter.to_vec()));
     }
+}
+
+/// A quote wished after the snapshot waits for the book that was not whole before it.
+#[test]
+fn a_book_that_is_not_whole_comes_back_as_that() {
+    let (instrument, strategy) = (InstrumentId(0), StrategyId(0));
+    let price = Price::whole;
+    let (bid, ask, quantity) = (price(49), price(51), Quantity::whole(10));
+    let update = Update::Quote { bid, bid_quantity: quantity, ask, ask_quantity: quantity };
+    let kind = IntentKind::Quote { side: Side::Buy, price: bid, quantity: Quantity::whole(1), limit: quantity };
+    let events = [
+        Event::Market(Market { instrument, ts_event: Nanos(1), update }),
+        Event::Feed(Feed::Incomplete { instrument, missed: 1 }),
+        Event::Intent(Intent { strategy, instrument, kind }),
+        Event::Feed(Feed::Complete { instrument }),
+    ];
+    let events = events.map(|event| (1, event));
+    check_at(tall, &events, 2);
+    let said = run(&mut tall(), &events, &mut Nanos(0));
+    assert!(said[2].0 == "[]" && said[3].0.contains("Submit"), "{said:?}");
 }
 
 /// The same bytes with the check value that they should have, which stands behind them.
