@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUST   := $(shell find core edge -name '*.rs' -o -name Cargo.toml 2>/dev/null | grep -v /target/) Cargo.toml Cargo.lock
 
-.PHONY: demo test lint bench docs setup fuzz clean format
+.PHONY: demo test lint bench docs setup fuzz world clean format
 
 demo: $(VENV)/.built
 	$(BIN)/python examples/01_pairs_on_a_simulated_day.py
@@ -37,7 +37,17 @@ bench: $(VENV)/.complete $(VENV)/.built
 # Longer than CI runs it: make fuzz CASES=1000000
 CASES ?= 200000
 fuzz:
-	PROPTEST_CASES=$(CASES) cargo test --release --package helios-wire --package helios-journal
+	PROPTEST_CASES=$(CASES) cargo test --release --package helios-wire --package helios-journal --package helios-live \
+	    --package helios-exchange
+
+# A trader and an exchange in one simulated world in which everything goes wrong, by seed: make world SEEDS=10000 FIRST=1
+# Then with real processes that are killed: KILLS=100
+SEEDS ?= 2000
+FIRST ?= 1
+KILLS ?= 30
+world: $(VENV)/.complete $(VENV)/.built
+	WORLD_SEEDS=$(SEEDS) WORLD_FIRST=$(FIRST) cargo test --release --package helios-live --test world -- --nocapture
+	WORLD_KILLS=$(KILLS) $(BIN)/python -m pytest tests/python/test_world_processes.py
 
 docs: $(VENV)/.installed
 	test -x $(BIN)/zensical || $(BIN)/python -m pip install --quiet -c constraints.txt zensical

@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def exchange(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file with [[venue]] and [[user]].")],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file with tables for venues and users.")],
     control: Annotated[Path | None, typer.Option(help="A folder for the socket that takes commands.")] = None,
     ledger: Annotated[Path | None, typer.Option(help="A file for what is known of each user, kept up to date.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No lines about clients on stderr.")] = False,

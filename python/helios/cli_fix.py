@@ -19,7 +19,7 @@ app = typer.Typer(no_args_is_help=True, help="FIX sessions: an acceptor to test 
 
 @app.command()
 def acceptor(
-    config: Annotated[Path, typer.Option(help="A TOML file with [[listen]] and [[session]].")],
+    config: Annotated[Path, typer.Option(help="A TOML file with tables to listen and for sessions.")],
     listen: Annotated[str | None, typer.Option(help="Address in place of the file's first: 127.0.0.1:9880.")] = None,
     store: Annotated[Path | None, typer.Option(help="Folder of stores in place of the file's.")] = None,
 ) -> None:

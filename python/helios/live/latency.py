@@ -106,17 +106,20 @@ def print_stages(stages: list[Stage], console: Any) -> None:
     """The table."""
     from rich.table import Table
 
-    table = Table(show_edge=False)
-    table.add_column("stage")
-    table.add_column("from, to", style="dim")
-    for heading in ("count", *QUANTILES):
-        table.add_column(heading, justify="right")
+    table = Table(show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("stage", no_wrap=True)
+    # The rest is in the picture: a terminal has eighty columns.
+    shown = [key for key in QUANTILES if key != "p99.99"]
+    for heading in ("count", *shown):
+        table.add_column(heading, justify="right", no_wrap=True)
     for stage in stages:
-        what = STAGES.get(stage.name, ("", ""))[1]
-        times = [text.nanoseconds(stage.quantiles[key]) for key in QUANTILES]
+        times = [text.nanoseconds(stage.quantiles[key]) for key in shown]
         style = "bold" if stage.name == "whole" else None
-        table.add_row(stage.label, what, f"{stage.count:,}", *times, style=style)
+        table.add_row(stage.label, f"{stage.count:,}", *times, style=style)
     console.print(table)
+    for stage in stages:
+        if stage.name in STAGES:
+            console.print(f"{stage.label}: {STAGES[stage.name][1]}", style="dim")
 
 
 def write_page(stages: list[Stage], path: str | os.PathLike[str], title: str) -> Path:
