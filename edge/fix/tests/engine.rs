@@ -53,6 +53,19 @@ impl Application for Desk {
     }
 }
 
+/// Sends orders back, and keeps what came: their number, and whether it is marked as a duplicate.
+struct Counting {
+    echoes: Echoes,
+    came: Vec<(u64, bool)>,
+}
+
+impl Application for Counting {
+    fn message(&mut self, session: SessionId, message: &Message<'_>, reply: &mut Reply<'_>) -> Handled {
+        self.came.push((message.get_u64(11).expect("is an order"), message.is_yes(43)));
+        self.echoes.message(session, message, reply)
+    }
+}
+
 fn engine<A: Application>(folder: &Folder, role: Role, port: u16, app: A) -> Engine<A> {
     let (sender, target) = if role == Role::Initiator { ("US", "THEM") } else { ("THEM", "US") };
     let mut session = SessionConfig::new(Settings::new(role, Version::Fix44, sender, target));
@@ -85,6 +98,16 @@ fn turn<A: Application, B: Application>(a: &mut Engine<A>, b: &mut Engine<B>, do
     for _ in 0..20_000 {
         a.turn(Duration::from_millis(1)).expect("turns");
         b.turn(Duration::ZERO).expect("turns");
+        if done(a) {
+            return;
+        }
+    }
+    panic!("it does not come about: {:?}", a.status());
+}
+
+fn alone<A: Application>(a: &mut Engine<A>, done: impl Fn(&mut Engine<A>) -> bool) {
+    for _ in 0..5_000 {
+        a.turn(Duration::from_millis(1)).expect("turns");
         if done(a) {
             return;
         }
@@ -151,9 +174,11 @@ fn an_order_leaves_without_allocation() {
 #[test]
 fn an_engine_that_died_is_continued_by_the_next() {
     let folder = Folder::new("next");
-    let mut them = engine(&folder, Role::Acceptor, 0, Echoes::new(1, None));
+    let counting = Counting { echoes: Echoes::new(1, None), came: Vec::new() };
+    let mut them = engine(&folder, Role::Acceptor, 0, counting);
     let port = them.addresses()[0].port();
     let mut numbers = (1, 1);
+    let mut back = std::collections::BTreeSet::new();
     for life in 0..5 {
         let mut us = engine(&folder, Role::Initiator, port, Desk::default());
         let status = us.status()[0].clone();
@@ -162,10 +187,15 @@ fn an_engine_that_died_is_continued_by_the_next() {
         for id in 0..20 {
             us.send(FIRST, b"D", &[], |b| order(b, life * 20 + id)).expect("is sent");
         }
-        // Gone in the middle of the answers, without a word.
-        turn(&mut us, &mut them, |us| !us.app().came.is_empty());
+        // Gone without a word; every other time without having heard the answers.
+        if life % 2 == 0 {
+            turn(&mut us, &mut them, |us| !us.app().came.is_empty());
+        } else {
+            alone(&mut them, |them| them.app().came.len() as u64 == (life + 1) * 20);
+        }
         let status = us.status()[0].clone();
         numbers = (status.next_out, status.next_in);
+        back.append(&mut us.app().came.drain(..).collect());
         drop(us);
         for _ in 0..200 {
             them.turn(Duration::from_millis(1)).expect("turns");
@@ -183,6 +213,11 @@ fn an_engine_that_died_is_continued_by_the_next() {
         let (near, far) = (us.status()[0].clone(), them.status()[0].clone());
         if (near.next_out, near.next_in) == (far.next_in, far.next_out) {
             assert!(near.next_out > 100, "{near:?}");
+            let came: Vec<u64> = them.app().came.iter().map(|(id, _)| *id).collect();
+            assert_eq!(came, (0..100).collect::<Vec<_>>());
+            // Answers that one life did not hear came to a later one.
+            back.append(&mut us.app().came.drain(..).collect());
+            assert_eq!(back, (0..100).map(|id: u64| id.to_string()).collect());
             return;
         }
     }
