@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from datetime import UTC, datetime, timedelta
+from weakref import WeakSet
 
 SOH = b"\x01"
 
@@ -14,6 +15,15 @@ def message(fields: list[tuple[int, object]], begin: str = "FIX.4.4") -> bytes:
     body = b"".join(b"%d=%s\x01" % (tag, str(value).encode("latin-1")) for tag, value in fields)
     head = b"8=%s\x019=%d\x01" % (begin.encode(), len(body))
     return head + body + b"10=%03d\x01" % (sum(head + body) % 256)
+
+
+_OPEN: WeakSet[Client] = WeakSet()
+
+
+def hang_up() -> None:
+    """Closes all clients, so that an engine that stops waits for none of them."""
+    for client in list(_OPEN):
+        client.close()
 
 
 class Client:
@@ -29,6 +39,7 @@ class Client:
     ) -> None:
         self.sock = sock or socket.create_connection(("127.0.0.1", port), 10)
         self.sock.settimeout(10)
+        _OPEN.add(self)
         self.ids = [(49, sender), (56, target)]
         self.begin = begin
         self.seq = 1

@@ -319,3 +319,31 @@ def test_an_engine_that_runs_is_kept(tmp_path: Path) -> None:
     assert heard.wait(PATIENCE)
     session._core.stop("")
     assert client.receive()[35] == "5"
+
+
+FORGETFUL = """
+import sys
+from helios.live import fix
+one = fix.SessionConfig(version="FIX.4.4", sender="US", target="THEM")
+config = fix.FixConfig(session=[one], listen=[fix.Listen(address="127.0.0.1:0")], store=sys.argv[1])
+engine = fix.Engine(config, fix.Application()).start()
+print(engine.addresses[0][1], flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_program_that_ends_logs_out(tmp_path: Path) -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", FORGETFUL, str(tmp_path)], stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        client = Client(int(process.stdout.readline()))
+        client.logon()
+        process.stdin.write("end\n")
+        process.stdin.flush()
+        assert client.receive()[35] == "5"
+        client.send("5")
+        client.close()
+        assert process.wait(PATIENCE) == 0
+        assert process.stderr.read() == ""

@@ -97,11 +97,27 @@ impl State {
         SNAPSHOT_VERSION.save(&mut save);
         self.configuration().save(&mut save);
         self.digest().save(&mut save);
-        self.markets.save(&mut save);
-        self.graph.save(&mut save);
-        self.risk.save(&mut save);
-        self.orders.save(&mut save);
-        (self.next_seq, self.now, self.touched.0).save(&mut save);
+        // All fields by name: a new one does not compile until somebody has said whether it is remembered.
+        let Self {
+            markets,
+            graph,
+            orders,
+            risk,
+            trade_from: _,
+            next_seq,
+            now,
+            touched,
+            intents: _,
+            changes: _,
+            proven: _,
+            feeds: _,
+            configured: _,
+        } = self;
+        markets.save(&mut save);
+        graph.save(&mut save);
+        risk.save(&mut save);
+        orders.save(&mut save);
+        (*next_seq, *now, touched.0).save(&mut save);
         let check = check(&save.0);
         check.save(&mut save);
         save.0

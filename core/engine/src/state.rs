@@ -94,7 +94,7 @@ pub struct State {
     /// Emptied within each step; kept to keep their memory.
     pub(crate) intents: Vec<Intent>,
     pub(crate) changes: Vec<SignalChange>,
-    proven: Vec<Rule>,
+    pub(crate) proven: Vec<Rule>,
     pub(crate) feeds: Feeds,
     /// Of the configuration: a snapshot is of the same.
     pub(crate) configured: u128,

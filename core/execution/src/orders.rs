@@ -239,11 +239,11 @@ pub struct Orders {
     /// Identifiers that callers have used.
     pub(crate) used: Used,
     /// Emptied within each booking; kept to keep its memory.
-    shares: Vec<Share>,
+    pub(crate) shares: Vec<Share>,
     pub(crate) next_id: u64,
-    style: Style,
+    pub(crate) style: Style,
     /// By instrument; empty when none has any.
-    rules: Vec<Rules>,
+    pub(crate) rules: Vec<Rules>,
     pub(crate) counts: Counts,
 }
 

@@ -55,21 +55,43 @@ fn load_open<T: Identified + Persist>(open: &mut Open<T>, load: &mut Load<'_>) -
 impl Orders {
     /// Appends wishes, orders and what is known of the sessions. Between steps.
     pub fn save(&self, save: &mut Save) {
-        assert!(self.due.is_empty(), "a snapshot is taken between steps");
-        self.desks.len().save(save);
-        self.desks.iter().for_each(|desk| desk.save(save));
-        self.quotes.save(save);
-        save_open(&self.working, save);
-        self.ended.save(save);
-        save_open(&self.booked, save);
-        self.booked_order.save(save);
-        self.past.save(save);
-        self.links.save(save);
-        self.flat.save(save);
-        self.strangers.save(save);
-        self.used.save(save);
-        self.next_id.save(save);
-        self.counts.save(save);
+        // All fields by name: a new one does not compile until somebody has said whether it is remembered.
+        let Self {
+            working,
+            desks,
+            quotes,
+            due,
+            ended,
+            booked,
+            booked_order,
+            past,
+            links,
+            blind,
+            flat,
+            strangers,
+            used,
+            shares: _,
+            next_id,
+            style: _,
+            rules: _,
+            counts,
+        } = self;
+        assert!(due.is_empty(), "a snapshot is taken between steps");
+        desks.len().save(save);
+        desks.iter().for_each(|desk| desk.save(save));
+        quotes.save(save);
+        save_open(working, save);
+        ended.save(save);
+        save_open(booked, save);
+        booked_order.save(save);
+        past.save(save);
+        links.save(save);
+        blind.save(save);
+        flat.save(save);
+        strangers.save(save);
+        used.save(save);
+        next_id.save(save);
+        counts.save(save);
     }
 
     /// Becomes what a snapshot says; of a run with the same instruments in which nothing has happened. `risk` is restored
@@ -88,6 +110,7 @@ impl Orders {
         self.booked_order = Persist::load(load)?;
         self.past = Persist::load(load)?;
         self.links.restore(load)?;
+        self.blind = Persist::load(load)?;
         self.flat = Persist::load(load)?;
         self.strangers = Persist::load(load)?;
         self.used = Persist::load(load)?;

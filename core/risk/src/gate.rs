@@ -900,15 +900,41 @@ impl Exposure {
     }
 }
 
-/// Snapshots: what the gate looks at beside positions.
+/// Snapshots.
 impl Risk {
-    pub(crate) fn save_gate(&self, save: &mut Save) {
-        self.limits.save(save);
-        (self.value, self.gross).save(save);
-        self.recent.save(save);
-        (self.day, self.day_start).save(save);
-        (self.allowed, self.breached).save(save);
-        self.differences.save(save);
+    /// Appends positions, money and what the gate looks at to a snapshot.
+    pub fn save(&self, save: &mut Save) {
+        // All fields by name: a new one does not compile until somebody has said whether it is remembered.
+        let Self {
+            limits,
+            ceilings: _,
+            exposures,
+            accounts,
+            accounts_of: _,
+            rules: _,
+            cash,
+            financing,
+            financing_paid,
+            value,
+            gross,
+            recent,
+            day,
+            day_start,
+            allowed,
+            breached,
+            differences,
+        } = self;
+        exposures.len().save(save);
+        exposures.iter().for_each(|exposure| exposure.save(save));
+        accounts.save(save);
+        (*cash, *financing_paid).save(save);
+        financing.save(save);
+        limits.save(save);
+        (*value, *gross).save(save);
+        recent.save(save);
+        (*day, *day_start).save(save);
+        (*allowed, *breached).save(save);
+        differences.save(save);
     }
 
     pub(crate) fn restore_gate(&mut self, load: &mut Load<'_>) -> Result<(), Damaged> {

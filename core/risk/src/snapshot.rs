@@ -1,6 +1,6 @@
 //! What a snapshot holds of positions, money and the gate.
 
-use helios_types::{Damaged, InstrumentId, Load, Persist, Save, persist};
+use helios_types::{Damaged, InstrumentId, Load, Persist, persist};
 
 use crate::gate::{Account, Mode, Risk};
 use crate::limits::{Limits, ROWS};
@@ -21,18 +21,6 @@ persist!(Limits {
 
 /// Snapshots.
 impl Risk {
-    /// Appends positions, money and what the gate looks at.
-    pub fn save(&self, save: &mut Save) {
-        self.exposures.len().save(save);
-        for exposure in &self.exposures {
-            exposure.save(save);
-        }
-        self.accounts.save(save);
-        (self.cash, self.financing_paid).save(save);
-        self.financing.save(save);
-        self.save_gate(save);
-    }
-
     /// Becomes what a snapshot says; of a run with the same instruments in which nothing has happened.
     pub fn restore(&mut self, load: &mut Load<'_>) -> Result<(), Damaged> {
         if load.count()? != self.exposures.len() || !self.accounts.is_empty() {

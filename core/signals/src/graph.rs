@@ -699,7 +699,8 @@ fn read(markets: &Markets, instrument: InstrumentId, field: Field) -> f64 {
     let level = |side: Side, at: u8| markets.books().depth(instrument, side).nth(usize::from(at));
     let depth = |side: Side, levels: u8| {
         let levels = markets.books().depth(instrument, side).take(usize::from(levels));
-        Quantity(levels.map(|level| level.quantity.0).sum()).to_f64()
+        // What a feed says may be more than fits: then it is the largest quantity.
+        Quantity(levels.fold(0, |sum: i64, level| sum.saturating_add(level.quantity.0))).to_f64()
     };
     match field {
         Field::Last => price(view.last),
@@ -825,16 +826,20 @@ impl Memory {
 impl Graph {
     /// Appends all that nodes remember.
     pub fn save(&self, save: &mut Save) {
-        (self.cells.len(), self.machines.len(), self.quotes.len()).save(save);
-        (self.event, self.waiting, self.holding).save(save);
-        self.given.values.save(save);
-        self.given.came.save(save);
-        for cell in &self.cells {
-            (cell.value, cell.fired).save(save);
-            cell.memory.save(save);
+        // All fields by name: a new one does not compile until somebody has said whether it is remembered.
+        let Self { cells, machines, edges: _, quotes, lots: _, plans: _, guards: _, event, given, waiting, holding } =
+            self;
+        let Given { groups: _, values, came } = given;
+        (cells.len(), machines.len(), quotes.len()).save(save);
+        (*event, *waiting, *holding).save(save);
+        values.save(save);
+        came.save(save);
+        for Cell { op: _, value, fired, memory } in cells {
+            (*value, *fired).save(save);
+            memory.save(save);
         }
-        self.machines.iter().for_each(|machine| machine.save(save));
-        self.quotes.iter().for_each(|quote| quote.next.save(save));
+        machines.iter().for_each(|machine| machine.save(save));
+        quotes.iter().for_each(|quote| quote.next.save(save));
     }
 
     /// Remembers what a snapshot says; of a graph of the same nodes.

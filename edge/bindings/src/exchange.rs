@@ -2,17 +2,19 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use helios_exchange::serve::{Server, Sockets, VenueSockets};
-use helios_exchange::{Config, Fault, Pace, Protocol, Source, TapeConfig, User, VenueConfig};
+use helios_exchange::{Config, Fault, Messages, Pace, Protocol, Source, TapeConfig, User, VenueConfig};
+use helios_io::ItchFile;
 use helios_types::Nanos;
 use helios_wire::soupbintcp::Limits;
 use pyo3::prelude::*;
 
 use crate::matching::{SELF_TRADES, named};
-use crate::refuse;
 use crate::tools::{AgentsSpec, settings};
+use crate::{raise, refuse};
 
 /// Longest message of a client.
 const MESSAGE_BYTES: usize = 1_024;
@@ -23,6 +25,8 @@ struct VenueSpec {
     name: String,
     symbols: Vec<String>,
     agents: Option<AgentsSpec>,
+    /// A recorded day: its file, and the time of day from which on it goes by in its own time.
+    replay: Option<(PathBuf, u64)>,
     speed: f64,
     rate: Option<u64>,
     session: String,
@@ -76,9 +80,10 @@ fn protocol(name: &str) -> Result<Protocol, String> {
 impl VenueSpec {
     fn config(&self) -> PyResult<VenueConfig> {
         let pace = self.rate.map_or(Pace::Times(self.speed), Pace::Rate);
-        let source = match self.agents {
-            Some(spec) => Source::Agents { day: settings(spec), pace },
-            None => Source::Quiet,
+        let source = match (self.agents, &self.replay) {
+            (Some(spec), _) => Source::Agents { day: settings(spec), pace },
+            (None, Some((_, from_ns))) => Source::Replay { from_ns: *from_ns, pace },
+            (None, None) => Source::Quiet,
         };
         Ok(VenueConfig {
             name: self.name.clone(),
@@ -113,9 +118,37 @@ fn user(spec: UserSpec) -> Result<User, String> {
     Ok(User { name, password, firm, cancel_on_disconnect, sees_all })
 }
 
+/// A day in a file.
+struct Day {
+    file: ItchFile,
+    at: usize,
+}
+
+impl Messages for Day {
+    fn next(&mut self, message: &mut Vec<u8>) -> Result<bool, String> {
+        while self.at >= self.file.batch().len() {
+            self.at = 0;
+            if !self.file.advance().map_err(|error| error.message)? {
+                return Ok(false);
+            }
+        }
+        message.clear();
+        message.extend_from_slice(self.file.batch().message(self.at));
+        self.at += 1;
+        Ok(true)
+    }
+}
+
 /// An exchange that listens.
 #[pyclass(module = "helios._core")]
-pub(crate) struct Exchange(Server);
+pub(crate) struct Exchange(Mutex<Server>);
+
+impl Exchange {
+    /// Python lets one thread in at a time; a panic of an earlier call is not ours to answer.
+    fn server(&mut self) -> &mut Server {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 fn wrong(message: impl Into<String>) -> PyErr {
     refuse("exchange", message)
@@ -134,6 +167,9 @@ impl Exchange {
             max_output: spec.max_output,
             ledger: spec.ledger,
         };
+        let replays: Vec<(usize, PathBuf)> = (spec.venues.iter().enumerate())
+            .filter_map(|(venue, spec)| Some((venue, spec.replay.as_ref()?.0.clone())))
+            .collect();
         let faults: Result<Vec<Fault>, String> = spec.faults.iter().map(|text| Fault::parse(text)).collect();
         let config = Config {
             venues: spec.venues.iter().map(VenueSpec::config).collect::<PyResult<_>>()?,
@@ -150,31 +186,36 @@ impl Exchange {
                 ..Limits::default()
             },
         };
-        Ok(Self(Server::bind(config, sockets).map_err(|error| wrong(error.to_string()))?))
+        let mut server = Server::bind(config, sockets).map_err(|error| wrong(error.to_string()))?;
+        for (venue, path) in replays {
+            server.set_messages(venue, Box::new(Day { file: ItchFile::open(&path).map_err(raise)?, at: 0 }));
+        }
+        Ok(Self(Mutex::new(server)))
     }
 
     /// Venue, what, and address of everything that listens or is sent to.
-    fn listening(&self) -> Vec<(String, &'static str, String)> {
-        self.0.listening().iter().map(|one| (one.venue.clone(), one.what, one.address.to_string())).collect()
+    fn listening(&mut self) -> Vec<(String, &'static str, String)> {
+        self.server().listening().iter().map(|one| (one.venue.clone(), one.what, one.address.to_string())).collect()
     }
 
     /// Lives for so many nanoseconds.
     fn run(&mut self, py: Python<'_>, ns: u64) -> PyResult<()> {
-        py.detach(|| self.0.run(Duration::from_nanos(ns))).map_err(|error| wrong(error.to_string()))
+        let server = self.server();
+        py.detach(|| server.run(Duration::from_nanos(ns))).map_err(|error| wrong(error.to_string()))
     }
 
     /// Does what an operator asks for; the answer is JSON.
     fn command(&mut self, text: &str) -> PyResult<String> {
-        self.0.command(text).map_err(wrong)
+        self.server().command(text).map_err(wrong)
     }
 
     /// Lines for the log.
     fn notes(&mut self) -> Vec<String> {
-        self.0.take_notes()
+        self.server().take_notes()
     }
 
     /// Ends the day.
     fn end(&mut self) {
-        self.0.end();
+        self.server().end();
     }
 }

@@ -417,15 +417,18 @@ impl FixEngine {
     }
 
     /// Whether the thread has ended; raises what it failed with.
-    fn finished(&self, py: Python<'_>) -> PyResult<bool> {
+    fn finished(&self) -> PyResult<bool> {
         let mut thread = locked(&self.thread);
         if thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
             return Ok(false);
         }
-        let Some(thread) = thread.take() else { return Ok(true) };
-        match py.detach(|| thread.join()) {
-            Ok(result) => result.map(|()| true).map_err(failed),
-            Err(_) => Err(failed("the engine's thread panicked: this is a bug".to_owned())),
+        let ended = thread.take();
+        // Nothing may wait for another thread while it holds a lock: that one may wait for this with the GIL.
+        drop(thread);
+        match ended.map(JoinHandle::join) {
+            None => Ok(true),
+            Some(Ok(result)) => result.map(|()| true).map_err(failed),
+            Some(Err(_)) => Err(failed("the engine's thread panicked: this is a bug".to_owned())),
         }
     }
 

@@ -82,6 +82,27 @@ pub enum Source {
         /// How fast it goes by.
         pace: Pace,
     },
+    /// A recorded day, against which clients trade: [`crate::Exchange::set_messages`] brings it.
+    Replay {
+        /// What was recorded before this moment goes out at once; nanoseconds since midnight.
+        from_ns: u64,
+        /// How fast the rest goes by.
+        pace: Pace,
+    },
+}
+
+impl Pace {
+    fn check(self) -> Result<Self, String> {
+        match self {
+            Self::Times(times) if !(1e-3..=1e6).contains(&times) => {
+                Err(format!("speed is {times}: set it between 0.001 and 1000000"))
+            }
+            Self::Rate(rate) if !(1..=MAX_RATE).contains(&rate) => {
+                Err(format!("rate is {rate}: set it between 1 and {MAX_RATE} messages a second"))
+            }
+            pace => Ok(pace),
+        }
+    }
 }
 
 impl Source {
@@ -92,18 +113,10 @@ impl Source {
                 if !symbols.is_empty() {
                     return Err("agents bring their own symbols: leave symbols out".to_owned());
                 }
-                match *pace {
-                    Pace::Times(times) if !(1e-3..=1e6).contains(&times) => {
-                        return Err(format!("speed is {times}: set it between 0.001 and 1000000"));
-                    }
-                    Pace::Rate(rate) if !(1..=MAX_RATE).contains(&rate) => {
-                        return Err(format!("rate is {rate}: set it between 1 and {MAX_RATE} messages a second"));
-                    }
-                    _ => {}
-                }
                 let simulation = Simulation::new(day.clone()).map_err(|error| error.to_string())?;
-                Ok((Floor::agents(simulation), *pace))
+                Ok((Floor::agents(simulation), pace.check()?))
             }
+            Self::Replay { pace, .. } => Ok((Floor::quiet(symbols)?, pace.check()?)),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::entry;
 use crate::faults::{Action, Fault, Faults, Held, Place, RETRANSMISSION};
 use crate::ledger::Ledger;
 use crate::order::Ended;
+use crate::replay::{Messages, Replay};
 use crate::snapshot;
 use crate::tape::TapeCounters;
 use crate::venue::{Filter, Users, Venue};
@@ -50,6 +51,8 @@ pub(crate) struct Peer {
     /// FIX: what came before it is known whose session this is, and since when.
     pub(crate) logon: Vec<u8>,
     pub(crate) since: Nanos,
+    /// When it was last looked at.
+    pub(crate) looked: Nanos,
     /// Of an order-entry session that has logged in: index of the account at the venue.
     pub(crate) account: Option<usize>,
     pub(crate) user: Option<usize>,
@@ -67,7 +70,7 @@ pub(crate) struct Peer {
 pub struct Exchange {
     pub(crate) venues: Vec<Venue>,
     pub(crate) users: Users,
-    pub(crate) peers: BTreeMap<Client, Peer>,
+    pub(crate) peers: BTreeMap<Client, Box<Peer>>,
     pub(crate) faults: Faults,
     /// Faults of the configuration that wait for the first call.
     pub(crate) pending: Vec<Fault>,
@@ -107,6 +110,12 @@ impl Exchange {
         Ok(exchange)
     }
 
+    /// Brings the recorded day of a venue whose source is one, before the first tick.
+    pub fn set_messages(&mut self, venue: usize, messages: Box<dyn Messages + Send>) {
+        let symbols: Vec<String> = self.symbols(venue).map(str::to_owned).collect();
+        self.venues[venue].replay = Some(Box::new(Replay::new(&symbols, messages)));
+    }
+
     // What comes from outside. Each `now` is UTC and never goes back.
 
     /// A connection was made to a port.
@@ -123,6 +132,7 @@ impl Exchange {
             connection: Connection::new(self.config.limits, self.now),
             logon: Vec::new(),
             since: self.now,
+            looked: self.now,
             account: None,
             user: None,
             snapshot: None,
@@ -131,7 +141,7 @@ impl Exchange {
             held_bytes: 0,
             closed: false,
         };
-        self.peers.insert(client, peer);
+        self.peers.insert(client, Box::new(peer));
     }
 
     /// A piece of what a client says, cut anywhere.
@@ -195,14 +205,18 @@ impl Exchange {
         }
         for venue in &mut self.venues {
             venue.tick(&mut self.users, now);
+            if let Some(error) = venue.replay.as_mut().and_then(|replay| replay.take_failure()) {
+                out.note(format_args!("{}: the recorded day ends here: {error}", venue.name));
+            }
         }
         self.settle(out);
         let (venues, faults) = (&mut self.venues, &mut self.faults);
         for (index, venue) in venues.iter_mut().enumerate() {
             venue.tape.tick(now, |packet| both(faults, index, packet, now, out));
         }
-        let clients: Vec<Client> = self.peers.keys().copied().collect();
-        for client in clients {
+        let due = self.peers.iter().filter(|(_, peer)| self.due(peer).is_some_and(|at| at <= now));
+        let due: Vec<Client> = due.map(|(client, _)| *client).collect();
+        for client in due {
             self.tick_client(client, out);
         }
         self.settle(out);
@@ -211,15 +225,20 @@ impl Exchange {
     /// When it wants to be told the time again, if nothing happens before.
     pub fn next_tick(&self) -> Option<Nanos> {
         let venues = self.venues.iter().filter_map(Venue::next_tick);
-        let peers = self.peers.values().filter_map(|peer| {
-            let held = peer.held.front().map(|(at, _)| if *at == FOREVER { self.now.plus(LOOK_NS) } else { *at });
-            let own = match peer.port.protocol.is_fix() {
-                true => Some(self.now.plus(FIX_TICK_NS)),
-                false => peer.connection.next_tick(),
-            };
-            [own, held].into_iter().flatten().min()
-        });
+        let peers = self.peers.values().filter_map(|peer| self.due(peer)).map(|at| at.max(self.now.plus(1)));
         venues.chain(peers).chain(self.faults.next_tick()).min()
+    }
+
+    /// When a client is to be looked at.
+    fn due(&self, peer: &Peer) -> Option<Nanos> {
+        // What should have gone out by now is held by a silence.
+        let waits = |at: Nanos| at == FOREVER || at <= peer.looked;
+        let held = peer.held.front().map(|(at, _)| if waits(*at) { peer.looked.plus(LOOK_NS) } else { *at });
+        let own = match peer.port.protocol.is_fix() {
+            true => Some(peer.looked.plus(FIX_TICK_NS)),
+            false => peer.connection.next_tick(),
+        };
+        [own, held].into_iter().flatten().min()
     }
 
     // What an operator asks for.
@@ -320,7 +339,7 @@ impl Exchange {
 
     /// The displayed books of a venue; instruments are numbered as its symbols.
     pub fn books(&self, venue: usize) -> &Books {
-        self.venues[venue].floor.books()
+        self.venues[venue].shown()
     }
 
     /// The matching engine of a venue.
@@ -373,7 +392,7 @@ impl Exchange {
     }
 
     /// A client that is to stay.
-    fn keep(&mut self, client: Client, peer: Peer) {
+    fn keep(&mut self, client: Client, peer: Box<Peer>) {
         if peer.closed || peer.connection.is_closed() {
             self.fix_closed(&peer);
             return self.gone(&peer);
@@ -461,6 +480,7 @@ impl Exchange {
     fn tick_client(&mut self, client: Client, out: &mut impl ExchangeOut) {
         let Some(mut peer) = self.peers.remove(&client) else { return };
         let now = self.now;
+        peer.looked = now;
         let mut wire = Wire { client, peer: &mut peer, faults: &mut self.faults, now, out };
         wire.release();
         if wire.peer.port.protocol.is_fix() {

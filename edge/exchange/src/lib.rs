@@ -37,8 +37,8 @@
 //! [`Exchange::next_tick`]; agents act then. **Truth**: [`Exchange::ledger`] is what the exchange knows of a user.
 //! **Faults**: [`Exchange::fault`] with [`Fault::parse`].
 //!
-//! A venue's books are those of `core/venue`'s matching engine; its market is one where only clients trade, or one of agents
-//! ([`Source`]). Orders: limit and immediate-or-cancel, fill-or-kill (immediate with the whole quantity as the minimum),
+//! A venue's books are those of `core/venue`'s matching engine; its market is one where only clients trade, one of agents, or a
+//! recorded day against which clients trade unseen ([`Source`]). Orders: limit and immediate-or-cancel, fill-or-kill (immediate with the whole quantity as the minimum),
 //! post-only, hidden, with an expiry; market orders if immediate. What becomes of orders of one user that would trade with
 //! each other is a setting of the venue.
 //! Assumes whole shares and prices in cents.
@@ -59,6 +59,7 @@ mod ledger;
 mod order;
 mod ouch42;
 mod ouch50;
+mod replay;
 pub mod serve;
 mod snapshot;
 mod tape;
@@ -70,6 +71,7 @@ pub use config::{
 pub use exchange::{Counters, Exchange};
 pub use faults::{Action, Fault, MAX_HELD, MAX_RULES, Place};
 pub use ledger::{Execution, Ledger, MAX_LISTED};
+pub use replay::Messages;
 pub use tape::{Tape, TapeConfig, TapeCounters};
 
 /// A connection of a client, numbered by who accepts it; numbers are not used again.

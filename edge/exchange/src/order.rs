@@ -115,6 +115,8 @@ pub(crate) struct Order {
     /// Shares of the chain in all, and money traded in units of 0.0001.
     pub(crate) total: u32,
     pub(crate) paid: u128,
+    /// Executed since it has its number.
+    pub(crate) here: u32,
     /// FIX: the ClOrdID of the request that ends it.
     pub(crate) asked: Option<Box<str>>,
     pub(crate) expires: Option<Nanos>,

@@ -19,7 +19,7 @@ use helios_types::Nanos;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Events, Interest, Poll, Token};
 
-use crate::{Client, Config, ConfigError, Exchange, ExchangeOut, Fault, Port, Protocol};
+use crate::{Client, Config, ConfigError, Exchange, ExchangeOut, Fault, Messages, Port, Protocol};
 
 /// A client that takes nothing of what waits for so long is closed.
 pub const SLOW_NS: u64 = 10_000_000_000;
@@ -349,6 +349,11 @@ impl Server {
             self.listeners.push((socket, Port { venue, protocol }));
         }
         Ok(())
+    }
+
+    /// Brings the recorded day of a venue whose source is one, before it runs.
+    pub fn set_messages(&mut self, venue: usize, messages: Box<dyn Messages + Send>) {
+        self.exchange.set_messages(venue, messages);
     }
 
     /// Where it listens and sends.

@@ -29,10 +29,10 @@ pub(crate) fn take(venue: &Venue) -> Result<MemoryStore, StoreFull> {
     let (timestamp, tracking_number) = (venue.stamp(), 0);
     let event_code = if venue.is_ended() { b'C' } else { b'Q' };
     store.push(&itch::SystemEvent { stock_locate: 0, tracking_number, timestamp, event_code }.encode())?;
-    for message in venue.floor.directory(timestamp) {
+    for message in venue.directory() {
         store.push(&message)?;
     }
-    let books = venue.floor.books();
+    let books = venue.shown();
     let mut orders = Vec::with_capacity(books.len());
     for at in 0..venue.floor.stocks().len() {
         let instrument = InstrumentId(at as u32);
@@ -42,12 +42,14 @@ pub(crate) fn take(venue: &Venue) -> Result<MemoryStore, StoreFull> {
             }
         }
     }
-    // Numbers grow with time once the marks of clients' orders are off.
-    orders.sort_unstable_by_key(|order| order.order & (u64::MAX >> 2));
+    // Numbers grow with time once the marks of clients' orders are off. Those of a record need not: its queues have the order.
+    if venue.replay.is_none() {
+        orders.sort_unstable_by_key(|order| order.order & (u64::MAX >> 2));
+    }
     for order in orders {
         let at = order.instrument.index();
         let message = itch::AddOrder {
-            stock_locate: at as u16 + 1,
+            stock_locate: venue.locate(order.instrument),
             tracking_number,
             timestamp,
             order_reference_number: order.order,

@@ -7,20 +7,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use helios_types::{BookRef, CancelReason, InstrumentId, Liquidity, Nanos, Price, Quantity, RejectReason, TimeInForce};
+use helios_book::Books;
+use helios_types::{
+    BookRef, CancelReason, InstrumentId, Liquidity, Nanos, Price, Quantity, RejectReason, ReportKind, TimeInForce,
+};
 use helios_venue::agents::{Floor, OPEN_NS};
 use helios_venue::matching::{Event, Events, NewOrder, SelfTrade};
 use helios_wire::ouch::outbound;
 use helios_wire::soupbintcp::{MemoryStore, Store};
 use helios_wire::{price4, to_price4};
 
-use crate::config::{Pace, Protocol, User, VenueConfig};
+use crate::config::{Pace, Protocol, Source, User, VenueConfig};
 use crate::fix::{Done, FixSession};
 use crate::ledger::{Execution, Ledger};
 use crate::order::{
     Change, Ended, Enter, Life, MARKET, MAX_PRICE, MAX_SHARES, Manner, Order, Reference, Refusal, Reply, TIME_BYTES,
     side_of,
 };
+use crate::replay::Replay;
 use crate::tape::Tape;
 use crate::{fix, ouch42, ouch50};
 
@@ -142,6 +146,9 @@ pub(crate) struct Venue {
     pub(crate) name: String,
     index: usize,
     pub(crate) floor: Floor,
+    /// A recorded day is the market, and the floor only numbers orders.
+    pub(crate) replay: Option<Box<Replay>>,
+    from_ns: Option<u64>,
     pub(crate) tape: Tape,
     pub(crate) accounts: Vec<Account>,
     orders: BTreeMap<BookRef, Order>,
@@ -174,6 +181,11 @@ impl Venue {
             index,
             halted: vec![false; floor.stocks().len()],
             floor,
+            replay: None,
+            from_ns: match config.source {
+                Source::Replay { from_ns, .. } => Some(from_ns),
+                _ => None,
+            },
             tape: Tape::new(config.tape.clone())?,
             accounts: Vec::new(),
             orders: BTreeMap::new(),
@@ -221,9 +233,15 @@ impl Venue {
     /// The day begins.
     pub(crate) fn open(&mut self, now: Nanos) {
         self.set_time(now);
-        self.floor.open(self.tape.buffer());
+        if let Some(from) = self.from_ns {
+            while self.replay.as_ref().and_then(|replay| replay.next_at()).is_some_and(|at| at < from) {
+                self.step_replay();
+            }
+        } else {
+            self.floor.open(self.tape.buffer());
+        }
         self.tape.written();
-        self.opened = Some((now, self.floor.messages()));
+        self.opened = Some((now, self.tape.next()));
     }
 
     /// The account of a user in a protocol, made at first use.
@@ -254,8 +272,8 @@ impl Venue {
     /// When something happens here without a message from outside.
     pub(crate) fn next_tick(&self) -> Option<Nanos> {
         let (opened, _) = self.opened?;
-        let act = self.floor.next_act().map(|at| match self.pace {
-            Pace::Times(times) => opened.plus((at.saturating_sub(OPEN_NS) as f64 / times) as u64),
+        let act = self.next_act().map(|at| match self.pace {
+            Pace::Times(times) => opened.plus((at.saturating_sub(self.begins()) as f64 / times) as u64),
             Pace::Rate(_) => Nanos(0),
         });
         let expiry = self.expiries.first().map(|(at, _)| *at);
@@ -276,12 +294,12 @@ impl Venue {
         }
         let Some((opened, before)) = self.opened else { return };
         for _ in 0..MAX_STEPS {
-            let Some(at) = self.floor.next_act() else { break };
+            let Some(at) = self.next_act() else { break };
             let due = match self.pace {
-                Pace::Times(times) => opened.plus((at.saturating_sub(OPEN_NS) as f64 / times) as u64),
+                Pace::Times(times) => opened.plus((at.saturating_sub(self.begins()) as f64 / times) as u64),
                 Pace::Rate(rate) => {
                     let allowed = u128::from(now.since(opened)) * u128::from(rate) / 1_000_000_000;
-                    if u128::from(self.floor.messages() - before) >= allowed {
+                    if u128::from(self.tape.next() - before) >= allowed {
                         break;
                     }
                     now
@@ -294,9 +312,34 @@ impl Venue {
         }
     }
 
+    /// When the market takes a step by itself, nanoseconds since its midnight, and when it began to.
+    fn next_act(&self) -> Option<u64> {
+        self.replay.as_ref().map_or_else(|| self.floor.next_act(), |replay| replay.next_at())
+    }
+
+    fn begins(&self) -> u64 {
+        self.from_ns.unwrap_or(OPEN_NS)
+    }
+
+    fn step_replay(&mut self) {
+        if let Some(replay) = &mut self.replay {
+            replay.step(self.stamp, self.tape.buffer());
+            self.tape.written();
+        }
+    }
+
     /// The market takes one step by itself.
     fn act(&mut self, users: &mut Users, at: Nanos) {
         self.set_time(at);
+        if self.replay.is_some() {
+            self.step_replay();
+            self.report_replay(users);
+            if self.next_act().is_none() {
+                self.end_orders(users, Ended::Closed, |_| true);
+                self.say_end();
+            }
+            return;
+        }
         let was_closed = self.floor.is_closed();
         self.floor.act(self.tape.buffer());
         self.tape.written();
@@ -316,8 +359,10 @@ impl Venue {
         }
         self.set_time(now);
         self.end_orders(users, Ended::Closed, |_| true);
-        self.floor.close(self.tape.buffer());
-        self.tape.written();
+        if self.replay.is_none() {
+            self.floor.close(self.tape.buffer());
+            self.tape.written();
+        }
         self.say_end();
     }
 
@@ -409,6 +454,7 @@ impl Venue {
             chain: 0,
             total: enter.shares,
             paid: 0,
+            here: 0,
             asked: None,
             expires: None,
             manner: enter.manner,
@@ -475,10 +521,27 @@ impl Venue {
         let ledger = &mut users.ledgers[account.user];
         (ledger.accepted, ledger.open) = (ledger.accepted + 1, ledger.open + 1);
         let mpid = order.manner.attributed.then(|| users.list[account.user].firm);
+        self.bring(users, None, &new, mpid);
+    }
+
+    /// An order that was announced comes to the market, perhaps for another one.
+    fn bring(&mut self, users: &mut Users, old: Option<BookRef>, new: &NewOrder, mpid: Option<[u8; 4]>) {
+        if let Some(replay) = &mut self.replay {
+            if let Some(old) = old {
+                replay.cancel(new.instrument, old);
+                replay.forget(old);
+            }
+            replay.submit(new);
+            return self.report_replay(users);
+        }
         self.events.clear();
-        let first = self.floor.submit(&new, mpid, &mut self.events, self.tape.buffer());
+        let (events, out) = (&mut self.events, self.tape.buffer());
+        let first = match old {
+            Some(old) => self.floor.replace(old, new, mpid, events, out),
+            None => self.floor.submit(new, mpid, events, out),
+        };
         self.tape.written();
-        self.report(users, order.number, first);
+        self.report(users, new.order, first);
     }
 
     /// A replacement. Ignored when the order is gone or the new reference was used; when what it asks for cannot be,
@@ -522,6 +585,7 @@ impl Venue {
             price: change.price,
             open,
             total: change.shares,
+            here: 0,
             manner: change.manner,
             expires: None,
             said,
@@ -540,10 +604,7 @@ impl Venue {
         account.say(&Reply::Replaced { old: &before.reference, order: &order }, moment);
         users.ledgers[account.user].accepted += 1;
         let mpid = order.manner.attributed.then(|| users.list[account.user].firm);
-        self.events.clear();
-        let first = self.floor.replace(old, &new, mpid, &mut self.events, self.tape.buffer());
-        self.tape.written();
-        self.report(users, order.number, first);
+        self.bring(users, Some(old), &new, mpid);
     }
 
     /// A cancel down to a total of `shares`, with what has executed; zero cancels all. A superfluous one is ignored.
@@ -594,8 +655,14 @@ impl Venue {
 
     fn shrink(&mut self, number: BookRef, left: u32) -> bool {
         let Some(order) = self.orders.get_mut(&number) else { return false };
-        self.events.clear();
         let (instrument, quantity) = (InstrumentId(order.symbol as u32), Quantity::whole(i64::from(left)));
+        if let Some(replay) = &mut self.replay {
+            let total = Quantity::whole(i64::from(order.here) + i64::from(left));
+            replay.reduce(instrument, number, total, price4(order.price).unwrap_or(Price::UNDEFINED));
+            (order.open, order.total) = (left, order.executed + left);
+            return true;
+        }
+        self.events.clear();
         self.floor.reduce(instrument, number, quantity, &mut self.events, self.tape.buffer());
         self.tape.written();
         let done = matches!(self.events[..], [Event::Amended { .. }]);
@@ -618,10 +685,7 @@ impl Venue {
         self.say(order.number, |order| Reply::Modified(order));
         self.say(order.number, |order| Reply::Moved(order));
         let mpid = order.manner.attributed.then(|| users.list[user].firm);
-        self.events.clear();
-        let first = self.floor.replace(number, &new, mpid, &mut self.events, self.tape.buffer());
-        self.tape.written();
-        self.report(users, order.number, first);
+        self.bring(users, Some(number), &new, mpid);
     }
 
     /// Cancels an account's orders that the filter lets through.
@@ -651,6 +715,9 @@ impl Venue {
     pub(crate) fn set_halted(&mut self, symbol: &str, halted: bool, now: Nanos) -> Result<(), String> {
         let at = helios_wire::alpha::<8>(symbol).ok().and_then(|stock| self.symbols.get(&stock).copied());
         let at = at.ok_or_else(|| format!("{} does not list {symbol:?}", self.name))?;
+        if self.replay.is_some() {
+            return Err("a recorded day is not halted on demand".to_owned());
+        }
         self.set_time(now);
         self.floor.set_halted(InstrumentId(at as u32), halted, self.tape.buffer())?;
         self.tape.written();
@@ -772,10 +839,15 @@ impl Venue {
     /// Takes an order off the market.
     fn take_off(&mut self, users: &mut Users, number: BookRef, ended: Ended) {
         let Some(order) = self.forget(number) else { return };
-        self.events.clear();
         let instrument = InstrumentId(order.symbol as u32);
-        self.floor.cancel(instrument, number, &mut self.events, self.tape.buffer());
-        self.tape.written();
+        if let Some(replay) = &mut self.replay {
+            replay.cancel(instrument, number);
+            replay.forget(number);
+        } else {
+            self.events.clear();
+            self.floor.cancel(instrument, number, &mut self.events, self.tape.buffer());
+            self.tape.written();
+        }
         let (moment, account) = (self.moment(), &mut self.accounts[order.account]);
         account.say(&Reply::Canceled { order: &order, shares: order.open, ended }, moment);
         let ledger = &mut users.ledgers[account.user];
@@ -813,6 +885,30 @@ impl Venue {
         self.report_fills(users);
     }
 
+    /// Tells what happened in a recorded market.
+    fn report_replay(&mut self, users: &mut Users) {
+        let reports = self.replay.as_mut().map(|replay| replay.take_reports()).unwrap_or_default();
+        for (number, report) in reports {
+            match report.kind {
+                ReportKind::Filled { execution, price, quantity, liquidity, .. } => {
+                    self.execute(users, number, (price, quantity), execution, liquidity);
+                }
+                ReportKind::Cancelled { reason } => {
+                    let open = self.orders.get(&number).map_or(0, |order| order.open);
+                    self.cancelled(users, number, Quantity::whole(i64::from(open)), reason);
+                }
+                ReportKind::Rejected { reason } => {
+                    let ended = if reason == RejectReason::WouldTake { Ended::PostOnly } else { Ended::System };
+                    self.unplaced(users, number, ended);
+                }
+                ReportKind::Accepted { .. } | ReportKind::Replaced { .. } | ReportKind::ChangeRejected { .. } => {}
+            }
+            if let (None, Some(replay)) = (self.orders.get(&number), &mut self.replay) {
+                replay.forget(number);
+            }
+        }
+    }
+
     /// The market did not take an order that was accepted.
     fn unplaced(&mut self, users: &mut Users, number: BookRef, ended: Ended) {
         let Some(order) = self.forget(number) else { return };
@@ -844,6 +940,7 @@ impl Venue {
         let shares = (quantity.0 / helios_types::QUANTITY_SCALE) as u32;
         let price = to_price4(price).expect("orders trade at prices of the feed");
         order.open -= shares;
+        order.here += shares;
         order.executed += shares;
         order.paid += u128::from(shares) * u128::from(price);
         let flag = match liquidity {
@@ -905,6 +1002,20 @@ impl Venue {
             (ledger.cancelled, ledger.open) = (ledger.cancelled + 1, ledger.open - 1);
             self.forget(number);
         }
+    }
+
+    /// What the feed shows, and the locate of an instrument.
+    pub(crate) fn shown(&self) -> &Books {
+        self.replay.as_ref().map_or_else(|| self.floor.books(), |replay| replay.shown())
+    }
+
+    pub(crate) fn locate(&self, instrument: InstrumentId) -> u16 {
+        self.replay.as_ref().map_or(instrument.0 as u16 + 1, |replay| replay.locate(instrument))
+    }
+
+    pub(crate) fn directory(&self) -> Vec<Vec<u8>> {
+        let stamp = self.stamp;
+        self.replay.as_ref().map_or_else(|| self.floor.directory(stamp), |replay| replay.directory(stamp))
     }
 
     /// Orders of all clients that work.

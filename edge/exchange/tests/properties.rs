@@ -4,10 +4,11 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use helios_exchange::{Client, Config, Protocol, VenueConfig};
+use helios_exchange::{Client, Config, Messages, Pace, Protocol, Source, VenueConfig};
 use helios_types::{InstrumentId, NANOS_PER_SECOND, Rng, Side};
-use helios_venue::agents::Config as Agents;
+use helios_venue::agents::{Config as Agents, Simulation};
 use helios_venue::matching::SelfTrade;
+use helios_wire::frame::{Frames, Framing};
 use helios_wire::ouch::{inbound, outbound};
 use helios_wire::{itch, moldudp64, ouch42};
 use world::{NUMBER, Reader, Stage, assert_same};
@@ -401,4 +402,92 @@ fn retransmissions_carry_the_same_bytes() {
     }
     assert_eq!(stage.world.answers.len(), 1_000 - 5);
     assert_eq!(stage.exchange.feed_counters(0).refused, 1_005);
+}
+
+/// A day in memory.
+struct Day {
+    frames: Vec<u8>,
+    at: usize,
+}
+
+impl Messages for Day {
+    fn next(&mut self, message: &mut Vec<u8>) -> Result<bool, String> {
+        let mut frames = Frames::new(&self.frames[self.at..], Framing::LengthPrefixed);
+        let Some(next) = frames.next() else { return Ok(false) };
+        message.clear();
+        message.extend_from_slice(next);
+        self.at += frames.consumed();
+        Ok(true)
+    }
+}
+
+#[test]
+fn a_recorded_day_goes_out_as_it_was_and_clients_trade_against_it() {
+    let day = Agents { symbols: 3, minutes: 1, seed: 9, messages_per_symbol_second: 50.0, ..Agents::default() };
+    let mut simulation = Simulation::new(day).expect("settings that can be");
+    let mut frames = Vec::new();
+    while simulation.next_chunk(&mut frames) {}
+    let names: Vec<String> = simulation.symbols().map(str::to_owned).collect();
+    let symbols: Vec<&str> = names.iter().map(String::as_str).collect();
+    let source = Source::Replay { from_ns: helios_venue::agents::OPEN_NS, pace: Pace::Times(2.0) };
+    // Two of three symbols, in another order than in the record.
+    let venue = VenueConfig { source, ..VenueConfig::quiet("XREC", &[symbols[2], symbols[0]]) };
+    let messages = Day { frames: frames.clone(), at: 0 };
+    let mut stage = Stage::before(config(venue), |exchange| exchange.set_messages(0, Box::new(messages)));
+    let mut crowd = Crowd::new(&mut stage, 31);
+    let mut heard = [Books50::default(), Books50::default()];
+    for _ in 0..320 {
+        stage.pass(NANOS_PER_SECOND / 10);
+        let middle = stage.exchange.books(0).top(InstrumentId(0)).bid.price;
+        crowd.centre = if middle.is_defined() { (middle.0 / 10_000_000) as u64 } else { 1000 };
+        crowd.act(&mut stage);
+        for (at, books) in heard.iter_mut().enumerate() {
+            for message in stage.take(crowd.clients[at].0) {
+                books.hear(&message);
+            }
+        }
+    }
+    check_ledgers(&stage, &heard);
+    let executed: u64 = USERS.iter().map(|user| stage.exchange.ledger(user).expect("a user").executed).sum();
+    assert!(executed > 5, "{executed} executions");
+    let feed = stage.feed(0, 0);
+    let about = |message: &[u8]| matches!(message[2], 0 | 1 | 3);
+    let recorded: Vec<&[u8]> = Frames::new(&frames, Framing::LengthPrefixed).filter(|message| about(message)).collect();
+    assert_eq!(feed.len(), recorded.len(), "the day is over, and nothing of clients is on the feed");
+    for (sent, was) in feed.iter().zip(&recorded) {
+        assert_eq!((&sent[..5], &sent[11..]), (&was[..5], &was[11..]));
+    }
+    assert!(feed.windows(2).all(|pair| pair[0][5..11] <= pair[1][5..11]), "time goes on");
+    assert_eq!(stage.exchange.open_orders(0), 0);
+    let last = stage.world.lines[&(0, 0)].last().expect("packets");
+    assert!(moldudp64::decode(last).expect("a packet").is_end_of_session());
+}
+
+#[test]
+fn a_snapshot_of_a_recorded_day_is_what_its_feed_made() {
+    let day = Agents { symbols: 2, minutes: 1, seed: 10, messages_per_symbol_second: 50.0, ..Agents::default() };
+    let mut simulation = Simulation::new(day).expect("settings that can be");
+    let mut frames = Vec::new();
+    while simulation.next_chunk(&mut frames) {}
+    let names: Vec<String> = simulation.symbols().map(str::to_owned).collect();
+    let source = Source::Replay { from_ns: helios_venue::agents::OPEN_NS, pace: Pace::Rate(1_000) };
+    let venue = VenueConfig { source, ..VenueConfig::quiet("XREC", &[&names[0], &names[1]]) };
+    let messages = Day { frames, at: 0 };
+    let mut stage = Stage::before(config(venue), |exchange| exchange.set_messages(0, Box::new(messages)));
+    for _ in 0..5 {
+        stage.now = stage.now.plus(NANOS_PER_SECOND / 2);
+        let (now, Stage { exchange, world, .. }) = (stage.now, &mut stage);
+        exchange.on_tick(now, world);
+        let feed = stage.feed(0, 0);
+        let mut reader = Reader::new(2);
+        feed.iter().for_each(|message| reader.read(message));
+        assert_same(&reader, stage.exchange.books(0));
+        let client = stage.login(0, Protocol::Snapshot, "ann", 1);
+        let mut snapshot = Reader::new(2);
+        let mut messages = stage.take(client);
+        assert_eq!(messages.pop(), Some([b"G".as_slice(), format!("{:>20}", feed.len() + 1).as_bytes()].concat()));
+        messages.iter().filter(|message| message[0] != b'+').for_each(|message| snapshot.read(message));
+        assert_same(&snapshot, stage.exchange.books(0));
+        assert_eq!(snapshot.directory.len(), 2);
+    }
 }

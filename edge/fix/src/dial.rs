@@ -63,6 +63,14 @@ impl Dial {
         self.pause = Nanos(self.pause.0.saturating_mul(2)).min(self.connect.pause_max);
     }
 
+    /// The clock was set: an attempt that is under way or due some time is due now.
+    pub(crate) fn begin_anew(&mut self, now: Nanos) {
+        if !matches!(self.state, State::Resolving) {
+            self.state = State::Waiting;
+        }
+        self.at = now;
+    }
+
     /// A logon succeeded: the next pause is short again, and the address is a good one.
     pub(crate) fn came_up(&mut self) {
         self.pause = self.connect.pause_min;

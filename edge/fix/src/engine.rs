@@ -18,7 +18,7 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use helios_types::Nanos;
 use helios_wire::fix::codec::MAX_MESSAGE;
@@ -28,6 +28,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use rustls::ServerConfig;
 
 use crate::application::{Application, Command, Handle, Outgoing, SessionId, Status};
+use crate::clock::Clock;
 use crate::config::{Config, SessionConfig};
 use crate::dial::{Dial, Resolved, State};
 use crate::limit::Bucket;
@@ -50,11 +51,6 @@ const COMMANDS: usize = 256;
 const ACCEPTS: usize = 64;
 /// How long a closed connection may take to hear of it.
 const LINGER: Nanos = Nanos(1_000_000_000);
-
-fn wall_clock() -> Nanos {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
-}
 
 struct Listener {
     socket: TcpListener,
@@ -138,7 +134,7 @@ pub struct Engine<A: Application> {
     notes: Notes,
     logon_timeout: Nanos,
     buffer: Box<[u8]>,
-    clock: fn() -> Nanos,
+    clock: Clock,
     ticked: Nanos,
     /// Something was left unread.
     busy: bool,
@@ -150,7 +146,8 @@ impl<A: Application> Engine<A> {
     /// Opens stores, reads secrets, binds addresses. The error says which session or address it is about.
     pub fn new(config: Config, app: A) -> Result<Self, String> {
         config.check()?;
-        let now = wall_clock();
+        let clock = Clock::new();
+        let now = clock.now();
         let failed = |what: &str| {
             let what = what.to_owned();
             move |error: io::Error| format!("{what}: {error}")
@@ -173,7 +170,7 @@ impl<A: Application> Engine<A> {
             notes: Notes::new(now),
             logon_timeout: config.logon_timeout,
             buffer: vec![0; CHUNK].into_boxed_slice(),
-            clock: wall_clock,
+            clock,
             ticked: Nanos(0),
             busy: false,
             stopping: None,
@@ -236,7 +233,10 @@ impl<A: Application> Engine<A> {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(format!("epoll: {error}")),
             _ => {}
         }
-        let now = (self.clock)();
+        let (now, leap) = self.clock.read();
+        if let Some(seconds) = leap {
+            self.begin_anew(seconds, now);
+        }
         self.busy = false;
         let mut ready = std::mem::take(&mut self.ready);
         ready.clear();
@@ -261,6 +261,25 @@ impl<A: Application> Engine<A> {
         Ok(!self.has_stopped(now))
     }
 
+    /// The system's time was set: how long nothing came can no longer be told.
+    fn begin_anew(&mut self, seconds: f64, now: Nanos) {
+        let why = format!("the system's time was set by {seconds:+.1} s");
+        self.note(None, now, why.clone());
+        self.ticked = Nanos(0);
+        self.pending.iter_mut().for_each(|pending| *pending = None);
+        for i in 0..self.slots.len() {
+            if self.slots[i].link.is_some() {
+                self.finish(i, &why, now);
+            }
+            if let Some(dial) = &mut self.slots[i].dial {
+                dial.begin_anew(now);
+            }
+        }
+        if self.stopping.is_some() {
+            self.stopping = Some(now);
+        }
+    }
+
     /// Sends an application message: the order path. `body` writes the fields after the header.
     pub fn send(
         &mut self,
@@ -269,7 +288,7 @@ impl<A: Application> Engine<A> {
         header: &[(u32, &[u8])],
         body: impl FnOnce(&mut Builder),
     ) -> Result<u64, String> {
-        let now = (self.clock)();
+        let now = self.clock.now();
         let (sent, failed) = self.with(id.0, now, |session, world| {
             let sent = session.send_with(msg_type, header, body, now, world);
             (sent, world.failed.clone())
@@ -285,7 +304,7 @@ impl<A: Application> Engine<A> {
         if self.stopping.is_some() {
             return;
         }
-        let now = (self.clock)();
+        let now = self.clock.now();
         let patience = self.slots.iter().map(|slot| slot.config.settings.logout_timeout_s).max().unwrap_or(0) + 1;
         self.stopping = Some(now.plus(patience * 1_000_000_000));
         for i in 0..self.slots.len() {
@@ -492,9 +511,6 @@ impl<A: Application> Engine<A> {
         if slot.config.schedule.open(now).is_none() {
             return Err(format!("{} is not open now", slot.name));
         }
-        if slot.bucket.as_ref().is_some_and(|bucket| !bucket.has(now)) {
-            return Err(format!("{} sent more than its rate allows before", slot.name));
-        }
         Ok(*i)
     }
 
@@ -524,7 +540,7 @@ impl<A: Application> Engine<A> {
 
     fn read_slot(&mut self, i: usize) {
         for _ in 0..CHUNKS {
-            let now = (self.clock)();
+            let now = self.clock.now();
             let slot = &mut self.slots[i];
             let Some(link) = &mut slot.link else { return };
             if !link.readable {

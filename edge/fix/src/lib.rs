@@ -5,6 +5,7 @@
 //! [`Handle`] speaks to the loop from other threads. Absent: several threads, UDP, proxies.
 
 mod application;
+mod clock;
 mod config;
 mod dial;
 mod engine;

@@ -28,7 +28,8 @@ pub use driver::{
 };
 pub use engine::Engine;
 pub use entry::{
-    Entry, EntryConfig, EntryCounters, EntryError, MAX_ORDERS, Ouch, Protocol, Recorded, Secret, first_reference,
+    DropCopy, DropCopyOut, Entry, EntryConfig, EntryCounters, EntryError, Fix, FixConfig, MAX_EXECUTIONS, MAX_ORDERS,
+    Ouch, Protocol, Recorded, Secret, Traded, first_reference,
 };
 pub use feed::{Feed, FeedConfig, FeedCounters};
 pub use journal::{ACK_LEN, Chore, Durability, Journal, Replica, Settings as JournalSettings, WINDOW};

@@ -23,6 +23,8 @@
     minutes = 390
     speed = 1.0                           # or messages_per_second = 1_000_000, whatever the agents' time is
 
+    # or [venue.replay]: path, start, speed: a recorded day of the venue's symbols, against which clients trade unseen
+
     [[user]]
     name = "HELIOS"
     password_env = "HELIOS_PASSWORD"      # or password_file, a file of mode 600
@@ -90,6 +92,19 @@ class AgentsTable(Table):
     messages_per_second: int | None = None
 
 
+class ReplayTable(Table):
+    """[venue.replay]: a recorded day, against which clients trade unseen, as in a backtest."""
+
+    #: Relative to the file.
+    path: str
+    #: What was recorded before goes out at once.
+    start: str = "09:30"
+    #: Its seconds in one of ours.
+    speed: float = 1.0
+    #: In a second of ours, whatever its time is; instead of speed.
+    messages_per_second: int | None = None
+
+
 class VenueTable(Table):
     """[[venue]]"""
 
@@ -97,6 +112,7 @@ class VenueTable(Table):
     lines: tuple[str, str]
     symbols: list[str] = msgspec.field(default_factory=list)
     agents: AgentsTable | None = None
+    replay: ReplayTable | None = None
     #: Name of the session, ten characters; the time of the start without it.
     session: str = ""
     requests: str | None = None
@@ -333,18 +349,22 @@ def _venue(venue: VenueTable, place: str, file: Path) -> dict[str, Any]:
         ("max_requests_per_second", 2**32),
     ):
         _whole(getattr(venue, key), most, f"{place}.{key}", file)
-    agents = venue.agents
+    agents, replay = venue.agents, venue.replay
+    if agents is not None and replay is not None:
+        raise ConfigError("a market is of agents or recorded, not both", file=str(file), key=f"{place}.replay")
     if agents is None and not venue.symbols:
         hint = 'symbols = ["AAPL"], or a market of agents in [venue.agents].'
         raise ConfigError("the venue lists nothing", file=str(file), key=f"{place}.symbols", hint=hint)
     if agents is not None and venue.symbols:
         raise ConfigError("agents bring their own symbols: leave symbols out", file=str(file), key=f"{place}.symbols")
+    market = agents or replay
     return {
         "name": venue.name,
         "symbols": venue.symbols,
         "agents": None if agents is None else _agents(agents, f"{place}.agents", file),
-        "speed": 1.0 if agents is None else agents.speed,
-        "rate": None if agents is None else agents.messages_per_second,
+        "replay": None if replay is None else _replay(replay, f"{place}.replay", file),
+        "speed": 1.0 if market is None else market.speed,
+        "rate": None if market is None else market.messages_per_second,
         "session": venue.session or f"{datetime.now(UTC):%m%d%H%M%S}",
         "max_packet": venue.max_packet,
         "max_store": venue.max_store,
@@ -364,6 +384,20 @@ def _agents(table: AgentsTable, place: str, file: Path) -> tuple[Any, ...]:
             _whole(value, 2**bits, f"{place}.{key}", file)
     settings = ("symbols", "minutes", "seed", "group_size", "rate", "half_life_s", "deviation_bp", "volatility")
     return tuple(getattr(table, key) for key in settings)
+
+
+def _replay(table: ReplayTable, place: str, file: Path) -> tuple[Path, int]:
+    path = file.parent / table.path
+    if not path.is_file():
+        raise ConfigError(f"there is no file {path}", file=str(file), key=f"{place}.path")
+    try:
+        start = Time.fromisoformat(table.start)
+    except ValueError:
+        raise ConfigError(f"{table.start!r}: write it as 09:30", file=str(file), key=f"{place}.start") from None
+    if table.messages_per_second is not None:
+        _whole(table.messages_per_second, 2**64, f"{place}.messages_per_second", file)
+    seconds = (start.hour * 60 + start.minute) * 60 + start.second
+    return path, seconds * 1_000_000_000 + start.microsecond * 1_000
 
 
 def _user(user: UserTable, place: str, file: Path) -> dict[str, Any]:

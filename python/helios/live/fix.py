@@ -20,6 +20,7 @@ runs in the core and does not pass Python.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import signal
 import threading
@@ -331,6 +332,13 @@ def _status(core: FixEngine) -> list[Status]:
 
 def _log_note(note: Note) -> None:
     _log.info("%s%s", f"{note.session}: " if note.session else "", note.text)
+
+
+@atexit.register
+def _stop_running() -> None:
+    """A program that ends logs out first: an interpreter that is gone could not hear what still came."""
+    for engine in list(_RUNNING):
+        engine.stop()
 
 
 @contextmanager

@@ -33,7 +33,7 @@ fn check_at(fresh: impl Fn() -> State, events: &[(u64, Event)], cut: usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
     fn what_comes_back_goes_on_as_what_was_there(events in inputs_and_links(), cut in 0usize..150) {

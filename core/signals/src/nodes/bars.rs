@@ -136,5 +136,5 @@ impl Steps for Bars {
         }
     }
 
-    remembers!(making, span, whole);
+    remembers!(making, span, whole; kind);
 }

@@ -64,7 +64,7 @@ impl Steps for Session {
         hasher.u64(self.now.0);
     }
 
-    remembers!(at, now);
+    remembers!(at, now; hours);
 }
 
 /// Local time.

@@ -101,5 +101,5 @@ impl Steps for Kalman {
         }
     }
 
-    remembers!(count, beta, alpha, bb, aa, ba, residual, deviation);
+    remembers!(count, beta, alpha, bb, aa, ba, residual, deviation; drift, noise, least);
 }

@@ -50,7 +50,7 @@ impl Steps for LagSamples {
         self.samples.iter().for_each(|x| hasher.f64(x));
     }
 
-    remembers!(samples);
+    remembers!(samples; n);
 }
 
 /// The samples of the last `span`, and what stood before them.
@@ -95,7 +95,7 @@ impl Steps for LagTime {
         hasher.f64(self.stood);
     }
 
-    remembers!(samples, stood, truncated);
+    remembers!(samples, stood, truncated; span);
 }
 
 /// When the input fired last.
@@ -116,5 +116,5 @@ impl Steps for Elapsed {
         hasher.u64(self.last.map_or(u64::MAX, |ts| ts.0));
     }
 
-    remembers!(last);
+    remembers!(last;);
 }

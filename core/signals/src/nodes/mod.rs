@@ -139,11 +139,13 @@ pub(crate) trait Steps {
     fn restore(&mut self, load: &mut Load<'_>) -> Result<(), Damaged>;
 }
 
-/// The fields that a machine remembers: those that a snapshot holds.
+/// The fields that a machine remembers, which a snapshot holds; and behind them those that it was made of. A field that
+/// is neither does not compile.
 macro_rules! remembers {
-    ($($field:ident),+) => {
+    ($($field:ident),+; $($made_of:ident),*) => {
         fn save(&self, save: &mut helios_types::Save) {
-            $(helios_types::Persist::save(&self.$field, save);)+
+            let Self { $($field,)+ $($made_of: _,)* } = self;
+            $(helios_types::Persist::save($field, save);)+
         }
 
         fn restore(&mut self, load: &mut helios_types::Load<'_>) -> Result<(), helios_types::Damaged> {

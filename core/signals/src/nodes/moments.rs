@@ -422,7 +422,7 @@ impl Steps for Moments {
         }
     }
 
-    remembers!(value, mean, spread, last, count, keep, passed, first, samples, times, peak, age, truncated);
+    remembers!(value, mean, spread, last, count, keep, passed, first, samples, times, peak, age, truncated; window, least);
 }
 
 impl Restart for Moments {

@@ -328,5 +328,5 @@ impl Steps for PairEwm {
         [self.last.0, self.last.1, self.mean.0, self.mean.1, xx, yy, xy].into_iter().for_each(|x| hasher.f64(x));
     }
 
-    remembers!(count, first, when, last, mean, products);
+    remembers!(count, first, when, last, mean, products; window, least);
 }

@@ -26,7 +26,7 @@ impl Steps for Changes {
         hasher.f64(self.last.unwrap_or(f64::NAN));
     }
 
-    remembers!(last);
+    remembers!(last;);
 }
 
 /// When the last 1 was.
@@ -58,7 +58,7 @@ impl Steps for Cooldown {
         hasher.u64(self.last.map_or(u64::MAX, |ts| ts.0));
     }
 
-    remembers!(last);
+    remembers!(last; span);
 }
 
 /// Since when the condition has been true.
@@ -86,7 +86,7 @@ impl Steps for Debounce {
         hasher.u64(self.since.map_or(u64::MAX, |ts| ts.0));
     }
 
-    remembers!(since);
+    remembers!(since; span);
 }
 
 /// Set or not.
@@ -111,5 +111,5 @@ impl Steps for Latch {
         hasher.u64(self.state.map_or(2, u64::from));
     }
 
-    remembers!(state);
+    remembers!(state;);
 }

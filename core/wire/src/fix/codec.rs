@@ -177,7 +177,7 @@ fn wrong_length(bytes: &[u8], last: usize) -> Framed<'_> {
     if tail.len() <= TRAILER && could_be_trailer(tail) {
         return Framed::Incomplete;
     }
-    let Some(checksum) = find(tail, CHECKSUM) else {
+    let Some(checksum) = find_checksum(tail) else {
         let long = tail.len() > MAX_MESSAGE;
         return if long { Framed::Garbled { used: BEGIN.len(), why: Garbled::TooLong } } else { Framed::Incomplete };
     };
@@ -191,6 +191,21 @@ fn wrong_length(bytes: &[u8], last: usize) -> Framed<'_> {
         None if behind.len() < MAX_BEGIN_STRING => Framed::Incomplete,
         None => Framed::Garbled { used: last + checksum + CHECKSUM.len(), why: Garbled::WrongCheckSum },
     }
+}
+
+/// By whole blocks, because a peer that sends byte by byte has us look again and again.
+fn find_checksum(bytes: &[u8]) -> Option<usize> {
+    (0..bytes.len()).step_by(BLOCK).find_map(|base| {
+        let mut ends = delimiters(bytes, base);
+        while ends != 0 {
+            let at = base + ends.trailing_zeros() as usize;
+            if bytes[at..].starts_with(CHECKSUM) {
+                return Some(at);
+            }
+            ends &= ends - 1;
+        }
+        None
+    })
 }
 
 /// Whether more bytes could make this a CheckSum field in its place.
@@ -447,6 +462,9 @@ fn odd_tag(field: &[u8]) -> Result<(i32, usize), ParseError> {
     let tag = number(digits).and_then(|tag| i32::try_from(tag).ok()).ok_or(Garbled::BadField)?;
     Ok((if negative { -tag } else { tag }, length))
 }
+
+/// The largest number that is read: eighteen digits.
+pub const MAX_NUMBER: u64 = 999_999_999_999_999_999;
 
 /// A number of one to eighteen digits.
 #[inline]

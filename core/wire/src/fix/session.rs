@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use helios_types::{NANOS_PER_SECOND, Nanos};
 
-use super::codec::{self, Builder, Fields, Framed, Garbled, MAX_MESSAGE, Message, frame};
+use super::codec::{self, Builder, Fields, Framed, Garbled, MAX_MESSAGE, MAX_NUMBER, Message, frame};
 use super::dictionary::{Dictionary, Version};
 use super::outside::{Closed, Handled, Outside, Role, SendError, SessionEvent, Settings, Stored};
 use super::sender::{Reply, Sender};
@@ -23,6 +23,8 @@ pub const RESEND_BATCH: u64 = 256;
 pub const MAX_QUEUE_BYTES: usize = 16 * 1024 * 1024;
 /// Repeats a ResendRequest that nothing came for, where there are no heartbeats to measure by.
 const RESEND_PATIENCE_S: u64 = 30;
+/// Field 16 for all messages from 7 on before 4.2, which has zero for it and takes both.
+const OLD_INFINITY: u64 = 999_999;
 /// 112 of our TestRequests.
 const TEST: &[u8] = b"TEST";
 
@@ -126,7 +128,7 @@ impl Session {
     pub fn new(settings: Settings, stored: Stored) -> Self {
         let mut session = Self {
             dictionary: Dictionary::of(settings.version),
-            sender: Sender::new(&settings, stored.next_out.max(1)),
+            sender: Sender::new(&settings, stored.next_out.clamp(1, MAX_NUMBER)),
             state: State::Disconnected,
             next_in: 1,
             created: stored.created,
@@ -145,7 +147,7 @@ impl Session {
             again_fields: Fields::new(),
             settings,
         };
-        session.expect(stored.next_in.max(1));
+        session.expect(stored.next_in.clamp(1, MAX_NUMBER));
         session
     }
 
@@ -368,7 +370,7 @@ impl Session {
         let from = self.next_in;
         let chunk_end = self.settings.resend_chunk.map(|chunk| from.saturating_add(chunk.max(1) - 1));
         let chunk_end = chunk_end.filter(|end| *end < to);
-        let infinity = if self.settings.version < Version::Fix42 { 999_999 } else { 0 };
+        let infinity = if self.settings.version < Version::Fix42 { OLD_INFINITY } else { 0 };
         self.sender.session_message(b"2", now, outside, |builder| {
             builder.number(7, from);
             builder.number(16, chunk_end.unwrap_or(infinity));
@@ -471,7 +473,8 @@ impl Session {
             outside.note(&SessionEvent::ResendOfUnsent { from, next_out });
             return;
         }
-        let to = if to == 0 || to >= next_out { next_out - 1 } else { to };
+        let infinite = to == 0 || (to == OLD_INFINITY && self.settings.version <= Version::Fix42);
+        let to = if infinite || to >= next_out { next_out - 1 } else { to };
         let (mut next, mut messages, mut from) = (first, 0, first);
         while from <= to {
             let end = to.min(from + RESEND_BATCH - 1);
@@ -735,10 +738,10 @@ impl Session {
     /// An operator sets numbers; the caller stores them.
     pub fn set_next(&mut self, next_out: Option<u64>, next_in: Option<u64>) {
         if let Some(next_out) = next_out {
-            self.sender.next_out = next_out.max(1);
+            self.sender.next_out = next_out.clamp(1, MAX_NUMBER);
         }
         if let Some(next_in) = next_in {
-            self.expect(next_in.max(1));
+            self.expect(next_in.clamp(1, MAX_NUMBER));
             self.gap = None;
         }
     }

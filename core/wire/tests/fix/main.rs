@@ -3,8 +3,10 @@
 
 mod dictionaries;
 mod link;
+mod ours;
 mod properties;
 mod scenario;
+mod session;
 mod suite;
 
 use std::path::{Path, PathBuf};

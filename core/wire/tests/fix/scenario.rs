@@ -2,7 +2,7 @@
 //!
 //! `iCONNECT`, `iDISCONNECT`: the client connects, closes; `eDISCONNECT`: we must close. `I<message>`: the client
 //! sends; `E<message>`: the next message from us. `i2,CONNECT` and so on name another connection. A message without 9
-//! or 10 gets them; `<TIME>`, `<TIME-n>` and `<TIME+n>` are now and seconds from now. What is compared: the same tags in the
+//! or 10 gets them; `q5` is five seconds of our silence and `w5` five of anything; `<TIME>`, `<TIME-n>` and `<TIME+n>` are now and seconds from now. What is compared: the same tags in the
 //! same order with the same values, but for 10, 42, 52, 60 and 122, which must only have their form.
 
 use std::collections::BTreeMap;
@@ -117,6 +117,8 @@ impl Engine {
             (b'e', b"DISCONNECT") => return self.expect_close(id),
             (b'I', message) => self.receive(id, &self.message(message)),
             (b'E', message) => return self.expect(id, &self.message(message)),
+            (b'q', seconds) => return self.wait(id, seconds, true),
+            (b'w', seconds) => return self.wait(id, seconds, false),
             _ => return Err(format!("no such step: {}", line.escape_ascii())),
         }
         Ok(())
@@ -213,6 +215,22 @@ impl Engine {
             self.tick();
         }
         Err("not closed".to_owned())
+    }
+
+    /// Lets time pass, in which we say nothing, or whatever we like.
+    fn wait(&mut self, id: u8, seconds: &[u8], quiet: bool) -> Result<(), String> {
+        let seconds: f64 = std::str::from_utf8(seconds).expect("ASCII").parse().map_err(|_| "no number of seconds")?;
+        let ticks = (seconds * (NANOS_PER_SECOND / TICK_NS) as f64).round() as u64;
+        for _ in 0..ticks {
+            self.tick();
+            let connection = self.connections.get_mut(&id).ok_or("not connected")?;
+            if !quiet {
+                connection.written.clear();
+            } else if connection.closed || !connection.written.is_empty() {
+                return Err(format!("expected silence, found {}", shown(&connection.written)));
+            }
+        }
+        Ok(())
     }
 
     /// A message of a line: times filled in, length and checksum added where they are not there.

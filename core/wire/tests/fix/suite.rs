@@ -6,7 +6,7 @@ use crate::scenario::Engine;
 use crate::{files, read, shared};
 
 /// The sessions that the definitions assume.
-fn sessions() -> Vec<Settings> {
+pub fn sessions() -> Vec<Settings> {
     let session = |version: Version, target: &str| {
         let settings = Settings::new(Role::Acceptor, version, "ISLD", target);
         Settings { reset_on_logon: true, ..settings }
@@ -18,7 +18,7 @@ fn sessions() -> Vec<Settings> {
     sessions
 }
 
-fn target(version: Version) -> &'static str {
+pub fn target(version: Version) -> &'static str {
     match version {
         Version::Fix40 => "TW40",
         Version::Fix41 => "TW41",

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use helios_types::{Nanos, Rng};
 use helios_wire::moldudp64::{
-    self, HEADER_LENGTH, MAX_COUNT, MAX_EARLY_PACKETS, Notice, PacketBuilder, Receiver, ReceiverConfig, ReceiverOut,
-    decode_request,
+    self, HEADER_LENGTH, MAX_COUNT, MAX_EARLY_BYTES, MAX_EARLY_PACKETS, Notice, PacketBuilder, Receiver,
+    ReceiverConfig, ReceiverOut, decode_request,
 };
 
 const SESSION: [u8; 10] = *b"SESSION01 ";
@@ -304,7 +304,9 @@ fn a_gap_beyond_the_window_is_given_up_when_two_packets_agree() {
     ]);
 
     let mut rig = Rig::new(config);
-    rig.packet(0, 1, "a").packet(0, u64::MAX - 1, "x").packet(0, 2, "b").at(2_000).packet(0, 3, "c");
+    rig.packet(0, 1, "a").packet(0, u64::MAX - 1, "x").packet(0, 1, "a");
+    assert_eq!(rig.receiver.waiting().0, 1, "what is old does not contradict it");
+    rig.packet(0, 2, "b").at(2_000).packet(0, 3, "c");
     rig.said(&[BEGAN, "1 a", "2 b", "3 c"]);
     assert_eq!((rig.receiver.stats().early_dropped, rig.receiver.waiting()), (1, (0, 0)));
 }
@@ -388,6 +390,28 @@ fn a_new_session_after_the_end_begins_at_once() {
     rig.said(&[&ended[..], &began].concat());
     rig.end(0, 2).packet(0, 2, "late").said(&[]);
     rig.on(0, &other(1, "a")).said(&["1 a", "2 b", "missing messages have come"]);
+    rig.on(0, &moldudp64::encode_end_of_session(*b"DAY2      ", 3)).said(&["end of session after message 2"]);
+    rig.packet(0, 3, "later still").said(&[]);
+}
+
+#[test]
+fn an_end_before_what_was_heard_is_none() {
+    plain().packet(0, 1, "ab").end(0, 2).packet(0, 3, "c").said(&[BEGAN, "1 a", "2 b", "3 c"]);
+}
+
+#[test]
+fn early_packets_are_bounded_by_their_bytes_too() {
+    let mut rig = plain();
+    rig.packet(0, 1, "a");
+    let mut builder = PacketBuilder::new(SESSION, 3, usize::MAX);
+    builder.push(&[b'x'; 60_000]).expect("room");
+    while rig.receiver.stats().early_dropped == 0 {
+        rig.on(0, builder.bytes());
+        builder.next_packet();
+        builder.push(&[b'x'; 60_000]).expect("room");
+    }
+    let (packets, bytes) = rig.receiver.waiting();
+    assert!(bytes <= MAX_EARLY_BYTES && bytes + builder.bytes().len() > MAX_EARLY_BYTES, "{packets} packets, {bytes}");
 }
 
 #[test]

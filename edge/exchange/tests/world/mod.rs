@@ -24,6 +24,7 @@ pub struct World {
     pub heard: BTreeMap<Client, Vec<u8>>,
     pub closed: Vec<Client>,
     pub notes: Vec<String>,
+    /// What clients can take until it is set again.
     pub room: Option<usize>,
 }
 
@@ -35,6 +36,9 @@ impl ExchangeOut for World {
         self.answers.push((venue, to, bytes.to_vec()));
     }
     fn write(&mut self, client: Client, bytes: &[u8]) {
+        if let Some(room) = &mut self.room {
+            *room = room.saturating_sub(bytes.len());
+        }
         self.heard.entry(client).or_default().extend_from_slice(bytes);
     }
     fn close(&mut self, client: Client) {
@@ -58,12 +62,14 @@ pub struct Stage {
 
 impl Stage {
     pub fn new(config: Config) -> Self {
-        let mut stage = Self {
-            exchange: Exchange::new(config).expect("settings that can be"),
-            world: World::default(),
-            now: START,
-            next_client: 1,
-        };
+        Self::before(config, |_| {})
+    }
+
+    /// Something is done before the day begins.
+    pub fn before(config: Config, prepare: impl FnOnce(&mut Exchange)) -> Self {
+        let mut exchange = Exchange::new(config).expect("settings that can be");
+        prepare(&mut exchange);
+        let mut stage = Self { exchange, world: World::default(), now: START, next_client: 1 };
         stage.exchange.on_tick(START, &mut stage.world);
         stage
     }
@@ -103,9 +109,12 @@ impl Stage {
     /// Time goes on, with every tick that is asked for.
     pub fn pass(&mut self, ns: u64) {
         let end = self.now.plus(ns);
+        let mut ticks = 0;
         while let Some(at) = self.exchange.next_tick()
             && at <= end
         {
+            ticks += 1;
+            assert!(ticks < 1_000_000, "time goes on between two ticks");
             self.now = self.now.max(at).plus(1);
             self.exchange.on_tick(self.now, &mut self.world);
         }

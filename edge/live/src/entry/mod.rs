@@ -11,6 +11,9 @@
 //! with the venue's books. OUCH and SoupBinTCP have no message that asks for cancel on disconnect: it is a setting of the
 //! port.
 
+mod drop_copy;
+mod fix;
+mod orders;
 mod ouch;
 mod reconnect;
 mod said;
@@ -18,10 +21,12 @@ mod table;
 
 use std::fmt;
 
-use helios_types::{Event, Nanos, Output};
+use helios_types::{Event, Nanos, OrderId, Output};
 use helios_wire::soupbintcp::ClientSettings;
 
 use crate::EntryOut;
+pub use drop_copy::{DropCopy, DropCopyOut, MAX_EXECUTIONS, Traded};
+pub use fix::{Fix, FixConfig};
 pub use ouch::Ouch;
 pub use table::MAX_ORDERS;
 
@@ -94,6 +99,12 @@ pub fn first_reference(since_midnight_ns: u64) -> u32 {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryError(String);
 
+impl EntryError {
+    pub(crate) fn new(text: String) -> Self {
+        Self(text)
+    }
+}
+
 impl fmt::Display for EntryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -140,6 +151,8 @@ pub struct EntryCounters {
 pub enum Entry {
     /// OUCH 4.2 or 5.0.
     Ouch(Box<Ouch>),
+    /// FIX 4.4.
+    Fix(Box<Fix>),
 }
 
 impl Entry {
@@ -164,11 +177,17 @@ impl Entry {
         Ok(Self::Ouch(Box::new(Ouch::new(&config, settings))))
     }
 
+    /// The same for FIX 4.4.
+    pub fn fix(config: &FixConfig) -> Result<Self, EntryError> {
+        Ok(Self::Fix(Box::new(Fix::new(config)?)))
+    }
+
     /// A record of the journal; all of them are wanted, in order, before the first tick. References are given out as they
     /// were, orders stand as they stood, the venue will be asked to go on where it was heard last. Nothing is sent.
     pub fn recover(&mut self, recorded: &Recorded<'_>) {
         match self {
             Self::Ouch(ouch) => ouch.recover(recorded),
+            Self::Fix(fix) => fix.recover(recorded),
         }
     }
 
@@ -176,6 +195,7 @@ impl Entry {
     pub fn on_connected(&mut self, now: Nanos, out: &mut impl EntryOut) {
         match self {
             Self::Ouch(ouch) => ouch.on_connected(now, out),
+            Self::Fix(fix) => fix.on_connected(now, out),
         }
     }
 
@@ -183,6 +203,7 @@ impl Entry {
     pub fn on_bytes(&mut self, bytes: &[u8], now: Nanos, out: &mut impl EntryOut) {
         match self {
             Self::Ouch(ouch) => ouch.on_bytes(bytes, now, out),
+            Self::Fix(fix) => fix.on_bytes(bytes, now, out),
         }
     }
 
@@ -190,6 +211,7 @@ impl Entry {
     pub fn on_closed(&mut self, now: Nanos, out: &mut impl EntryOut) {
         match self {
             Self::Ouch(ouch) => ouch.on_closed(now, out),
+            Self::Fix(fix) => fix.on_closed(now, out),
         }
     }
 
@@ -197,6 +219,7 @@ impl Entry {
     pub fn on_tick(&mut self, now: Nanos, out: &mut impl EntryOut) {
         match self {
             Self::Ouch(ouch) => ouch.on_tick(now, out),
+            Self::Fix(fix) => fix.on_tick(now, out),
         }
     }
 
@@ -204,6 +227,7 @@ impl Entry {
     pub fn next_tick(&self) -> Option<Nanos> {
         match self {
             Self::Ouch(ouch) => ouch.next_tick(),
+            Self::Fix(fix) => fix.next_tick(),
         }
     }
 
@@ -213,6 +237,7 @@ impl Entry {
     pub fn send(&mut self, output: &Output, now: Nanos, out: &mut impl EntryOut) {
         match self {
             Self::Ouch(ouch) => ouch.send(output, now, out),
+            Self::Fix(fix) => fix.send(output, now, out),
         }
     }
 
@@ -220,6 +245,15 @@ impl Entry {
     pub fn stop(&mut self, now: Nanos, out: &mut impl EntryOut) {
         match self {
             Self::Ouch(ouch) => ouch.stop(now, out),
+            Self::Fix(fix) => fix.stop(now, out),
+        }
+    }
+
+    /// The order that a drop copy calls so.
+    pub fn order(&mut self, name: &str) -> Option<OrderId> {
+        match self {
+            Self::Ouch(ouch) => ouch.order(name),
+            Self::Fix(fix) => fix.order(name),
         }
     }
 
@@ -227,6 +261,7 @@ impl Entry {
     pub fn is_settled(&self) -> bool {
         match self {
             Self::Ouch(ouch) => ouch.is_settled(),
+            Self::Fix(fix) => fix.is_settled(),
         }
     }
 
@@ -234,6 +269,7 @@ impl Entry {
     pub fn counters(&self) -> EntryCounters {
         match self {
             Self::Ouch(ouch) => ouch.counters(),
+            Self::Fix(fix) => fix.counters(),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! What a venue says, in either version of OUCH, in one vocabulary.
+//! What a venue says, in one vocabulary, and how the two versions of OUCH say it.
 
 use helios_execution::Ouch42;
-use helios_types::{CancelReason, Liquidity, Price, RejectReason};
+use helios_types::{CancelReason, Liquidity, Price, Quantity, RejectReason};
 use helios_wire::ouch::outbound as v50;
 use helios_wire::ouch42::outbound as v42;
 use helios_wire::price4;
@@ -12,26 +12,27 @@ pub(super) enum Said {
     /// `dead`: it ended at once.
     Accepted {
         reference: u32,
-        shares: u32,
+        quantity: Quantity,
         book_ref: u64,
         dead: bool,
     },
-    /// `open` shares are left to trade by the new terms.
+    /// So much is left to trade by the new terms.
     Replaced {
         reference: u32,
-        open: u32,
+        open: Quantity,
         price: Price,
         dead: bool,
     },
-    /// So many shares were taken off.
+    /// So much was taken off. `by_itself` is the venue's letter when the reason has no name here.
     Cancelled {
         reference: u32,
-        shares: u32,
-        reason: u8,
+        quantity: Quantity,
+        reason: CancelReason,
+        by_itself: Option<u8>,
     },
     Executed {
         reference: u32,
-        shares: u32,
+        quantity: Quantity,
         price: Price,
         liquidity: Liquidity,
         execution: u64,
@@ -42,21 +43,20 @@ pub(super) enum Said {
         reason: RejectReason,
         code: u16,
     },
-    /// The cancel will be carried out after a cross.
+    /// The cancel will be carried out later.
     CancelPending {
         reference: u32,
     },
     /// It will not.
     CancelRejected {
         reference: u32,
+        reason: RejectReason,
     },
-    /// So many shares are left to trade, by the venue's doing.
+    /// So much is left to trade, by the venue's doing.
     Modified {
         reference: u32,
-        open: u32,
+        open: Quantity,
     },
-    /// Its place or number in the book changed: nothing that we report.
-    Moved,
     /// The execution is void.
     Broken {
         reference: u32,
@@ -73,12 +73,40 @@ pub(super) enum Said {
     NextReference(u32),
     /// Start or end of the day.
     System(u8),
-    /// Answers to what we never ask: of mass cancels, of entry control, of trade-now.
-    Answered,
+    /// Nothing to report: a new place in the book, answers to what we never ask.
+    Nothing,
     /// About an order that was not named by us.
     Foreign,
-    /// A price that does not fit ours.
-    BadPrice,
+    /// A price or quantity that does not fit ours.
+    BadValue,
+}
+
+impl Said {
+    /// The reference that it is about.
+    pub(super) fn reference(&self) -> Option<u32> {
+        match *self {
+            Self::Accepted { reference, .. }
+            | Self::Replaced { reference, .. }
+            | Self::Cancelled { reference, .. }
+            | Self::Executed { reference, .. }
+            | Self::Rejected { reference, .. }
+            | Self::CancelPending { reference }
+            | Self::CancelRejected { reference, .. }
+            | Self::Modified { reference, .. }
+            | Self::Broken { reference, .. }
+            | Self::Corrected { reference, .. } => Some(reference),
+            Self::NextReference(_) | Self::System(_) | Self::Nothing | Self::Foreign | Self::BadValue => None,
+        }
+    }
+}
+
+fn whole(shares: u32) -> Quantity {
+    Quantity::whole(i64::from(shares))
+}
+
+fn cancelled(reference: u32, shares: u32, letter: u8) -> Said {
+    let (reason, by_itself) = cancel_reason(letter);
+    Said::Cancelled { reference, quantity: whole(shares), reason, by_itself: by_itself.then_some(letter) }
 }
 
 /// Nanoseconds since midnight, and what was said; `None` when the bytes are no message.
@@ -86,25 +114,19 @@ pub(super) fn read50(bytes: &[u8]) -> Option<(u64, Said)> {
     use v50::Message as M;
     let said = match v50::decode(bytes).ok()?.message {
         M::OrderAccepted(m) => {
-            let (reference, shares, dead) = (m.user_ref_num(), m.quantity(), m.order_state() == b'D');
-            (m.timestamp(), Said::Accepted { reference, shares, book_ref: m.order_reference_number(), dead })
+            let (reference, quantity, dead) = (m.user_ref_num(), whole(m.quantity()), m.order_state() == b'D');
+            (m.timestamp(), Said::Accepted { reference, quantity, book_ref: m.order_reference_number(), dead })
         }
         M::OrderReplaced(m) => {
-            let (reference, open, dead) = (m.user_ref_num(), m.quantity(), m.order_state() == b'D');
+            let (reference, open, dead) = (m.user_ref_num(), whole(m.quantity()), m.order_state() == b'D');
             (m.timestamp(), priced(m.price(), |price| Said::Replaced { reference, open, price, dead }))
         }
-        M::OrderCanceled(m) => {
-            let (reference, shares) = (m.user_ref_num(), m.quantity());
-            (m.timestamp(), Said::Cancelled { reference, shares, reason: m.reason() })
-        }
-        M::AiqCanceled(m) => {
-            let (reference, shares) = (m.user_ref_num(), m.decrement_shares());
-            (m.timestamp(), Said::Cancelled { reference, shares, reason: b'Q' })
-        }
+        M::OrderCanceled(m) => (m.timestamp(), cancelled(m.user_ref_num(), m.quantity(), m.reason())),
+        M::AiqCanceled(m) => (m.timestamp(), cancelled(m.user_ref_num(), m.decrement_shares(), b'Q')),
         M::OrderExecuted(m) => {
-            let (reference, shares, execution) = (m.user_ref_num(), m.quantity(), m.match_number());
+            let (reference, quantity, execution) = (m.user_ref_num(), whole(m.quantity()), m.match_number());
             let liquidity = liquidity(m.liquidity_flag());
-            let executed = |price| Said::Executed { reference, shares, price, liquidity, execution };
+            let executed = |price| Said::Executed { reference, quantity, price, liquidity, execution };
             (m.timestamp(), priced(m.price(), executed))
         }
         M::BrokenTrade(m) => {
@@ -116,15 +138,20 @@ pub(super) fn read50(bytes: &[u8]) -> Option<(u64, Said)> {
             (m.timestamp(), Said::Rejected { reference, reason: reject_reason50(code), code })
         }
         M::CancelPending(m) => (m.timestamp(), Said::CancelPending { reference: m.user_ref_num() }),
-        M::CancelReject(m) => (m.timestamp(), Said::CancelRejected { reference: m.user_ref_num() }),
-        M::OrderModified(m) => (m.timestamp(), Said::Modified { reference: m.user_ref_num(), open: m.quantity() }),
-        M::OrderPriorityUpdate(m) => (m.timestamp(), Said::Moved),
-        M::OrderRestated(m) => (m.timestamp(), Said::Moved),
+        M::CancelReject(m) => {
+            let reason = RejectReason::Other;
+            (m.timestamp(), Said::CancelRejected { reference: m.user_ref_num(), reason })
+        }
+        M::OrderModified(m) => {
+            (m.timestamp(), Said::Modified { reference: m.user_ref_num(), open: whole(m.quantity()) })
+        }
+        M::OrderPriorityUpdate(m) => (m.timestamp(), Said::Nothing),
+        M::OrderRestated(m) => (m.timestamp(), Said::Nothing),
         M::AccountQueryResponse(m) => (m.timestamp(), Said::NextReference(m.next_user_ref_num())),
         M::SystemEvent(m) => (m.timestamp(), Said::System(m.event_code())),
-        M::MassCancelResponse(m) => (m.timestamp(), Said::Answered),
-        M::DisableOrderEntryResponse(m) => (m.timestamp(), Said::Answered),
-        M::EnableOrderEntryResponse(m) => (m.timestamp(), Said::Answered),
+        M::MassCancelResponse(m) => (m.timestamp(), Said::Nothing),
+        M::DisableOrderEntryResponse(m) => (m.timestamp(), Said::Nothing),
+        M::EnableOrderEntryResponse(m) => (m.timestamp(), Said::Nothing),
     };
     Some(said)
 }
@@ -135,37 +162,36 @@ pub(super) fn read42(bytes: &[u8], tokens: &Ouch42) -> Option<(u64, Said)> {
     let named = |token, said: &dyn Fn(u32) -> Said| tokens.reference(token).map_or(Said::Foreign, said);
     let said = match v42::decode(bytes).ok()? {
         M::Accepted(m) => {
-            let (shares, book_ref, dead) = (m.shares(), m.order_reference_number(), m.order_state() == b'D');
-            let accepted = |reference| Said::Accepted { reference, shares, book_ref, dead };
+            let (quantity, book_ref, dead) = (whole(m.shares()), m.order_reference_number(), m.order_state() == b'D');
+            let accepted = |reference| Said::Accepted { reference, quantity, book_ref, dead };
             (m.timestamp(), named(m.order_token(), &accepted))
         }
         M::Replaced(m) => {
-            let (open, dead) = (m.shares(), m.order_state() == b'D');
+            let (open, dead) = (whole(m.shares()), m.order_state() == b'D');
             let replaced = |reference| priced(m.price(), |price| Said::Replaced { reference, open, price, dead });
             (m.timestamp(), named(m.replacement_order_token(), &replaced))
         }
         M::Canceled(m) => {
-            let (shares, reason) = (m.decrement_shares(), m.cancel_order_reason());
-            (m.timestamp(), named(m.order_token(), &|reference| Said::Cancelled { reference, shares, reason }))
+            let (shares, letter) = (m.decrement_shares(), m.cancel_order_reason());
+            (m.timestamp(), named(m.order_token(), &|reference| cancelled(reference, shares, letter)))
         }
         M::AiqCancelled(m) => {
             let shares = m.decrement_shares();
-            let cancelled = |reference| Said::Cancelled { reference, shares, reason: b'Q' };
-            (m.timestamp(), named(m.order_token(), &cancelled))
+            (m.timestamp(), named(m.order_token(), &|reference| cancelled(reference, shares, b'Q')))
         }
         M::Executed(m) => {
-            let (shares, execution) = (m.executed_shares(), m.match_number());
+            let (quantity, execution) = (whole(m.executed_shares()), m.match_number());
             let liquidity = liquidity(m.liquidity_flag());
             let executed = |reference| {
-                priced(m.execution_price(), |price| Said::Executed { reference, shares, price, liquidity, execution })
+                priced(m.execution_price(), |price| Said::Executed { reference, quantity, price, liquidity, execution })
             };
             (m.timestamp(), named(m.order_token(), &executed))
         }
         M::ExecutedWithReferencePrice(m) => {
-            let (shares, execution) = (m.executed_shares(), m.match_number());
+            let (quantity, execution) = (whole(m.executed_shares()), m.match_number());
             let liquidity = liquidity(m.liquidity_flag());
             let executed = |reference| {
-                priced(m.execution_price(), |price| Said::Executed { reference, shares, price, liquidity, execution })
+                priced(m.execution_price(), |price| Said::Executed { reference, quantity, price, liquidity, execution })
             };
             (m.timestamp(), named(m.order_token(), &executed))
         }
@@ -185,20 +211,23 @@ pub(super) fn read42(bytes: &[u8], tokens: &Ouch42) -> Option<(u64, Said)> {
             (m.timestamp(), named(m.order_token(), &|reference| Said::Rejected { reference, reason, code }))
         }
         M::CancelPending(m) => (m.timestamp(), named(m.order_token(), &|reference| Said::CancelPending { reference })),
-        M::CancelReject(m) => (m.timestamp(), named(m.order_token(), &|reference| Said::CancelRejected { reference })),
+        M::CancelReject(m) => (
+            m.timestamp(),
+            named(m.order_token(), &|reference| Said::CancelRejected { reference, reason: RejectReason::Other }),
+        ),
         M::OrderModified(m) => {
-            let open = m.shares();
+            let open = whole(m.shares());
             (m.timestamp(), named(m.order_token(), &|reference| Said::Modified { reference, open }))
         }
-        M::OrderPriorityUpdate(m) => (m.timestamp(), named(m.order_token(), &|_| Said::Moved)),
-        M::SequencedTradeNow(m) => (m.timestamp(), Said::Answered),
+        M::OrderPriorityUpdate(m) => (m.timestamp(), named(m.order_token(), &|_| Said::Nothing)),
+        M::SequencedTradeNow(m) => (m.timestamp(), Said::Nothing),
         M::SystemEvent(m) => (m.timestamp(), Said::System(m.event_code())),
     };
     Some(said)
 }
 
 fn priced(raw: impl Into<u64>, said: impl FnOnce(Price) -> Said) -> Said {
-    price4(raw).map_or(Said::BadPrice, said)
+    price4(raw).map_or(Said::BadValue, said)
 }
 
 /// Auctions count as taking, as in our own venues; so does what nobody knows.
@@ -212,7 +241,7 @@ fn liquidity(flag: u8) -> Liquidity {
 }
 
 /// The reason that a letter stands for, and whether the venue acted by itself, for a cause that has no name here.
-pub(super) fn cancel_reason(letter: u8) -> (CancelReason, bool) {
+fn cancel_reason(letter: u8) -> (CancelReason, bool) {
     match letter {
         b'U' => (CancelReason::Requested, false),
         b'I' => (CancelReason::Unfilled, false),

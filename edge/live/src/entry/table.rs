@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use helios_types::{InstrumentId, OrderId, Price, Terms};
+use helios_types::{InstrumentId, OrderId, Price, Quantity, Side, Terms, TimeInForce};
 
 /// The most orders, and the most references, of one session.
 pub const MAX_ORDERS: usize = 1 << 22;
@@ -81,7 +81,7 @@ pub(super) enum Life {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Replacing {
     pub(super) reference: u32,
-    pub(super) shares: u32,
+    pub(super) quantity: Quantity,
     pub(super) price: Price,
     /// The connection over which it went.
     pub(super) connection: u32,
@@ -92,17 +92,19 @@ pub(super) struct Replacing {
 pub(super) struct Row {
     pub(super) id: OrderId,
     pub(super) instrument: InstrumentId,
+    pub(super) side: Side,
     pub(super) life: Life,
     /// The reference that it was entered by.
     pub(super) first: u32,
     /// The reference that is in force.
     pub(super) reference: u32,
     /// Total and price in force, what was executed included.
-    pub(super) shares: u32,
+    pub(super) quantity: Quantity,
     pub(super) price: Price,
-    pub(super) executed: u32,
+    pub(super) executed: Quantity,
     /// Numbers of its executions, so that none is told twice.
     pub(super) executions: Vec<u64>,
+    pub(super) time_in_force: TimeInForce,
     pub(super) terms: Terms,
     /// The connection over which it went, and the venue's session: counted from 1, 0 before a restart.
     pub(super) connection: u32,
@@ -119,14 +121,14 @@ impl Row {
     }
 
     /// Counts an execution, also of an order that has ended.
-    pub(super) fn execute(&mut self, execution: u64, shares: u32) {
+    pub(super) fn execute(&mut self, execution: u64, quantity: Quantity) {
         if self.has(execution) {
             return;
         }
         self.executions.push(execution);
-        self.executed = self.executed.saturating_add(shares);
+        self.executed = Quantity(self.executed.0.saturating_add(quantity.0));
         if self.life != Life::Done {
-            self.life = if self.executed >= self.shares { Life::Done } else { Life::Open };
+            self.life = if self.executed >= self.quantity { Life::Done } else { Life::Open };
         }
     }
 }
@@ -245,10 +247,12 @@ mod tests {
             life: Life::Unheard,
             first: 0,
             reference: 0,
-            shares: 0,
+            side: Side::Buy,
+            quantity: Quantity(0),
             price: Price(0),
-            executed: 0,
+            executed: Quantity(0),
             executions: Vec::new(),
+            time_in_force: TimeInForce::Day,
             terms: Terms::PLAIN,
             connection: 0,
             day: 0,

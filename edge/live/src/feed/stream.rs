@@ -284,7 +284,7 @@ impl Stream {
         self.doubt(0, out);
         self.snapshot.abandon(out);
         self.kept.restart(0);
-        self.doubts = Doubts { joining: true, stale: self.doubts.stale, ..Doubts::default() };
+        self.doubts = Doubts { joining: true, ..Doubts::default() };
         let midnight = self.normaliser.midnight();
         let days = now.since(midnight) / NANOS_PER_DAY;
         self.normaliser.new_day(midnight.plus(days * NANOS_PER_DAY));
@@ -325,12 +325,14 @@ impl Stream {
     /// A message that comes while the snapshot does.
     #[cold]
     fn keep(&mut self, number: u64, bytes: &[u8], now: Nanos, out: &mut impl FeedOut) {
-        if let Some(&[kind, high, low]) = bytes.first_chunk()
-            && kind != b'R'
-            && self.normaliser.stock(u16::from_be_bytes([high, low])) == Stock::Other
-        {
-            self.counters.others += 1;
-            return;
+        match bytes.first_chunk() {
+            // What a locate number means is known from here on, or what follows would be passed over as of others.
+            Some(&[b'R', _, _]) => return self.uncommon(bytes, now, out),
+            Some(&[_, high, low]) if self.normaliser.stock(u16::from_be_bytes([high, low])) == Stock::Other => {
+                self.counters.others += 1;
+                return;
+            }
+            _ => {}
         }
         if !self.kept.push(number, bytes, self.buffer_bytes) {
             self.counters.overflows += 1;

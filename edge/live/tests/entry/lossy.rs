@@ -9,9 +9,11 @@ use helios_types::{
     Event, InstrumentId, Link, Nanos, OrderId, OrderState, Output, Price, Quantity, RejectReason, Report, ReportKind,
     Rng, Side, TimeInForce,
 };
+use helios_wire::fix::{Dictionary, Fields, Version};
 use helios_wire::soupbintcp::{Closed, Limits, MemoryStore, Server, ServerOut};
 use helios_wire::{ouch, ouch42, text};
 
+use crate::fix::{FixVenue, fix_config};
 use crate::world::{MIDNIGHT, Says, config, order, said};
 
 // A stand-in for the engine, which believes what it is told and notices what cannot be
@@ -184,6 +186,24 @@ fn id_of(raw: u64) -> u64 {
     raw - 1_000_000
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Ouch42,
+    Ouch50,
+    Fix,
+}
+
+impl Kind {
+    fn entry(self) -> Entry {
+        match self {
+            Self::Ouch42 => Entry::new(config(Protocol::Ouch42)),
+            Self::Ouch50 => Entry::new(config(Protocol::Ouch50)),
+            Self::Fix => Entry::fix(&fix_config()),
+        }
+        .expect("sound")
+    }
+}
+
 // A simple venue
 
 #[derive(Clone, Debug)]
@@ -194,8 +214,9 @@ struct Resting {
 }
 
 struct Venue {
-    protocol: Protocol,
+    kind: Kind,
     server: Server<MemoryStore>,
+    fix: FixVenue,
     port: Port,
     /// By the reference in force.
     resting: BTreeMap<u32, Resting>,
@@ -207,10 +228,10 @@ struct Venue {
 }
 
 #[derive(Default)]
-struct Port {
-    wrote: BTreeMap<u64, Vec<u8>>,
-    closed: BTreeSet<u64>,
-    messages: Vec<Vec<u8>>,
+pub struct Port {
+    pub wrote: BTreeMap<u64, Vec<u8>>,
+    pub closed: BTreeSet<u64>,
+    pub messages: Vec<Vec<u8>>,
 }
 
 impl ServerOut for Port {
@@ -226,12 +247,13 @@ impl ServerOut for Port {
 }
 
 impl Venue {
-    fn new(protocol: Protocol) -> Self {
+    fn new(kind: Kind) -> Self {
         let mut server = Server::new(Limits { burst_bytes: 300, ..Limits::default() });
         server.add_user("ME", "HUNTER2", MemoryStore::new(*b"DAY       ", 1 << 20)).expect("a user");
         Self {
-            protocol,
+            kind,
             server,
+            fix: FixVenue::new(),
             port: Port::default(),
             resting: BTreeMap::new(),
             used: BTreeSet::new(),
@@ -242,17 +264,83 @@ impl Venue {
     }
 
     fn publish(&mut self, now: Nanos, reference: u32, says: Says) {
-        let message = said(self.protocol, now.since(MIDNIGHT), reference, says).expect("this version has it");
+        let protocol = match self.kind {
+            Kind::Ouch42 => Protocol::Ouch42,
+            Kind::Ouch50 => Protocol::Ouch50,
+            Kind::Fix => return self.fix.publish(now, reference, says, &mut self.port),
+        };
+        let message = said(protocol, now.since(MIDNIGHT), reference, says).expect("this version has it");
         self.server.publish(0, &message, now, &mut self.port).expect("room");
     }
 
     fn on_bytes(&mut self, connection: u64, bytes: &[u8], now: Nanos, rng: &mut Rng) {
-        self.server.on_bytes(connection, bytes, now, &mut self.port);
+        match self.kind {
+            Kind::Fix => self.fix.on_bytes(connection, bytes, now, &mut self.port),
+            _ => self.server.on_bytes(connection, bytes, now, &mut self.port),
+        }
         for message in std::mem::take(&mut self.port.messages) {
-            match self.protocol {
-                Protocol::Ouch50 => self.take50(&message, now, rng),
-                Protocol::Ouch42 => self.take42(&message, now, rng),
+            match self.kind {
+                Kind::Ouch50 => self.take50(&message, now, rng),
+                Kind::Ouch42 => self.take42(&message, now, rng),
+                Kind::Fix => self.take_fix(&message, now, rng),
             }
+        }
+    }
+
+    fn on_connected(&mut self, connection: u64, now: Nanos) {
+        match self.kind {
+            Kind::Fix => self.fix.on_connected(connection, now, &mut self.port),
+            _ => self.server.on_connected(connection, now, &mut self.port),
+        }
+    }
+
+    fn on_closed(&mut self, connection: u64, now: Nanos) {
+        match self.kind {
+            Kind::Fix => self.fix.on_closed(connection, now, &mut self.port),
+            _ => self.server.on_closed(connection, &mut self.port),
+        }
+    }
+
+    fn on_tick(&mut self, now: Nanos) {
+        match self.kind {
+            Kind::Fix => self.fix.on_tick(now, &mut self.port),
+            _ => self.server.on_tick(now, &mut self.port),
+        }
+    }
+
+    fn take_fix(&mut self, message: &[u8], now: Nanos, rng: &mut Rng) {
+        let mut fields = Fields::new();
+        let message = fields.parse(message, Dictionary::of(Version::Fix44)).expect("it was read before");
+        let named = |tag| message.get_u64(tag).expect("a ClOrdID of ours") as u32;
+        let shares = || message.get_u64(38).expect("whole shares") as u32;
+        let own = named(11);
+        match message.msg_type() {
+            b"D" => {
+                let price: f64 = message.text(44).expect("a limit").parse().expect("a number");
+                let id = id_of((price * 10_000.0).round() as u64);
+                self.enter(own, id, shares(), message.get(59) == Some(b"3"), now, rng);
+            }
+            b"G" if self.resting.contains_key(&named(41)) => self.replace(named(41), own, shares(), now, rng),
+            b"G" => self.publish(now, own, Says::ReplaceRejected),
+            b"F" => {
+                assert!(self.used.insert(own), "a ClOrdID was used twice");
+                match self.resting.remove(&named(41)) {
+                    Some(_) => self.publish(now, own, Says::Cancelled { shares: 0, reason: b'U' }),
+                    None => self.publish(now, own, Says::CancelRejected),
+                }
+            }
+            b"H" => {
+                let found = self.resting.contains_key(&own);
+                let status = if found {
+                    '0'
+                } else if self.used.contains(&own) {
+                    '2'
+                } else {
+                    '8'
+                };
+                self.publish(now, own, Says::Status { status });
+            }
+            other => panic!("{}", other.escape_ascii()),
         }
     }
 
@@ -312,12 +400,13 @@ impl Venue {
     fn replace(&mut self, from: u32, to: u32, shares: u32, now: Nanos, rng: &mut Rng) {
         let Some(old) = self.resting.get(&from).cloned() else { return };
         assert!(self.used.last().is_none_or(|highest| *highest < to), "references go up");
-        match rng.below(8) {
+        match if self.kind == Kind::Fix { 1 + rng.below(7) } else { rng.below(8) } {
             // New terms that are not valid: the order is cancelled, the reference is not used.
             0 => self.take_off(from, b'Z', now),
             1 => {
                 self.used.insert(to);
-                self.publish(now, to, Says::Rejected { code: 11 });
+                let fix = self.kind == Kind::Fix;
+                self.publish(now, to, if fix { Says::ReplaceRejected } else { Says::Rejected { code: 11 } });
             }
             _ => {
                 self.used.insert(to);
@@ -384,13 +473,25 @@ impl EntryOut for Acts {
     }
     fn note(&mut self, text: fmt::Arguments<'_>) {
         let text = text.to_string();
-        let expected = ["never arrived", "rejected with code", "the venue cancelled order", "heard for"];
+        let expected = [
+            "never arrived",
+            "rejected with code",
+            "the venue cancelled order",
+            "heard for",
+            "logged out",
+            "nothing received",
+            "no Logon",
+            "connected already",
+            "missing: asked",
+            "were not answered",
+            "TestRequest",
+        ];
         assert!(expected.iter().any(|word| text.contains(word)), "{text}");
     }
 }
 
 struct World {
-    protocol: Protocol,
+    kind: Kind,
     rng: Rng,
     now: Nanos,
     entry: Entry,
@@ -410,14 +511,14 @@ struct World {
 }
 
 impl World {
-    fn new(protocol: Protocol, seed: u64) -> Self {
+    fn new(kind: Kind, seed: u64) -> Self {
         Self {
-            protocol,
+            kind,
             rng: Rng::new(seed),
             now: MIDNIGHT.plus(1_000_000_000),
-            entry: Entry::new(config(protocol)).expect("sound"),
+            entry: kind.entry(),
             desk: Desk::default(),
-            venue: Venue::new(protocol),
+            venue: Venue::new(kind),
             line: None,
             connects: false,
             to_venue: Vec::new(),
@@ -473,7 +574,7 @@ impl World {
         self.crashes += 1;
         self.hang_up();
         self.desk.fresh.clear();
-        self.entry = Entry::new(config(self.protocol)).expect("sound");
+        self.entry = self.kind.entry();
         for record in &self.desk.journal {
             self.entry.recover(&match record {
                 Record::Input(event) => Recorded::Input(event),
@@ -494,7 +595,7 @@ impl World {
         if self.entry.next_tick().is_some_and(|due| due <= self.now) || self.rng.below(10) == 0 {
             self.call(|entry, now, acts| entry.on_tick(now, acts));
         }
-        self.venue.server.on_tick(self.now, &mut self.venue.port);
+        self.venue.on_tick(self.now);
         match self.rng.below(if self.calm { 670 } else { 1_000 }) {
             0..300 => self.deliver_to_venue(),
             300..600 => self.deliver_to_us(),
@@ -502,7 +603,7 @@ impl World {
             650..670 => {
                 if !self.half_open.is_empty() {
                     let gone = self.half_open.remove(0);
-                    self.venue.server.on_closed(gone, &mut self.venue.port);
+                    self.venue.on_closed(gone, self.now);
                 }
             }
             670..674 => self.lose(),
@@ -546,7 +647,7 @@ impl World {
         }
         self.connections += 1;
         self.line = Some(self.connections);
-        self.venue.server.on_connected(self.connections, self.now, &mut self.venue.port);
+        self.venue.on_connected(self.connections, self.now);
         self.call(|entry, now, acts| entry.on_connected(now, acts));
     }
 
@@ -626,9 +727,9 @@ impl World {
 #[test]
 fn whatever_is_lost_both_sides_know_the_same_in_the_end() {
     let (mut crashes, mut losses, mut orders, mut fills, mut never) = (0, 0, 0, 0, 0);
-    for seed in 0..200 {
-        let protocol = if seed % 2 == 0 { Protocol::Ouch50 } else { Protocol::Ouch42 };
-        let mut world = World::new(protocol, seed);
+    for seed in 0..240 {
+        let kind = [Kind::Ouch50, Kind::Ouch42, Kind::Fix][seed as usize % 3];
+        let mut world = World::new(kind, seed);
         for _ in 0..4_000 {
             world.step();
         }

@@ -222,6 +222,9 @@ pub enum Says {
     Restated,
     Next,
     System,
+    // Of FIX only.
+    ReplaceRejected,
+    Status { status: char },
 }
 
 /// The bytes of it, without the carrier. 5.0 has no correction, 4.2 no restatement and no account query: `None`.
@@ -312,7 +315,7 @@ fn said50(timestamp: u64, user_ref_num: u32, says: Says) -> Option<Vec<u8>> {
                 .encode()
                 .to_vec()
         }
-        Says::Corrected { .. } => return None,
+        Says::Corrected { .. } | Says::ReplaceRejected | Says::Status { .. } => return None,
         Says::Moved => {
             let (price, display, order_reference_number) = (1, b'Y', 6);
             o::OrderPriorityUpdate { timestamp, user_ref_num, price, display, order_reference_number }.encode().to_vec()
@@ -424,7 +427,7 @@ fn said42(timestamp: u64, reference: u32, says: Says) -> Option<Vec<u8>> {
             let (price, display, order_reference_number) = (1, b'Y', 6);
             o::OrderPriorityUpdate { timestamp, order_token, price, display, order_reference_number }.encode().to_vec()
         }
-        Says::Restated | Says::Next => return None,
+        Says::Restated | Says::Next | Says::ReplaceRejected | Says::Status { .. } => return None,
         Says::System => o::SystemEvent { timestamp, event_code: b'S' }.encode().to_vec(),
     };
     Some(bytes)

@@ -331,6 +331,17 @@ fn a_loss_is_recovered_by_snapshot() {
 }
 
 #[test]
+fn a_locate_number_that_is_explained_while_the_snapshot_comes() {
+    let mut scene = whole(with_snapshot());
+    scene.packet(6, &[add(XOM, 1, 50)]).at(1_003).asked(&["PEP incomplete 1", "KO incomplete 1", "connect"]);
+    let mut renamed = directory(PEP);
+    renamed[1..3].copy_from_slice(&XOM.to_be_bytes());
+    scene.connected().packet(7, &[add(XOM, 2, 51), renamed, delete(XOM, 3, 52)]);
+    scene.bytes(&snapshot(&[], &end_at(6)));
+    scene.asked(&[&["login", "logout", "close"][..], &CLEAR, &["PEP delete 3 at 52"], &WHOLE].concat());
+}
+
+#[test]
 fn a_snapshot_of_before_the_loss_is_asked_for_again() {
     let mut scene = joining();
     scene.connected().bytes(&snapshot(&[add(KO, 1, 40)], &end_at(99))).asked(&["login", "logout", "close"]);
