@@ -199,7 +199,8 @@ def test_a_takeover(world: World) -> None:
     primary.wait()
     seconds = until(lambda: world.settled(1))
     print(f"kill -9 to sessions settled: {seconds:.3f} s")
-    assert seconds < 2.0 if "CI" not in os.environ else seconds < 10.0, "a shared machine is given time"
+    busy = os.getloadavg()[0] > (os.cpu_count() or 1)
+    assert seconds < (10.0 if busy else 2.0)
     status = world.status(1)
     assert status["recovered"]["inputs"] >= before
     assert status["unknown_orders"] == 0
@@ -211,8 +212,9 @@ def test_a_takeover(world: World) -> None:
     until(
         lambda: not [row for row in ask(world.directory(1), {"command": "positions"})["positions"] if row["quantity"]]
     )
-    ask(world.directory(1), {"command": "pause"})
-    until(lambda: world.status(1)["open_orders"] == 0)
+    paused = ask(world.directory(1), {"command": "pause"})["input"]
+    # The status is a tenth of a second old.
+    until(lambda: world.status(1)["inputs"] > paused and world.status(1)["open_orders"] == 0)
     fills = world.status(1)["fills"]
     ask(world.directory(1), {"command": "stop"})
     assert standby.wait(30) == 0

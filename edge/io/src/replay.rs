@@ -147,7 +147,10 @@ pub fn written_end(file: &mut File, from: u64) -> std::io::Result<u64> {
         if got == 0 {
             return Ok(end);
         }
-        if let Some(last) = chunk[..got].iter().rposition(|byte| *byte != 0) {
+        // All of them together first: there may be a long window of zeros, and this goes by many at a time.
+        if chunk[..got].iter().fold(0, |all, byte| all | byte) != 0
+            && let Some(last) = chunk[..got].iter().rposition(|byte| *byte != 0)
+        {
             end = at + last as u64 + 1;
         }
         at += got as u64;

@@ -6,12 +6,10 @@ Nothing here is on the way of a packet.
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
 from helios.errors import RunError
-from helios.live.log import say
 from helios.live.plan import LiveRun
 from helios.research.backtest import core_errors
 
@@ -141,9 +139,6 @@ def native_from(run: LiveRun, follower: Follower) -> Driver:
 
 def _driver(run: LiveRun, **warm: Any) -> Driver:
     plan = run.plan
-    if run.settings.drop_copies:
-        text = "drop copies are not read by this version: positions are not compared with the venue's"
-        say(text, level=logging.WARNING, station="drop copy")
     with core_errors(plan.texts):
         driver: Driver = _of_core("Live")(run.engine, plan.venue, run.spec(), config=run.description, **warm)
         plan.attach(driver)
