@@ -48,7 +48,8 @@ def test_the_strategy_in_the_readme(tmp_path: Path) -> None:
     block, columns, strategy = re.findall(r"^```python\n(.*?)^```$", told, re.MULTILINE | re.DOTALL)
     (name,) = re.findall(r"as `(\w+\.py)`", told)
     commands = re.findall(r"^helios ([^#\n]+)", told, re.MULTILINE)
-    assert [command.split()[0] for command in commands] == ["backtest", "replay"]
+    # Those of a live run are the ninth example.
+    assert [command.split()[0] for command in commands[:2]] == ["backtest", "replay"]
     (tmp_path / name).write_text(block, encoding="utf-8")
     (day,) = re.findall(r'hx\.itch\("([^"]+)", date="2026-01-05"\)', block)
     (tmp_path / day).parent.mkdir(parents=True)
@@ -236,3 +237,11 @@ def test_from_a_catalog(tmp_path: Path) -> None:
     assert 0 < int(both.replace(",", "")) <= int(every.replace(",", ""))
     files = list((tmp_path / "runs" / "catalog" / "catalog").rglob("date=2026-01-05/*.parquet"))
     assert sum(pl.read_parquet(file).height for file in files) == int(rows.replace(",", ""))
+
+
+def test_a_live_run_is_killed_and_recovers(tmp_path: Path) -> None:
+    told = run(tmp_path, EXAMPLES / "09_live" / "kill_and_recover.py", "--small")
+    assert re.findall(r"^(\d)\. ", told, re.MULTILINE) == list("1234")
+    ours, theirs = re.findall(r"flat: (\d+) executions in our books, (\d+) in", told)[0]
+    assert int(ours) == int(theirs) >= 10
+    assert "4. identical: " in told

@@ -1,9 +1,9 @@
 """The world with real processes: an exchange with faults, and a live run that is killed again and again.
 
 What is killed is killed with SIGKILL, at a random moment of its life; the exchange's lines lose, repeat and reorder
-packets, its ports fall silent and cut connections. In the end the exchange's ledger and the run agree in every share and
-every execution, and the journal over all its processes replays bit for bit. The world of `edge/live/tests/world` does the
-same by the thousand in simulated time, where a seed reproduces it; here time and processes are real.
+packets, its ports fall silent and cut connections. In the end the exchange's ledger and the run agree in every share
+and every execution, and the journal over all its processes replays bit for bit. The world of `edge/live/tests/world`
+does the same by the thousand in simulated time, where a seed reproduces it; here time and processes are real.
 
 `WORLD_KILLS` and `WORLD_SEED` are its settings (12 and 1).
 """

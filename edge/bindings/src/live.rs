@@ -16,9 +16,9 @@ use helios_io::{Callbacks, SourceError};
 use helios_journal::{Position, Reader, Record};
 use helios_live::feed::{Join, ReceiverConfig, SnapshotLogin};
 use helios_live::{
-    Beside, Durability, Ended, Entry, EntryConfig, EntrySetup, Feed, FeedConfig, FeedSetup, Handle, JOURNAL_FILE,
-    Journal, JournalSettings, Layout, Line, Options, Protocol, Recorded, Secret, Setup, Shared, Stopping, Venue,
-    WINDOW, Witness, first_reference, recover,
+    Beside, Durability, Ended, Entry, EntryConfig, EntrySetup, Feed, FeedConfig, FeedSetup, FixConfig, Handle,
+    JOURNAL_FILE, Journal, JournalSettings, Layout, Line, Options, Protocol, Recorded, Secret, Setup, Shared, Stopping,
+    Venue, WINDOW, Witness, first_reference, recover,
 };
 use helios_risk::Mode;
 use helios_types::{
@@ -86,6 +86,9 @@ struct SessionSpec {
     address: Address,
     user: String,
     password: String,
+    sender: String,
+    target: String,
+    heartbeat_ns: u64,
     instruments: Vec<(String, u32)>,
 }
 
@@ -813,9 +816,10 @@ fn entry(
     started: Nanos,
 ) -> Result<Entry, SourceError> {
     let protocol = match spec.protocol.as_str() {
-        "ouch42" => Protocol::Ouch42,
-        "ouch50" => Protocol::Ouch50,
-        other => return Err(wrong(&spec.name, format!("orders cannot be sent by {other:?} yet"))),
+        "ouch42" => Some(Protocol::Ouch42),
+        "ouch50" => Some(Protocol::Ouch50),
+        "fix44" => None,
+        other => return Err(wrong(&spec.name, format!("orders cannot be sent by {other:?}: ouch42, ouch50 or fix44"))),
     };
     let mut symbols = vec![None; instruments];
     for (stock, instrument) in &spec.instruments {
@@ -825,6 +829,23 @@ fn entry(
     let midnight = live.feeds.first().map_or(0, |feed| feed.midnight_ns);
     // Of the day on which the journal began, whichever it was.
     let since = (i128::from(started.0) - i128::from(midnight)).rem_euclid(i128::from(NANOS_PER_DAY)) as u64;
+    let Some(protocol) = protocol else {
+        let heartbeat_s = spec.heartbeat_ns.div_ceil(NANOS_PER_SECOND).max(1);
+        let config = FixConfig {
+            name: spec.name.clone(),
+            session: number as u32,
+            sender: spec.sender.clone(),
+            target: spec.target.clone(),
+            user: (!spec.user.is_empty()).then(|| spec.user.clone()),
+            password: (!spec.password.is_empty()).then(|| Secret::new(spec.password.clone())),
+            heartbeat_s: u32::try_from(heartbeat_s).unwrap_or(u32::MAX),
+            symbols,
+            first_reference: first_reference(since),
+            prefix: "H".to_owned(),
+            seed: None,
+        };
+        return Entry::fix(&config).map_err(|error| wrong(&spec.name, error));
+    };
     let config = EntryConfig {
         name: spec.name.clone(),
         session: number as u32,
