@@ -482,7 +482,12 @@ def check_lookahead(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="itch, book, step, backtest, market_making, graph, columns, matching, fix, recovery or wire")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="itch, book, step, backtest, market_making, graph, columns, matching, fix, recovery or wire"
+        ),
+    ],
     small: Annotated[bool, typer.Option("--small", help="A tenth of the work or less: for tests.")] = False,
     file: Annotated[Path | None, typer.Option(help="An ITCH file to use for itch and book.")] = None,
     json_: Json = False,

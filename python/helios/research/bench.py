@@ -501,7 +501,9 @@ def _matching(small: bool, _: Path | None) -> dict[str, Any]:
 def _fix(_: bool, __: Path | None) -> dict[str, Any]:
     from helios._core import bench_fix
 
-    parse_check, build, receive = (statistics.median(times) for times in zip(*(bench_fix() for _ in range(RUNS))))
+    parse_check, build, receive = (
+        statistics.median(times) for times in zip(*(bench_fix() for _ in range(RUNS)), strict=True)
+    )
     return {"parse_check_ns": parse_check, "build_ns": build, "receive_ns": receive}
 
 
