@@ -600,7 +600,7 @@ impl Live {
             dict.set_item("matched", told.counters.matched)?;
             dict.set_item("we_lack", told.lacking.0)?;
             dict.set_item("venue_lacks", told.lacking.1)?;
-            dict.set_item("not_compared", told.counters.foreign + told.counters.given_up)?;
+            dict.set_item("not_compared", told.foreign + told.counters.foreign + told.counters.given_up)?;
             list.append(dict)?;
         }
         Ok(list)

@@ -51,6 +51,8 @@ pub struct AuditTold {
     pub told: u64,
     /// Executions that we lack, and that it lacks, beyond the grace time.
     pub lacking: (u64, u64),
+    /// Executions of instruments that the run does not have.
+    pub foreign: u64,
     /// What was compared.
     pub counters: ReconcileCounters,
 }
@@ -143,6 +145,7 @@ impl Audit {
             up: self.up,
             given_up: self.copy.is_given_up(),
             told: self.copy.counts().0,
+            foreign: self.copy.counts().1,
             lacking: self.reconcile.lacking(),
             counters: self.reconcile.counters(),
         }

@@ -32,8 +32,11 @@ class FeedStatus(TypedDict):
 
 
 class DropCopyStatus(TypedDict):
-    """A drop copy: `state` is down, up (logged on) or refused (for good); executions told, those that both sides have, those
-    that we or the venue lack for longer than the grace time, those that are not compared."""
+    """A drop copy: `state` is down, up (logged on) or refused (for good).
+
+    Executions told, those that both sides have, those that we or the venue lack for longer than the grace time, and
+    those that are not compared: of other instruments, or of earlier days.
+    """
 
     name: str
     state: str

@@ -133,7 +133,7 @@ class DropCopyTable(Table):
     user: str = ""
     password_env: str | None = None
     password_file: str | None = None
-    #: Whoever is silent for longer is asked; an execution that the venue does not tell is missed only after it was heard.
+    #: Whoever is silent for longer is asked; an execution that was not told is missed only once the venue was heard.
     heartbeat: str = "1s"
     #: How long one side may lack an execution that the other has, while both are heard.
     grace: str = "2s"

@@ -24,10 +24,8 @@ def print_status(status: Any, console: Console) -> None:
     for copy in status["drop_copies"]:
         counts = f"{copy['told']:,} executions told, {copy['matched']:,} agree"
         missing = f"we lack {copy['we_lack']:,}, the venue lacks {copy['venue_lacks']:,}"
-        console.print(
-            f"drop copy {escape(copy['name'])}: {copy['state']}, {counts}, {missing}, {copy['not_compared']:,} not compared",
-            highlight=False,
-        )
+        missing += f", {copy['not_compared']:,} not compared"
+        console.print(f"drop copy {escape(copy['name'])}: {copy['state']}, {counts}, {missing}", highlight=False)
     for one in status["differences"]:
         console.print(
             f"{escape(one['instrument'])} differs: our position {one['ours']:,}, the venue's {one['theirs']:,}",
