@@ -16,7 +16,8 @@ test: $(VENV)/.complete $(VENV)/.built
 lint: $(VENV)/.complete $(VENV)/.built
 	cargo fmt --check
 	cd core && for crate in */; do (cd $$crate && cargo clippy --quiet --all-targets -- -D warnings) || exit 1; done
-	cargo clippy --quiet --package helios-io --package helios-bindings --all-targets -- -D warnings
+	cargo clippy --quiet --package helios-io --package helios-fix --package helios-exchange --package helios-live \
+	    --package helios-bindings --all-targets -- -D warnings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -64,8 +65,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 # What tests, lints and benches need beyond that: the extras, the tools, and other libraries as oracles.
 $(VENV)/.complete: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	    databento-dbn exchange_calendars numba obstore pandas pyarrow statsmodels \
-	    duckdb empyrical-reloaded hypothesis import-linter ipykernel 'moto[server]' mypy nbclient nbformat pytest quantstats ruff scipy
+	    databento-dbn exchange_calendars numba obstore pandas 'psycopg[binary]' pyarrow statsmodels \
+	    cryptography duckdb empyrical-reloaded hypothesis import-linter ipykernel 'moto[server]' mypy nbclient nbformat \
+	    pytest quantstats ruff scipy
 	touch $@
 
 $(VENV)/.built: $(VENV)/.installed $(RUST)

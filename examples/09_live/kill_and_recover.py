@@ -83,10 +83,8 @@ def main() -> None:
 
         run = live()
         status = until(lambda: ask("status")["status"]["recovered"] and ask("status")["status"], "the run's return")
-        found = status["recovered"]
-        print(
-            f"2. back: {found['inputs']:,} inputs in {found['seconds']:.2f} s, {found['unknown']} orders of unknown fate"
-        )
+        inputs, took, unknown = (status["recovered"][key] for key in ("inputs", "seconds", "unknown"))
+        print(f"2. back: {inputs:,} inputs in {took:.2f} s, {unknown} orders of unknown fate")
 
         until(lambda: enough(before + wanted), f"{wanted} more executions")
         ask("flatten")

@@ -482,7 +482,12 @@ def check_lookahead(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="itch, book, step, backtest, market_making, graph, columns or matching")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="itch, book, step, backtest, market_making, graph, columns, matching, fix, recovery or wire"
+        ),
+    ],
     small: Annotated[bool, typer.Option("--small", help="A tenth of the work or less: for tests.")] = False,
     file: Annotated[Path | None, typer.Option(help="An ITCH file to use for itch and book.")] = None,
     json_: Json = False,
@@ -490,9 +495,14 @@ def bench(
     """Measure one part; the table is in docs/performance.md."""
     from helios.research.bench import BENCHES, run_bench
 
-    if name not in BENCHES:
-        raise ArgumentError(f"no bench is named {name!r}: there are {', '.join(BENCHES)}")
-    result = run_bench(name, small=small, file=file)
+    if name == "wire":
+        from helios.live.wire import bench_wire
+
+        result = {"bench": name, "small": small, **bench_wire(small=small)}
+    elif name in BENCHES:
+        result = run_bench(name, small=small, file=file)
+    else:
+        raise ArgumentError(f"no bench is named {name!r}: there are {', '.join(BENCHES)} and wire")
     if json_:
         _print_json(result)
         return

@@ -195,6 +195,23 @@ def test_a_refusal_of_the_engine_is_told(file: Path) -> None:
     assert [line["level"] for line in refused] == ["error", "error"]
 
 
+def test_an_engine_that_does_not_answer_ends_no_run() -> None:
+    from helios._core import CoreError
+
+    class Silent(FakeDriver):
+        def command(self, name: str, rule: str = "", value: int = 0) -> Any:
+            raise CoreError("engine", "it did not answer within 5 s")
+
+        def orders(self) -> Any:
+            raise CoreError("run", "it was not started")
+
+    desk = Desk(Silent(), lambda _: None)
+    for command in ("pause", "orders"):
+        answer = desk.answer({"command": command}, Operator(0, 1))
+        assert not answer["ok"]
+    assert "it did not answer within 5 s" in desk.answer({"command": "flatten"}, Operator(0, 1))["said"]
+
+
 CLI = [
     (["pause"], "only orders that reduce a position pass, from input 1,001 on\n"),
     (["resume"], "trading is normal, from input 1,001 on\n"),

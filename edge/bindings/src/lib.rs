@@ -74,6 +74,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(tools::encode, module)?,
         wrap_pyfunction!(tools::bench_decode, module)?,
         wrap_pyfunction!(tools::bench_book, module)?,
+        wrap_pyfunction!(tools::bench_fix, module)?,
+        wrap_pyfunction!(tools::bench_recovery, module)?,
         wrap_pyfunction!(tools::bench_step, module)?,
     ] {
         module.add_function(function)?;

@@ -1075,6 +1075,7 @@ pub(crate) fn bench_wire_floor(
 /// The other end of a live run, or of the floor: sends packets, takes orders, measures from outside.
 #[pyfunction]
 #[pyo3(signature = (to, listen, stocks, count, warm, floor=false, core=None))]
+#[allow(clippy::too_many_arguments)]
 pub(crate) fn bench_wire_probe<'py>(
     py: Python<'py>,
     to: Address,

@@ -315,6 +315,26 @@ pub(crate) fn bench_book(py: Python<'_>, bytes: &[u8]) -> (u64, f64, usize, u64)
     (times.messages, times.seconds, times.resting, times.refused)
 }
 
+/// FIX: nanoseconds to parse and check an execution report, to build an order, to receive a report through the session.
+#[pyfunction]
+pub(crate) fn bench_fix(py: Python<'_>) -> (f64, f64, f64) {
+    let times = py.detach(io::bench_fix);
+    (times.parse_check_ns, times.build_ns, times.receive_ns)
+}
+
+/// Recovery of a journal of so many inputs, made in an empty folder: seconds for the whole journal, from a snapshot at nine
+/// tenths, to make the snapshot, to store it; bytes of the journal and of the snapshot.
+#[pyfunction]
+pub(crate) fn bench_recovery(
+    py: Python<'_>,
+    folder: PathBuf,
+    engine: EngineSpec,
+    inputs: u64,
+) -> PyResult<(f64, f64, f64, f64, u64, u64)> {
+    let times = py.detach(|| helios_live::bench_recovery(&folder, || engine.state(), inputs)).map_err(raise)?;
+    Ok((times.whole, times.from_snapshot, times.snapshot, times.stored, times.bytes, times.snapshot_bytes))
+}
+
 /// Histograms of the time from message bytes to order bytes, message by message.
 #[pyfunction]
 pub(crate) fn bench_step<'py>(py: Python<'py>, bytes: &[u8], engine: EngineSpec) -> PyResult<Bound<'py, PyDict>> {

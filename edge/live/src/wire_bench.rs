@@ -29,7 +29,7 @@ const ORDER: usize = 50;
 /// Nobody answers for so long: the bench gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A stimulus that brings no order in this time brings none.
-const NO_ORDER: Duration = Duration::from_millis(50);
+const NO_ORDER: Duration = Duration::from_millis(5);
 /// After a stimulus' first order others may follow; when nothing came for so long, none does.
 const QUIET: Duration = Duration::from_micros(150);
 /// Random ticks of a pair before each stimulus.

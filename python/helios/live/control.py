@@ -30,6 +30,7 @@ from typing import Any, Final, Protocol
 from helios.errors import ArgumentError, HeliosError, RunError
 from helios.live.driver import Done, Driver
 from helios.live.log import say
+from helios.research.backtest import core_errors
 from helios.risk import Limits
 
 SOCKET_FILE: Final = "control.sock"
@@ -74,7 +75,8 @@ class Desk:
         if not isinstance(request, dict) or not isinstance(command, str) or command not in COMMANDS:
             return _no(f"a request is an object with a command: {', '.join(COMMANDS)}")
         try:
-            answer = COMMANDS[command](self, request)
+            with core_errors():
+                answer = COMMANDS[command](self, request)
         except HeliosError as error:
             answer = _no(str(error))
         if command not in _LOOKS:

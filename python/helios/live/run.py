@@ -24,6 +24,7 @@ from helios.live.driver import Driver, Status, native
 from helios.live.folder import held
 from helios.live.log import logging_to, say
 from helios.live.plan import LiveRun
+from helios.research.backtest import core_errors
 
 if TYPE_CHECKING:
     from rich.live import Live as Display
@@ -78,7 +79,8 @@ def keep(live: LiveRun, driver: Driver, directory: Path, lease: Lease | None, si
             renewal = begin(lease, live.settings.standby, directory, driver)
         watch = Watch(driver, signals, live.settings.stop_within_ns / 1e9, renewal)
         try:
-            driver.start()
+            with core_errors(live.plan.texts):
+                driver.start()
             server = Server(directory, Desk(driver, watch.stop))
             stack.callback(server.close)
             server.selector.register(signals.wake, selectors.EVENT_READ)

@@ -79,7 +79,7 @@ def _ours(count: int, ours: int | None, other: int | None) -> dict[str, Any]:
     feed, venue = _ports()
     with tempfile.TemporaryDirectory() as folder:
         driver = native(_run(Path(folder), feed, venue, ours))
-        with _probe(feed, venue, count, floor=False, core=other) as probe:
+        with _probe(feed, venue, count, floor=False, core=other) as probe, _away_from(ours):
             driver.start()
             try:
                 outside = _said(probe)
@@ -92,6 +92,18 @@ def _ours(count: int, ours: int | None, other: int | None) -> dict[str, Any]:
             time.sleep(0.01)
         stages = json.loads((Path(folder) / "latency.json").read_text())
         return {"inside": stages["whole"], "outside": outside, "stages": stages}
+
+
+@contextmanager
+def _away_from(core: int | None) -> Iterator[None]:
+    """Threads that begin here keep off the engine's core, where it spins: the journal's, and this one."""
+    before = os.sched_getaffinity(0)
+    if core is not None and before - {core}:
+        os.sched_setaffinity(0, before - {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _run(folder: Path, feed: int, venue: int, core: int | None) -> LiveRun:

@@ -498,6 +498,56 @@ def _matching(small: bool, _: Path | None) -> dict[str, Any]:
     return result
 
 
+def _fix(_: bool, __: Path | None) -> dict[str, Any]:
+    from helios._core import bench_fix
+
+    parse_check, build, receive = (
+        statistics.median(times) for times in zip(*(bench_fix() for _ in range(RUNS)), strict=True)
+    )
+    return {"parse_check_ns": parse_check, "build_ns": build, "receive_ns": receive}
+
+
+def _recovery(small: bool, _: Path | None) -> dict[str, Any]:
+    """A journal of ten million inputs, 300 pairs: replayed whole, and from a snapshot at nine tenths."""
+    from helios._core import bench_recovery
+    from helios.data.frames import quotes
+    from helios.research.backtest import Backtest, Plan
+    from helios.signals import pair
+
+    inputs = 100_000 if small else 10_000_000
+    symbols = [f"S{number:03}" for number in range(200)]
+    strategy = [pair(a, b, halflife="20s") for a, b in pairs_in_groups(symbols, 300)]
+    source = quotes(_one_quote_each(symbols))
+    engine = Plan.of(Backtest(data=source, strategy=strategy)).engine
+    with tempfile.TemporaryDirectory() as folder:
+        whole, from_snapshot, made, stored, size, snapshot = bench_recovery(folder, engine, inputs)
+    return {
+        "inputs": inputs,
+        "journal_bytes": size,
+        "seconds": whole,
+        "seconds_from_snapshot": from_snapshot,
+        "snapshot_bytes": snapshot,
+        "snapshot_made_ms": made * 1e3,
+        "snapshot_stored_ms": stored * 1e3,
+    }
+
+
+def _one_quote_each(symbols: list[str]) -> Any:
+    import polars as pl
+
+    count = len(symbols)
+    return pl.DataFrame(
+        {
+            "ts": pl.Series(range(1, count + 1)).cast(pl.Datetime("ns")),
+            "symbol": symbols,
+            "bid": [99.99] * count,
+            "ask": [100.01] * count,
+            "bid_size": [100] * count,
+            "ask_size": [100] * count,
+        }
+    )
+
+
 BENCHES: Final[dict[str, Callable[[bool, Path | None], dict[str, Any]]]] = {
     "itch": _itch,
     "book": _book,
@@ -507,4 +557,6 @@ BENCHES: Final[dict[str, Callable[[bool, Path | None], dict[str, Any]]]] = {
     "graph": _graph,
     "columns": _columns,
     "matching": _matching,
+    "fix": _fix,
+    "recovery": _recovery,
 }

@@ -181,7 +181,7 @@ impl Net {
         }
     }
 
-    pub fn to_venue(&mut self, pipe: u64, bytes: &[u8]) {
+    pub fn send_to_venue(&mut self, pipe: u64, bytes: &[u8]) {
         for piece in self.pieces(bytes) {
             let late = self.after(self.weather.slow);
             let Some(one) = self.pipes.get_mut(&pipe).filter(|one| !one.cut) else { return };
@@ -191,7 +191,7 @@ impl Net {
         }
     }
 
-    pub fn to_trader(&mut self, pipe: u64, bytes: &[u8]) {
+    pub fn send_to_trader(&mut self, pipe: u64, bytes: &[u8]) {
         for piece in self.pieces(bytes) {
             let late = self.after(self.weather.slow);
             let Some(one) = self.pipes.get_mut(&pipe).filter(|one| !one.cut) else { return };

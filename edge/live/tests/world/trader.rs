@@ -144,7 +144,7 @@ impl Out<'_, '_> {
         if let Some(pipe) = *self.pipe
             && self.around.fuse.burn()
         {
-            self.around.net.to_venue(pipe, bytes);
+            self.around.net.send_to_venue(pipe, bytes);
         }
     }
 

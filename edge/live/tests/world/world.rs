@@ -118,7 +118,7 @@ impl ExchangeOut for Venue<'_> {
         self.net.datagram(0, bytes);
     }
     fn write(&mut self, client: Client, bytes: &[u8]) {
-        self.net.to_trader(client.0, bytes);
+        self.net.send_to_trader(client.0, bytes);
     }
     fn close(&mut self, client: Client) {
         self.net.venue_closes(client.0);
