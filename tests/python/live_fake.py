@@ -54,6 +54,18 @@ class FakeDriver:
             "may_send": True,
             "links": [{"name": "XNAS", "state": "settled"}],
             "feeds": [{"name": "XNAS", "messages": 10, "incomplete": 1, "missed": 0, "dropped": 0}],
+            "drop_copies": [
+                {
+                    "name": "drop copy",
+                    "state": "up",
+                    "told": 1_200,
+                    "matched": 1_199,
+                    "we_lack": 1,
+                    "venue_lacks": 0,
+                    "not_compared": 0,
+                }
+            ],
+            "differences": [{"instrument": "KO", "ours": -1_200.0, "theirs": -1_100.0}],
             "recovered": self.recovered,
         }
 

@@ -231,6 +231,16 @@ def test_two_of_a_name(folder: Path) -> None:
     assert "key 'feed[1].venue': '' is another feed's venue" in refused(folder, RUN + feed.replace("XNAS", "B"))
 
 
+def test_a_drop_copy_is_of_a_session(folder: Path) -> None:
+    venue = RUN.replace("password_file", 'venue = "BATS"\npassword_file')
+    assert "key 'drop_copy[0].venue': no [[session]] has venue = 'BATS'" in refused(folder, venue)
+    short = RUN.replace("password_file", 'grace = "50ms"\npassword_file')
+    assert "key 'drop_copy[0].grace': '50ms': 100ms at least" in refused(folder, short)
+    copy = RUN[RUN.index("[[drop_copy]]") : RUN.index("[standby]")]
+    twice = RUN + copy.replace("target", 'name = "other"\ntarget')
+    assert "key 'drop_copy[1].venue': '' is another drop_copy's venue" in refused(folder, twice)
+
+
 def test_two_venues(folder: Path) -> None:
     more = """
     [[feed]]

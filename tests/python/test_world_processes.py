@@ -120,8 +120,8 @@ def running(words: list[str], folder: Path, name: str, **options: Any) -> Iterat
 
 
 class World:
-    def __init__(self, folder: Path, protocol: str) -> None:
-        self.folder, self.protocol = folder, protocol
+    def __init__(self, folder: Path, protocol: str, ports: dict[str, str]) -> None:
+        self.folder, self.protocol, self.ports = folder, protocol, ports
         self.random = random.Random(f"{SEED} {protocol}")
         self.processes = 0
 
@@ -156,16 +156,17 @@ def free_ports() -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def world(folder: Path, protocol: str, cancels: bool) -> Iterator[World]:
+def world(folder: Path, protocol: str, cancels: bool, *, ports_too: str = "", run_too: str = "") -> Iterator[World]:
     a, b = free_ports()
     told = EXCHANGE.format(seed=SEED, a=a, b=b, protocol=protocol, cancels=str(cancels).lower())
-    (folder / "exchange.toml").write_text(told)
+    (folder / "exchange.toml").write_text(told.replace("[venue.agents]", f"{ports_too}[venue.agents]"))
     words = helios("exchange", "exchange.toml", "--control", "control", "--ledger", "ledger.json")
     with running(words, folder, "exchange", stdout=subprocess.PIPE) as exchange:
         assert exchange.stdout is not None
         ports = json.loads(exchange.stdout.readline())["listening"]["XNAS"]
-        (folder / "run.toml").write_text(RUN.format(**ports, protocol=protocol, address=ports[protocol]))
-        yield World(folder, protocol)
+        told = (RUN + run_too).format(**ports, protocol=protocol, address=ports[protocol])
+        (folder / "run.toml").write_text(told)
+        yield World(folder, protocol, ports)
 
 
 def journaled(folder: Path) -> bool:

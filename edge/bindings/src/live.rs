@@ -16,9 +16,9 @@ use helios_io::{Callbacks, SourceError};
 use helios_journal::{Position, Reader, Record};
 use helios_live::feed::{Join, ReceiverConfig, SnapshotLogin};
 use helios_live::{
-    Beside, Durability, Ended, Entry, EntryConfig, EntrySetup, Feed, FeedConfig, FeedSetup, FixConfig, Handle,
-    JOURNAL_FILE, Journal, JournalSettings, Layout, Line, Options, Protocol, Recorded, Secret, Setup, Shared, Stopping,
-    Venue, WINDOW, Witness, first_reference, recover,
+    Audit, Beside, CopySetup, Durability, Ended, Entry, EntryConfig, EntrySetup, Feed, FeedConfig, FeedSetup,
+    FixConfig, Handle, JOURNAL_FILE, Journal, JournalSettings, Layout, Line, Options, Protocol, ReconcileConfig,
+    Recorded, Secret, Setup, Shared, Stopping, Venue, WINDOW, Witness, first_reference, recover,
 };
 use helios_risk::Mode;
 use helios_types::{
@@ -60,7 +60,7 @@ struct LiveSpec {
     sessions: Vec<SessionSpec>,
     /// The venues' own word on our executions.
     #[pyo3(default)]
-    drop_copies: Vec<SessionSpec>,
+    drop_copies: Vec<CopySpec>,
 }
 
 #[derive(FromPyObject)]
@@ -89,6 +89,23 @@ struct SessionSpec {
     sender: String,
     target: String,
     heartbeat_ns: u64,
+    instruments: Vec<(String, u32)>,
+}
+
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct CopySpec {
+    name: String,
+    address: Address,
+    user: String,
+    password: String,
+    sender: String,
+    target: String,
+    heartbeat_ns: u64,
+    grace_ns: u64,
+    /// The session whose executions it tells, and the beginning of the venue's day.
+    session: u32,
+    midnight_ns: u64,
     instruments: Vec<(String, u32)>,
 }
 
@@ -133,9 +150,39 @@ impl Fence {
 struct Stations {
     spec: LiveSpec,
     path: PathBuf,
-    symbols: usize,
+    names: Names,
     /// Made when the journal's first input is there, which says on which day it began.
-    made: Option<Vec<Entry>>,
+    made: Option<Made>,
+}
+
+/// The run's instruments: their names, and whose positions they move.
+#[derive(Clone)]
+struct Names {
+    symbols: Vec<String>,
+    holds: Vec<InstrumentId>,
+}
+
+/// The stations that speak with venues.
+#[derive(Default)]
+struct Made {
+    entries: Vec<Entry>,
+    audits: Vec<Audit>,
+}
+
+impl Made {
+    fn new(spec: &LiveSpec, names: &Names, started: Nanos) -> Result<Self, SourceError> {
+        let entries = entries(spec, names.symbols.len(), started)?;
+        let copies = spec.drop_copies.iter().filter(|_| spec.mode == "live");
+        let audits = copies.map(|copy| audit(copy, names, started)).collect::<Result<_, _>>()?;
+        Ok(Self { entries, audits })
+    }
+}
+
+impl Witness for Made {
+    fn recorded(&mut self, recorded: &Recorded<'_>) {
+        self.entries.iter_mut().for_each(|entry| entry.recover(recorded));
+        self.audits.iter_mut().for_each(|audit| audit.recover(recorded));
+    }
 }
 
 impl Stations {
@@ -143,7 +190,7 @@ impl Stations {
         if self.made.is_none()
             && let Some(began) = began(&self.path)?
         {
-            self.made = Some(entries(&self.spec, self.symbols, began)?);
+            self.made = Some(Made::new(&self.spec, &self.names, began)?);
         }
         Ok(self.made.is_some())
     }
@@ -151,7 +198,7 @@ impl Stations {
 
 impl Witness for Stations {
     fn recorded(&mut self, recorded: &Recorded<'_>) {
-        self.made.iter_mut().flatten().for_each(|entry| entry.recover(recorded));
+        self.made.iter_mut().for_each(|made| made.recorded(recorded));
     }
 }
 
@@ -174,7 +221,7 @@ impl Follower {
     /// Begins with what is there, from the newest snapshot if there is one.
     #[new]
     fn new(py: Python<'_>, engine: EngineSpec, spec: LiveSpec, journal: PathBuf) -> PyResult<Self> {
-        let mut stations = Stations { path: journal, symbols: engine.symbols().len(), spec, made: None };
+        let mut stations = Stations { path: journal, names: names(&engine), spec, made: None };
         let path = stations.path.clone();
         let open = move || {
             stations.ready()?;
@@ -198,7 +245,7 @@ impl Follower {
 
 impl Warm {
     /// Nobody writes the journal any more: the run as it was.
-    fn finish(self) -> Result<(helios_live::Recovered, Vec<Entry>), SourceError> {
+    fn finish(self) -> Result<(helios_live::Recovered, Made), SourceError> {
         let Self { follower, mut stations } = self;
         if !stations.ready()? {
             return Err(wrong(&stations.path.display().to_string(), "there is nothing in it to go on with"));
@@ -300,10 +347,10 @@ impl Live {
             mode => return Err(refuse("run", format!("a run is paper or live, not {mode:?}"))),
         };
         let (engine, spec, config, session_of) = (&self.engine, &self.spec, &self.config, self.engine.sessions());
-        let (symbols, cash) = (self.symbols.len(), self.engine.cash());
+        let (names, cash) = (names(&self.engine), self.engine.cash());
         let (warm, fence) = (self.warm.take(), self.fence.get());
         let fresh = || engine.state();
-        let begin = || start(spec, config, state, fresh, warm, fence, callees, venues, session_of, symbols, cash);
+        let begin = || start(spec, config, state, fresh, warm, fence, callees, venues, session_of, &names, cash);
         let started = py.detach(begin);
         let (handle, recovered) = started.map_err(raise)?;
         (self.handle, self.recovered) = (Some(handle), recovered);
@@ -356,6 +403,8 @@ impl Live {
         dict.set_item("may_send", status.may_send)?;
         dict.set_item("links", self.links(py, &status.links)?)?;
         dict.set_item("feeds", self.feeds(py, &status)?)?;
+        dict.set_item("drop_copies", self.drop_copies(py, &status)?)?;
+        dict.set_item("differences", self.differences(py, &status)?)?;
         dict.set_item("recovered", self.recovered.as_ref().map(|one| one.dict(py)).transpose()?)?;
         Ok(dict)
     }
@@ -535,6 +584,41 @@ impl Live {
         Ok(list)
     }
 
+    fn drop_copies<'py>(&self, py: Python<'py>, status: &helios_live::Status) -> PyResult<Bound<'py, PyList>> {
+        let list = PyList::empty(py);
+        for (at, copy) in self.spec.drop_copies.iter().enumerate().filter(|_| self.spec.mode == "live") {
+            let dict = PyDict::new(py);
+            let told = status.copies.get(at).copied().unwrap_or_default();
+            let state = match (told.up, told.given_up) {
+                (true, _) => "up",
+                (_, true) => "refused",
+                _ => "down",
+            };
+            dict.set_item("name", &copy.name)?;
+            dict.set_item("state", state)?;
+            dict.set_item("told", told.told)?;
+            dict.set_item("matched", told.counters.matched)?;
+            dict.set_item("we_lack", told.lacking.0)?;
+            dict.set_item("venue_lacks", told.lacking.1)?;
+            dict.set_item("not_compared", told.foreign + told.counters.foreign + told.counters.given_up)?;
+            list.append(dict)?;
+        }
+        Ok(list)
+    }
+
+    /// Positions about which the venue does not agree.
+    fn differences<'py>(&self, py: Python<'py>, status: &helios_live::Status) -> PyResult<Bound<'py, PyList>> {
+        let list = PyList::empty(py);
+        for difference in &status.differences {
+            let dict = PyDict::new(py);
+            dict.set_item("instrument", &self.symbols[difference.instrument.index()])?;
+            dict.set_item("ours", difference.ours.to_f64())?;
+            dict.set_item("theirs", difference.theirs.to_f64())?;
+            list.append(dict)?;
+        }
+        Ok(list)
+    }
+
     /// Why a command did nothing; empty when it did.
     fn refused(&self, control: Control, outputs: &[Output], mode: Mode) -> String {
         for output in outputs {
@@ -665,19 +749,16 @@ fn start(
     mut callees: Vec<Callee>,
     venues: Option<Box<Venues>>,
     session_of: Vec<u32>,
-    symbols: usize,
+    names: &Names,
     cash: i64,
 ) -> Result<(Handle, Option<Recovered>), SourceError> {
-    if let Some(copy) = spec.drop_copies.first() {
-        return Err(wrong(&copy.name, "this version cannot read drop copies: leave [[drop_copy]] out"));
-    }
     let options = options(spec)?;
     let settings = journal_settings(spec, options.layout)?;
     let path = spec.directory.join(JOURNAL_FILE);
     let feeds = spec.feeds.iter().enumerate().map(feed).collect::<Result<Vec<_>, _>>()?;
     let began = if path.exists() { began(&path)? } else { None };
     let started = began.unwrap_or_else(now);
-    let mut stations = entries(spec, symbols, started)?;
+    let mut stations = Made::new(spec, names, started)?;
     let (beside, chores) = Beside::new(cash, Some(&spec.directory)).map_err(|error| wrong("run", error))?;
     let mut state = Some(state);
     let (journal, recovered) = match path.exists() {
@@ -690,11 +771,7 @@ fn start(
                     (found, stations) = warm.finish()?;
                     found
                 }
-                None => {
-                    let mut witness =
-                        |recorded: &Recorded<'_>| stations.iter_mut().for_each(|entry| entry.recover(recorded));
-                    recover(&path, || state.take().map_or_else(&fresh, Ok), &mut witness, false)?
-                }
+                None => recover(&path, || state.take().map_or_else(&fresh, Ok), &mut stations, false)?,
             };
             let mut journal = Journal::resume(&path, found.position, settings, chores)?;
             found.missing.iter().for_each(|output| journal.output(found.state.next_seq() - 1, output));
@@ -718,7 +795,12 @@ fn start(
         }
         replica.serve(listener).map_err(|error| wrong("standby", error))?;
     }
-    let stations = stations.into_iter().zip(&spec.sessions).map(|(station, session)| {
+    let Made { entries, audits } = stations;
+    let copies = audits.into_iter().zip(&spec.drop_copies).map(|(station, copy)| {
+        Ok(CopySetup { name: copy.name.clone(), station, address: resolve(&copy.name, &copy.address)? })
+    });
+    let copies = copies.collect::<Result<Vec<_>, SourceError>>()?;
+    let stations = entries.into_iter().zip(&spec.sessions).map(|(station, session)| {
         let address = resolve(&session.name, &session.address)?;
         Ok(EntrySetup { name: session.name.clone(), station, address })
     });
@@ -729,7 +811,19 @@ fn start(
     let python = callees.iter().any(Callee::is_python);
     let callbacks = Called { callees, python };
     let started = if recovered.is_some() { Nanos(0) } else { started };
-    let setup = Setup { state, started, journal: Some(journal), beside, feeds, venue, session_of, callbacks, options };
+    let setup = Setup {
+        state,
+        started,
+        journal: Some(journal),
+        beside,
+        feeds,
+        venue,
+        session_of,
+        copies,
+        symbols: names.symbols.clone(),
+        callbacks,
+        options,
+    };
     Ok((setup.start()?, recovered))
 }
 
@@ -807,6 +901,43 @@ fn feed((number, spec): (usize, &FeedSpec)) -> Result<FeedSetup<Feed>, SourceErr
 fn entries(spec: &LiveSpec, symbols: usize, started: Nanos) -> Result<Vec<Entry>, SourceError> {
     let sessions = spec.sessions.iter().enumerate().filter(|_| spec.mode == "live");
     sessions.map(|one| entry(one, spec, symbols, started)).collect()
+}
+
+fn names(engine: &EngineSpec) -> Names {
+    Names { symbols: engine.symbols(), holds: engine.holds() }
+}
+
+/// The station of a drop copy.
+fn audit(spec: &CopySpec, names: &Names, began: Nanos) -> Result<Audit, SourceError> {
+    let (mut theirs, mut ours) = (vec![None; names.symbols.len()], vec![None; names.symbols.len()]);
+    for (stock, instrument) in &spec.instruments {
+        let at = *instrument as usize;
+        let name = names.symbols.get(at).ok_or_else(|| wrong(&spec.name, "an instrument that the run has not"))?;
+        (theirs[at], ours[at]) = (Some(stock.clone()), Some(name.clone()));
+    }
+    let heartbeat_s = spec.heartbeat_ns.div_ceil(NANOS_PER_SECOND).max(1);
+    let fix = FixConfig {
+        name: spec.name.clone(),
+        session: spec.session,
+        sender: spec.sender.clone(),
+        target: spec.target.clone(),
+        user: (!spec.user.is_empty()).then(|| spec.user.clone()),
+        password: (!spec.password.is_empty()).then(|| Secret::new(spec.password.clone())),
+        heartbeat_s: u32::try_from(heartbeat_s).unwrap_or(u32::MAX),
+        symbols: theirs,
+        first_reference: 1,
+        prefix: String::new(),
+        seed: None,
+    };
+    let compared = ReconcileConfig {
+        name: spec.name.clone(),
+        symbols: ours,
+        holds: names.holds.clone(),
+        grace_ns: spec.grace_ns,
+        day: Nanos(spec.midnight_ns),
+        began,
+    };
+    Audit::new(&fix, compared, spec.session).map_err(|error| wrong(&spec.name, error))
 }
 
 fn entry(

@@ -151,7 +151,7 @@ impl EngineSpec {
             .collect()
     }
 
-    fn holds(&self) -> Vec<InstrumentId> {
+    pub(crate) fn holds(&self) -> Vec<InstrumentId> {
         self.holds.iter().copied().map(InstrumentId).collect()
     }
 

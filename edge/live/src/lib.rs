@@ -5,6 +5,7 @@
 //! it wants of the world it asks of its [`FeedOut`] or [`EntryOut`]. So the same stations run on one thread, on four, and
 //! in the world test, where time and the network are simulated.
 
+mod audit;
 mod bench;
 mod driver;
 mod engine;
@@ -21,10 +22,12 @@ mod scratch;
 mod sockets;
 mod wire_bench;
 
+pub use audit::{AUDIT_TICK_NS, Audit, AuditOut, AuditTold, Moment};
 pub use bench::{RecoveryTimes, bench_recovery};
 pub use driver::{
-    Answer, Beside, Command, Ended, EntrySetup, EntryStation, FeedSetup, FeedStation, FeedTold, Handle, JOURNAL_FILE,
-    Layout, MAX_NOTES, MAX_ROWS, Note, Options, Setup, Shared, Status, Stopping, Venue, monotonic, pin,
+    Answer, Beside, COPY_ROOM, Command, CopySetup, Ended, EntrySetup, EntryStation, FeedSetup, FeedStation, FeedTold,
+    Handle, JOURNAL_FILE, Layout, MAX_NOTES, MAX_ROWS, Note, Options, Setup, Shared, Status, Stopping, Venue,
+    monotonic, pin,
 };
 pub use engine::Engine;
 pub use entry::{
@@ -35,7 +38,7 @@ pub use feed::{Feed, FeedConfig, FeedCounters};
 pub use journal::{ACK_LEN, Chore, Durability, Journal, Replica, Settings as JournalSettings, WINDOW};
 pub use latency::{Stage, Stages, Ticks};
 pub use out::{EntryOut, FeedOut};
-pub use reconcile::{MAX_PENDING, Reconcile, ReconcileConfig, ReconcileCounters, Told};
+pub use reconcile::{MAX_MATCHED, MAX_PENDING, Reconcile, ReconcileConfig, ReconcileCounters};
 pub use recovery::{
     Cut, Follower, MAX_TORN, Recovered, Witness, recover, snapshot_bytes, store_snapshot, write_snapshot,
 };

@@ -31,6 +31,30 @@ class FeedStatus(TypedDict):
     dropped: int
 
 
+class DropCopyStatus(TypedDict):
+    """A drop copy: `state` is down, up (logged on) or refused (for good).
+
+    Executions told, those that both sides have, those that we or the venue lack for longer than the grace time, and
+    those that are not compared: of other instruments, or of earlier days.
+    """
+
+    name: str
+    state: str
+    told: int
+    matched: int
+    we_lack: int
+    venue_lacks: int
+    not_compared: int
+
+
+class PositionDifference(TypedDict):
+    """A position about which the venue does not agree."""
+
+    instrument: str
+    ours: float
+    theirs: float
+
+
 class Recovered(TypedDict):
     """What was made of an earlier journal."""
 
@@ -62,6 +86,8 @@ class Status(TypedDict):
     may_send: bool
     links: list[LinkStatus]
     feeds: list[FeedStatus]
+    drop_copies: list[DropCopyStatus]
+    differences: list[PositionDifference]
     recovered: Recovered | None
 
 

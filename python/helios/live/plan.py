@@ -59,7 +59,7 @@ class LiveRun:
             "snapshot_every_ns": s.snapshot_every_ns,
             "feeds": [_feed(feed, listed) for feed in s.feeds],
             "sessions": [_session(session, listed) for session in s.sessions],
-            "drop_copies": [_session(session, listed) for session in s.drop_copies],
+            "drop_copies": [_copy(session, s, listed) for session in s.drop_copies],
         }
 
 
@@ -122,6 +122,15 @@ def _session(session: Session, listed: Sequence[tuple[str, str]]) -> dict[str, A
         "sender": session.sender,
         "target": session.target,
         "heartbeat_ns": session.heartbeat_ns,
-        "grace_ns": session.grace_ns,
         "instruments": [(stock, number) for number, (stock, venue) in enumerate(listed) if venue == session.venue],
+    }
+
+
+def _copy(copy: Session, settings: Settings, listed: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    midnight = next((feed.midnight_ns for feed in settings.feeds if feed.venue == copy.venue), 0)
+    return {
+        **_session(copy, listed),
+        "grace_ns": copy.grace_ns,
+        "session": next(n for n, session in enumerate(settings.sessions) if session.venue == copy.venue),
+        "midnight_ns": midnight,
     }

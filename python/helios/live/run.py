@@ -248,6 +248,8 @@ def status_line(status: Status) -> str:
     bad = sum(feed["incomplete"] for feed in status["feeds"])
     parts += [f"{bad:,} books incomplete"] if bad else []
     parts += [f"{status['unknown_orders']:,} orders unknown"] if status["unknown_orders"] else []
+    differ = len(status["differences"])
+    parts += [f"{differ:,} positions differ from the venue's"] if differ else []
     parts += [] if status["may_send"] else ["no lease: nothing is sent"]
     return " · ".join(parts)
 

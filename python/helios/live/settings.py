@@ -57,6 +57,7 @@ _MOST_SESSIONS: Final = 64
 _MOST_LINES: Final = 4
 #: Characters of a SoupBinTCP user name, password and session.
 _SOUP_USER, _SOUP_PASSWORD, _SOUP_SESSION = 6, 10, 10
+_SHORTEST_GRACE_NS: Final = 100_000_000
 #: Threads that can be pinned: feed, engine, order, journal; with one: all but the journal, and the journal.
 _PINNED: Final = {"one": 2, "four": 4}
 
@@ -132,8 +133,9 @@ class DropCopyTable(Table):
     user: str = ""
     password_env: str | None = None
     password_file: str | None = None
-    heartbeat: str = "30s"
-    #: How long the venue's books and ours may differ while reports are on their way.
+    #: Whoever is silent for longer is asked; an execution that was not told is missed only once the venue was heard.
+    heartbeat: str = "1s"
+    #: How long one side may lack an execution that the other has, while both are heard.
     grace: str = "2s"
     venue: str = ""
 
@@ -307,6 +309,11 @@ def checked(tables: Tables, mode: Mode, file: Path) -> Settings:
     _refuse_twice([each.venue for each in feeds], "feed", "venue", check)
     _refuse_twice([each.name for each in (*sessions, *copies)], "session", "name", check)
     _refuse_twice([each.venue for each in sessions], "session", "venue", check)
+    _refuse_twice([each.venue for each in copies], "drop_copy", "venue", check)
+    for n, copy in enumerate(copies):
+        if copy.venue not in {session.venue for session in sessions}:
+            hint = "It tells the executions of a session's orders: set venue as in that [[session]]."
+            raise check.wrong(f"drop_copy[{n}].venue", f"no [[session]] has venue = {copy.venue!r}", hint)
     most = _PINNED[live.threads]
     if len(live.cores) > most or len(set(live.cores)) < len(live.cores) or any(core < 0 for core in live.cores):
         raise check.wrong("live.cores", f"{live.cores}: at most {most} different cores with threads = '{live.threads}'")
@@ -395,6 +402,9 @@ def _session(table: SessionTable, key: str, check: _Checker) -> Session:
 
 def _drop_copy(table: DropCopyTable, key: str, check: _Checker) -> Session:
     _fix(table.sender, table.target, key, check)
+    grace = check.length(table.grace, f"{key}.grace")
+    if grace < _SHORTEST_GRACE_NS:
+        raise check.wrong(f"{key}.grace", f"{table.grace!r}: 100ms at least, and twice the delay of the network")
     return Session(
         name=table.name,
         protocol=table.protocol,
@@ -405,7 +415,7 @@ def _drop_copy(table: DropCopyTable, key: str, check: _Checker) -> Session:
         target=table.target,
         heartbeat_ns=check.length(table.heartbeat, f"{key}.heartbeat"),
         venue=table.venue,
-        grace_ns=check.length(table.grace, f"{key}.grace"),
+        grace_ns=grace,
     )
 
 

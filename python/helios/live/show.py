@@ -21,6 +21,17 @@ def print_status(status: Any, console: Console) -> None:
         console.print(
             f"feed {escape(feed['name'])}: {counts}, {feed['incomplete']:,} books incomplete", highlight=False
         )
+    for copy in status["drop_copies"]:
+        counts = f"{copy['told']:,} executions told, {copy['matched']:,} agree"
+        missing = f"we lack {copy['we_lack']:,}, the venue lacks {copy['venue_lacks']:,}"
+        missing += f", {copy['not_compared']:,} not compared"
+        console.print(f"drop copy {escape(copy['name'])}: {copy['state']}, {counts}, {missing}", highlight=False)
+    for one in status["differences"]:
+        console.print(
+            f"{escape(one['instrument'])} differs: our position {one['ours']:,}, the venue's {one['theirs']:,}",
+            style="bold red",
+            highlight=False,
+        )
     if status["reason"]:
         console.print(escape(status["reason"]), highlight=False)
     if status["recovered"] is not None:

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use helios_io::{Callbacks, Money, Recorder, SourceError};
 use helios_types::{
-    Control, Event, Feed, InstrumentId, Intent, IntentKind, Link, Market, Nanos, Output, StrategyId, Timer, Update,
+    Control, Difference, Event, Feed, InstrumentId, Intent, IntentKind, Link, Market, Nanos, Output, Quantity,
+    StrategyId, Timer, Update,
 };
 
 use super::beside::{Slots, Snapshot, Told};
+use super::copies::Tap;
 use super::entries::{Outlet, Stamps};
 use super::feeds::Sink;
 use super::shared::{Ended, INFO, Shared, lock, utc};
@@ -137,6 +139,7 @@ pub(super) struct Core<O, C> {
     queued: u64,
     /// Of the packet that is being handled.
     decoded: u64,
+    copies: Option<Tap>,
 }
 
 /// What the core is made of besides engine, outlet and strategies.
@@ -151,6 +154,7 @@ pub(super) struct Parts {
     pub(super) started: Nanos,
     pub(super) stopping: Stopping,
     pub(super) measure: bool,
+    pub(super) copies: Option<Tap>,
 }
 
 impl<O: Outlet, C: Callbacks> Core<O, C> {
@@ -186,6 +190,7 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
             paused_alone: false,
             queued: 0,
             decoded: 0,
+            copies: parts.copies,
         }
     }
 
@@ -280,7 +285,34 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
                 self.measure(stamps, [begun, journaled, stepped]);
             }
         }
+        if let Some(tap) = &mut self.copies {
+            tap.hear(&self.engine.input().event, self.engine.outputs());
+        }
         self.call(now);
+    }
+
+    /// What drop copies have found: the venue's position, for the engine to judge.
+    fn compare(&mut self, now: Nanos) -> bool {
+        let mut busy = false;
+        while let Some((instrument, by)) = self.copies.as_mut().and_then(|tap| tap.found.receive()) {
+            busy = true;
+            let ours = self.engine.state().risk().position(instrument).quantity;
+            let quantity = Quantity(ours.0.saturating_add(by.0));
+            self.apply(Event::Link(Link::Position { instrument, quantity }), now, Stamps::default());
+            let difference = self.engine.outputs().iter().find_map(|output| match output {
+                Output::Difference(difference) => Some(*difference),
+                _ => None,
+            });
+            if let (Some(Difference { ours, theirs, .. }), Some(tap)) = (difference, &self.copies) {
+                let symbol = tap.symbol(instrument);
+                self.shared.note(format_args!(
+                    "our position in {symbol} is {ours}, the venue says {theirs}: only orders that make a position \
+                     smaller pass, until both agree and an operator resumes"
+                ));
+            }
+            self.drain(now);
+        }
+        busy
     }
 
     /// What the engine said goes out, or waits for the journal.
@@ -416,7 +448,7 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
             let id = self.engine.state().next_seq();
             self.event_at(Event::Timer(Timer { id }), now, Stamps::default());
         }
-        busy |= self.commands(now);
+        busy |= self.commands(now) | self.compare(now);
         if now >= self.next_status {
             self.slow(now);
         }
@@ -513,6 +545,8 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
             (status.working, status.unknown) = (orders.open_orders() as u64, orders.unknown_orders() as u64);
             (status.counts, status.flat) = (orders.counts(), orders.is_flat());
             (status.mode, status.equity) = (Some(risk.mode()), risk.equity().0);
+            status.differences.clear();
+            status.differences.extend(risk.differences());
             status.links.clear();
             status.links.extend((0..self.sessions).map(|at| links.session(at)).map(|one| (one.up, one.settled)));
             if let Some(journal) = engine.journal() {
@@ -587,7 +621,8 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
 
     /// True when there is something that a sleeper would miss.
     pub(super) fn must_wake(&self) -> bool {
-        !self.commands.is_empty() || !self.held.is_empty()
+        let found = self.copies.as_ref().is_some_and(|tap| !tap.found.is_empty());
+        found || !self.commands.is_empty() || !self.held.is_empty()
     }
 
     /// Nothing happens for a while: the last outputs go to the journal.
@@ -637,6 +672,9 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
         }
         self.publish(now);
         self.shared.over.store(true, std::sync::atomic::Ordering::Release);
+        if let Some(tap) = &mut self.copies {
+            tap.end();
+        }
         let instruments = self.engine.state().markets().len();
         let last = Recorder::default().take(self.engine.state().risk(), instruments);
         *lock(&self.shared.last) = Some(last);

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use helios_types::{Event, InstrumentId, Market, Nanos, Output};
 use helios_venue::Venues;
 
+use super::copies::Pulse;
 use super::core::Back;
 use super::shared::{INFO, Shared, utc};
 use super::station::EntryStation;
@@ -80,18 +82,25 @@ pub(super) struct Entries<E> {
     session_of: Vec<u32>,
     bytes: Box<[u8; MAX_READ]>,
     shared: Arc<Shared>,
+    pulse: Pulse,
     ticks: Ticks,
     stages: Option<Box<Stages>>,
 }
 
 impl<E: EntryStation> Entries<E> {
-    pub(super) fn new(setups: Vec<EntrySetup<E>>, session_of: Vec<u32>, shared: Arc<Shared>, measure: bool) -> Self {
+    pub(super) fn new(
+        setups: Vec<EntrySetup<E>>,
+        session_of: Vec<u32>,
+        shared: Arc<Shared>,
+        pulse: Pulse,
+        measure: bool,
+    ) -> Self {
         let list = setups.into_iter().map(|EntrySetup { name, station, address }| {
             (station, Peer { name, connection: Connection::new(address) })
         });
         let list = list.collect();
         let (bytes, stages) = (Box::new([0; MAX_READ]), measure.then(Box::default));
-        Self { list, session_of, bytes, shared, ticks: Ticks::default(), stages }
+        Self { list, session_of, bytes, shared, pulse, ticks: Ticks::default(), stages }
     }
 }
 
@@ -126,7 +135,7 @@ impl<E: EntryStation> Outlet for Entries<E> {
     #[inline]
     fn poll(&mut self, back: &mut Back) -> bool {
         let mut busy = false;
-        for (station, peer) in &mut self.list {
+        for ((station, peer), pulse) in self.list.iter_mut().zip(self.pulse.iter()) {
             peer.connection.flush();
             if let Some(change) = peer.connection.change() {
                 let now = utc();
@@ -141,6 +150,8 @@ impl<E: EntryStation> Outlet for Entries<E> {
                 let Some(bytes) = peer.connection.read(&mut self.bytes) else { break };
                 let mut port = Port::quiet(peer, &self.shared, back, &self.ticks);
                 station.on_bytes(bytes, utc(), &mut port);
+                // Nobody else writes it.
+                pulse.store(pulse.load(Relaxed).wrapping_add(1), Relaxed);
                 busy = true;
             }
         }

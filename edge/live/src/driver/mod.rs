@@ -11,6 +11,7 @@
 //! nothing is sent any more.
 
 mod beside;
+mod copies;
 mod core;
 mod entries;
 mod feeds;
@@ -23,6 +24,7 @@ mod station;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Release;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
@@ -36,12 +38,14 @@ use helios_venue::Venues;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 pub use self::beside::{Beside, JOURNAL_FILE, MAX_ROWS};
+pub use self::copies::{COPY_ROOM, CopySetup};
 pub use self::core::{Answer, Command, Stopping};
 pub use self::entries::EntrySetup;
 pub use self::feeds::FeedSetup;
 pub use self::shared::{Ended, MAX_NOTES, Note, Shared, Status, monotonic};
 pub use self::station::{EntryStation, FeedStation, FeedTold};
 
+use self::copies::Pulse;
 use self::core::{Core, Parts};
 use self::entries::{Entries, Outlet};
 use self::feeds::Feeds;
@@ -121,6 +125,10 @@ pub struct Setup<F, E, C> {
     pub venue: Venue<E>,
     /// For each instrument the session that it trades through; empty: all the first.
     pub session_of: Vec<u32>,
+    /// The venues' own word on our executions.
+    pub copies: Vec<CopySetup>,
+    /// Names of the instruments, for the log.
+    pub symbols: Vec<String>,
     /// Strategies outside the core.
     pub callbacks: C,
     /// How it is driven.
@@ -144,7 +152,8 @@ where
 {
     /// Opens the sockets and starts the threads.
     pub fn start(self) -> Result<Handle, SourceError> {
-        let Self { state, started, journal, beside, feeds, venue, session_of, callbacks, options } = self;
+        let Self { state, started, journal, beside, feeds, venue, session_of, copies, symbols, callbacks, options } =
+            self;
         let Beside { told, snapshots, slots, recorder, total, shared } = beside;
         let feeds = Feeds::open(feeds, &shared)?;
         let lines = feeds.addresses();
@@ -165,7 +174,14 @@ where
             started,
             stopping: options.stopping,
             measure: options.measure,
+            copies: None,
         };
+        let sessions = if let Venue::Live(setups) = &venue { setups.len() } else { 0 };
+        let pulse: Pulse = (0..sessions).map(|_| AtomicU64::new(0)).collect();
+        if !copies.is_empty() {
+            let tap = copies::start(copies, symbols, Arc::clone(&pulse), &shared, &bed);
+            parts.copies = Some(tap.map_err(|e| start_error(&e))?);
+        }
         let engine = Engine::new(state, journal);
         let thread = match venue {
             Venue::Paper(venues) => {
@@ -176,7 +192,7 @@ where
             }
             Venue::Live(setups) => {
                 parts.sessions = u32::try_from(setups.len()).unwrap_or(u32::MAX);
-                let entries = Entries::new(setups, session_of, Arc::clone(&shared), options.measure);
+                let entries = Entries::new(setups, session_of, Arc::clone(&shared), pulse, options.measure);
                 match options.layout {
                     Layout::One => {
                         let core = Core::new(engine, entries, callbacks, parts);

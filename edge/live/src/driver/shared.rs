@@ -10,11 +10,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use helios_execution::Counts;
 use helios_io::Tables;
 use helios_risk::Mode;
-use helios_types::Nanos;
+use helios_types::{Difference, Nanos};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::core::Command;
 use super::station::FeedTold;
+use crate::audit::AuditTold;
 use crate::ring::{Alarm, Sender};
 use crate::sockets::Drops;
 
@@ -78,6 +79,10 @@ pub struct Status {
     pub stopping: bool,
     /// Of each feed.
     pub feeds: Vec<FeedTold>,
+    /// Of each drop copy.
+    pub copies: Vec<AuditTold>,
+    /// Positions about which the venue does not agree.
+    pub differences: Vec<Difference>,
     /// Of each session: it is up, it is settled.
     pub links: Vec<(bool, bool)>,
     /// Orders of which nobody knows whether they are working.
@@ -108,7 +113,7 @@ pub struct Note {
 }
 
 pub(super) const INFO: u8 = 20;
-const WARNING: u8 = 30;
+pub(super) const WARNING: u8 = 30;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -144,6 +149,7 @@ pub struct Shared {
     unnoted: AtomicU64,
     drops: Mutex<Vec<Drops>>,
     feeds: Mutex<Vec<FeedTold>>,
+    copies: Mutex<Vec<AuditTold>>,
     /// Set when a journal's follower is the condition for sending.
     alone: Mutex<Option<Arc<AtomicBool>>>,
     pub(super) last: Mutex<Option<Tables>>,
@@ -175,6 +181,7 @@ impl Default for Shared {
             unnoted: AtomicU64::new(0),
             drops: Mutex::default(),
             feeds: Mutex::default(),
+            copies: Mutex::default(),
             alone: Mutex::default(),
             last: Mutex::default(),
             ended: Mutex::default(),
@@ -264,6 +271,7 @@ impl Shared {
         status.fenced = self.fenced.load(Relaxed);
         status.unnoted = self.unnoted.load(Relaxed);
         status.feeds.clone_from(&lock(&self.feeds));
+        status.copies.clone_from(&lock(&self.copies));
         status.may_send = self.may_send();
         status
     }
@@ -280,6 +288,14 @@ impl Shared {
         if let Ok(mut feeds) = self.feeds.try_lock() {
             feeds.clear();
             feeds.extend(fresh);
+        }
+    }
+
+    /// The same for drop copies.
+    pub(super) fn set_copies(&self, fresh: impl Iterator<Item = AuditTold>) {
+        if let Ok(mut copies) = self.copies.try_lock() {
+            copies.clear();
+            copies.extend(fresh);
         }
     }
 

@@ -239,6 +239,8 @@ impl Run {
             }],
             venue: Venue::Live(vec![EntrySetup { name: "wire".to_owned(), station, address }]),
             session_of: Vec::new(),
+            copies: Vec::new(),
+            symbols: Vec::new(),
             callbacks,
             options,
         };

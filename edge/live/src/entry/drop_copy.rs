@@ -70,6 +70,7 @@ struct Tally {
     full: bool,
     oddities: u32,
     foreign: u64,
+    repeats: u64,
 }
 
 impl DropCopy {
@@ -86,6 +87,7 @@ impl DropCopy {
             full: false,
             oddities: 0,
             foreign: 0,
+            repeats: 0,
             config: config.clone(),
         };
         Ok(Self { session, tally })
@@ -99,6 +101,21 @@ impl DropCopy {
     /// Executions told, and executions of instruments that the run does not have.
     pub fn counts(&self) -> (u64, u64) {
         (self.tally.executions.len() as u64, self.tally.foreign)
+    }
+
+    /// Reports of executions that were known.
+    pub fn repeats(&self) -> u64 {
+        self.tally.repeats
+    }
+
+    /// The counterparty has taken the logon.
+    pub fn is_logged_on(&self) -> bool {
+        self.session.is_logged_on()
+    }
+
+    /// The logon was refused too often, or leave was taken: there will be no further attempt.
+    pub fn is_given_up(&self) -> bool {
+        self.tally.reconnect.is_stopped()
     }
 
     /// The connection that was asked for is there.
@@ -134,6 +151,16 @@ impl DropCopy {
     pub fn next_tick(&self) -> Option<Nanos> {
         let connected = self.session.is_connected().then(|| self.tally.ticked.plus(TICK_NS));
         self.tally.reconnect.due().into_iter().chain(connected).min()
+    }
+
+    /// Says goodbye; the Logout's answer is not waited for.
+    pub fn stop(&mut self, now: Nanos, out: &mut impl DropCopyOut) {
+        self.tally.reconnect.stop();
+        if self.session.is_connected() {
+            self.call(now, out, |session, now, hearing| session.logout("", now, hearing));
+            out.close();
+            self.on_closed(now, out);
+        }
     }
 
     fn call<O: DropCopyOut>(
@@ -178,6 +205,7 @@ impl Tally {
         let key = (order, execution);
         let before = self.executions.get(&key).copied();
         if before == Some(signed) {
+            self.repeats += 1;
             return;
         }
         self.positions[at] = self.positions[at].saturating_add(signed - before.unwrap_or(0));

@@ -65,6 +65,11 @@ impl Reconnect {
         !self.stopped
     }
 
+    /// There will be no further attempt.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
     pub(super) fn logged_in(&mut self) {
         self.refusals = 0;
     }

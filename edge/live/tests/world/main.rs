@@ -40,6 +40,13 @@ fn whatever_happens_we_and_the_venue_agree() {
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
     // A world in which nothing happens proves nothing.
     if seeds >= 50 {
-        assert!(sum.kills > seeds && sum.cuts > seeds && sum.fills > 10 * seeds && sum.unknown > 0, "{sum:?}");
+        assert!(
+            sum.kills > seeds
+                && sum.cuts > seeds
+                && sum.fills > 10 * seeds
+                && sum.unknown > 0
+                && sum.compared > 5 * seeds,
+            "{sum:?}"
+        );
     }
 }

@@ -8,9 +8,12 @@ use helios_engine::{Config, State, step};
 use helios_execution::Style;
 use helios_journal::{Closing, Reader, Record, Writer};
 use helios_live::feed::{Feed, FeedConfig, Join, ReceiverConfig, SnapshotLogin};
-use helios_live::{Engine, Entry, EntryConfig, EntryOut, FeedOut, Protocol, Recorded, Secret};
+use helios_live::{
+    AUDIT_TICK_NS, Audit, AuditOut, Engine, Entry, EntryConfig, EntryOut, FeedOut, FixConfig, Moment, Protocol,
+    ReconcileConfig, Recorded, Secret,
+};
 use helios_risk::{Feeds, Limits};
-use helios_types::{Cash, Event, Instrument, InstrumentId, Nanos, Output, Price, Quantity, Rng};
+use helios_types::{Cash, Event, Instrument, InstrumentId, Link, Nanos, Output, Price, Quantity, Rng};
 
 use crate::net::Net;
 use crate::world::MIDNIGHT;
@@ -85,18 +88,23 @@ pub fn fresh_state(symbols: &[String]) -> State {
 pub enum Purpose {
     Snapshot,
     Entry,
+    Copy,
 }
 
 /// A process under way.
 pub struct Trader {
     feed: Feed,
     pub entry: Entry,
+    pub audit: Option<Audit>,
+    /// By the clock that is never set.
+    audit_due: Nanos,
     pub engine: Engine,
     writer: Writer,
     /// Outputs that the journal does not have yet: they go there with the next input.
     unwritten: Option<u64>,
-    pub pipes: [Option<u64>; 2],
+    pub pipes: [Option<u64>; 3],
     waiting: VecDeque<Event>,
+    found: Vec<(InstrumentId, Quantity)>,
 }
 
 /// What is around the process.
@@ -117,6 +125,7 @@ struct Out<'a, 'b> {
     around: &'a mut Around<'b>,
     pipe: &'a mut Option<u64>,
     waiting: &'a mut VecDeque<Event>,
+    found: &'a mut Vec<(InstrumentId, Quantity)>,
     purpose: Purpose,
 }
 
@@ -178,6 +187,27 @@ impl FeedOut for Out<'_, '_> {
 impl EntryOut for Out<'_, '_> {
     fn event(&mut self, event: Event) {
         self.waiting.push_back(event);
+    }
+    fn connect(&mut self) {
+        self.open();
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        self.say(bytes);
+    }
+    fn close(&mut self) {
+        self.shut();
+    }
+    fn note(&mut self, text: fmt::Arguments<'_>) {
+        self.noted(text);
+    }
+}
+
+impl AuditOut for Out<'_, '_> {
+    fn differs(&mut self, instrument: InstrumentId, by: Quantity) {
+        self.found.push((instrument, by));
+    }
+    fn lacks(&mut self, text: fmt::Arguments<'_>) {
+        self.noted(text);
     }
     fn connect(&mut self) {
         self.open();
@@ -267,8 +297,33 @@ pub fn read_whole(disk: &Disk) -> Vec<Output> {
 }
 
 impl Trader {
-    pub fn start(disk: &mut Disk, symbols: &[String], protocol: helios_exchange::Protocol, rng: &mut Rng) -> Self {
-        let mut entry = Entry::new(EntryConfig {
+    pub fn start(
+        disk: &mut Disk,
+        symbols: &[String],
+        protocol: helios_exchange::Protocol,
+        copied: bool,
+        rng: &mut Rng,
+    ) -> Self {
+        let fix = FixConfig {
+            name: "XNAS".to_owned(),
+            session: 0,
+            sender: USER.to_owned(),
+            target: "XNAS".to_owned(),
+            user: None,
+            password: Some(Secret::new(PASSWORD)),
+            heartbeat_s: 1,
+            symbols: symbols.iter().cloned().map(Some).collect(),
+            first_reference: 1,
+            prefix: "H".to_owned(),
+            seed: Some(rng.next_u64()),
+        };
+        let mut audit = copied.then(|| {
+            let (name, symbols) = ("copy".to_owned(), fix.symbols.clone());
+            let (grace_ns, day, began) = (2_000_000_000, MIDNIGHT, MIDNIGHT);
+            let compared = ReconcileConfig { name: name.clone(), symbols, holds: Vec::new(), grace_ns, day, began };
+            Audit::new(&FixConfig { name, ..fix.clone() }, compared, 0).expect("a sound drop copy")
+        });
+        let ouch = EntryConfig {
             name: "XNAS".to_owned(),
             session: 0,
             protocol: if protocol == helios_exchange::Protocol::Ouch42 { Protocol::Ouch42 } else { Protocol::Ouch50 },
@@ -280,9 +335,13 @@ impl Trader {
             token_prefix: "H".to_owned(),
             timeout_ms: None,
             seed: Some(rng.next_u64()),
-        })
-        .expect("a sound session");
-        let Recovered { state, writer } = recover(disk, symbols, |recorded| entry.recover(&recorded));
+        };
+        let is_fix = protocol == helios_exchange::Protocol::Fix;
+        let mut entry = if is_fix { Entry::fix(&fix) } else { Entry::new(ouch) }.expect("a sound session");
+        let Recovered { state, writer } = recover(disk, symbols, |recorded| {
+            entry.recover(&recorded);
+            audit.iter_mut().for_each(|audit| audit.recover(&recorded));
+        });
         let instruments = (0..).map(InstrumentId).zip(symbols.iter().cloned()).collect();
         let receiver = ReceiverConfig { lines: 2, servers: 1, window: 500, attempts: 4, ..ReceiverConfig::default() };
         let feed = Feed::new(FeedConfig {
@@ -292,7 +351,14 @@ impl Trader {
             ..FeedConfig::new(0, instruments, MIDNIGHT)
         });
         let engine = Engine::new(state, None);
-        Self { feed, entry, engine, writer, unwritten: None, pipes: [None; 2], waiting: VecDeque::new() }
+        let (waiting, found) = (VecDeque::new(), Vec::new());
+        let audit_due = Nanos(0);
+        Self { feed, entry, audit, audit_due, engine, writer, unwritten: None, pipes: [None; 3], waiting, found }
+    }
+
+    /// When the drop copy wants its tick, by the clock that is never set.
+    pub fn audit_due(&self) -> Option<Nanos> {
+        self.audit.as_ref().map(|_| self.audit_due)
     }
 
     pub fn next_tick(&self) -> Option<Nanos> {
@@ -305,16 +371,28 @@ impl Trader {
 
     fn with_feed(&mut self, around: &mut Around<'_>, act: impl FnOnce(&mut Feed, Nanos, &mut Out<'_, '_>)) {
         let now = around.now;
-        let (pipe, waiting) = (&mut self.pipes[0], &mut self.waiting);
-        act(&mut self.feed, now, &mut Out { around, pipe, waiting, purpose: Purpose::Snapshot });
+        let (pipe, waiting, found) = (&mut self.pipes[0], &mut self.waiting, &mut self.found);
+        act(&mut self.feed, now, &mut Out { around, pipe, waiting, found, purpose: Purpose::Snapshot });
         self.drain(around);
     }
 
     fn with_entry(&mut self, around: &mut Around<'_>, act: impl FnOnce(&mut Entry, Nanos, &mut Out<'_, '_>)) {
         let now = around.now;
-        let (pipe, waiting) = (&mut self.pipes[1], &mut self.waiting);
-        act(&mut self.entry, now, &mut Out { around, pipe, waiting, purpose: Purpose::Entry });
+        let (pipe, waiting, found) = (&mut self.pipes[1], &mut self.waiting, &mut self.found);
+        act(&mut self.entry, now, &mut Out { around, pipe, waiting, found, purpose: Purpose::Entry });
         self.drain(around);
+    }
+
+    fn with_audit(&mut self, around: &mut Around<'_>, act: impl FnOnce(&mut Audit, Moment, &mut Out<'_, '_>)) {
+        let now = Moment { utc: around.now, steady: around.net.now };
+        let (pipe, waiting, found) = (&mut self.pipes[2], &mut self.waiting, &mut self.found);
+        if let Some(audit) = &mut self.audit {
+            act(audit, now, &mut Out { around, pipe, waiting, found, purpose: Purpose::Copy });
+        }
+        for (instrument, by) in std::mem::take(&mut self.found) {
+            let ours = self.state().risk().position(instrument).quantity;
+            self.input(Event::Link(Link::Position { instrument, quantity: Quantity(ours.0 + by.0) }), around);
+        }
     }
 
     pub fn datagram(&mut self, line: u8, bytes: &[u8], around: &mut Around<'_>) {
@@ -325,13 +403,18 @@ impl Trader {
         match purpose {
             Purpose::Snapshot => self.with_feed(around, |feed, now, out| feed.on_connected(now, out)),
             Purpose::Entry => self.with_entry(around, |entry, now, out| entry.on_connected(now, out)),
+            Purpose::Copy => self.with_audit(around, |audit, now, out| audit.on_connected(now, out)),
         }
     }
 
     pub fn bytes(&mut self, purpose: Purpose, bytes: &[u8], around: &mut Around<'_>) {
         match purpose {
             Purpose::Snapshot => self.with_feed(around, |feed, now, out| feed.on_bytes(bytes, now, out)),
-            Purpose::Entry => self.with_entry(around, |entry, now, out| entry.on_bytes(bytes, now, out)),
+            Purpose::Entry => {
+                self.with_entry(around, |entry, now, out| entry.on_bytes(bytes, now, out));
+                self.audit.iter_mut().for_each(|audit| audit.on_entry_heard(around.net.now));
+            }
+            Purpose::Copy => self.with_audit(around, |audit, now, out| audit.on_bytes(bytes, now, out)),
         }
     }
 
@@ -340,12 +423,17 @@ impl Trader {
         match purpose {
             Purpose::Snapshot => self.with_feed(around, |feed, now, out| feed.on_closed(now, out)),
             Purpose::Entry => self.with_entry(around, |entry, now, out| entry.on_closed(now, out)),
+            Purpose::Copy => self.with_audit(around, |audit, now, out| audit.on_closed(now, out)),
         }
     }
 
     pub fn tick(&mut self, around: &mut Around<'_>) {
         self.with_feed(around, |feed, now, out| feed.on_tick(now, out));
         self.with_entry(around, |entry, now, out| entry.on_tick(now, out));
+        if self.audit_due <= around.net.now {
+            self.audit_due = around.net.now.plus(AUDIT_TICK_NS);
+            self.with_audit(around, |audit, now, out| audit.on_tick(now, out));
+        }
     }
 
     /// A wish of a Python strategy, an operator's command, what drop copy says.
@@ -369,11 +457,27 @@ impl Trader {
             self.writer.input(&input);
             self.save(around);
             self.unwritten = Some(input.seq);
-            let (pipe, waiting) = (&mut self.pipes[1], &mut self.waiting);
+            let (pipe, waiting, found) = (&mut self.pipes[1], &mut self.waiting, &mut self.found);
             let now = around.now;
-            let mut out = Out { around, pipe, waiting, purpose: Purpose::Entry };
+            let mut out = Out { around, pipe, waiting, found, purpose: Purpose::Entry };
             for output in self.engine.outputs() {
                 self.entry.send(output, now, &mut out);
+            }
+            self.tell_audit(&input.event, Moment { utc: now, steady: around.net.now });
+        }
+    }
+
+    /// As the driver does, after the orders were written.
+    fn tell_audit(&mut self, event: &Event, now: Moment) {
+        let Some(audit) = &mut self.audit else { return };
+        match event {
+            Event::Link(Link::Settled { .. }) => audit.on_entry(true, now),
+            Event::Link(Link::Down { .. }) => audit.on_entry(false, now),
+            _ => {}
+        }
+        for output in self.engine.outputs() {
+            if let Output::Fill(fill) = output {
+                audit.on_fill(fill, now);
             }
         }
     }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use helios_exchange::{Client, Config, Exchange, ExchangeOut, Fault, Port, Protocol, VenueConfig};
 use helios_execution::CALLER_IDS;
+use helios_live::Audit;
 use helios_types::{
     Control, Event, InstrumentId, Intent, IntentKind, Link, NANOS_PER_SECOND, Nanos, OrderId, OrderState, Output,
     Price, Quantity, Rng, Rule, Side, StrategyId, Terms, TimeInForce,
@@ -31,6 +32,8 @@ pub struct Tally {
     pub unknown: u64,
     pub never_arrived: u64,
     pub gaps: u64,
+    /// Executions that drop copies told and that both sides had.
+    pub compared: u64,
 }
 
 impl Tally {
@@ -42,6 +45,7 @@ impl Tally {
         self.unknown += other.unknown;
         self.never_arrived += other.never_arrived;
         self.gaps += other.gaps;
+        self.compared += other.compared;
     }
 }
 
@@ -73,6 +77,32 @@ fn entered(protocol: Protocol, body: &[u8]) -> Option<(Vec<Vec<u8>>, Option<u32>
         ouch::inbound::Message::ReplaceOrder(order) => Some((vec![order.user_ref_num().to_be_bytes().to_vec()], None)),
         _ => None,
     }
+}
+
+/// The same of a FIX message; a status request names an order, and takes no reference. What is sent again as FIX does, by
+/// its old number, says that it is (43=Y): the venue knows it by that number.
+fn entered_fix(message: &[u8]) -> Option<(Vec<Vec<u8>>, Option<u32>)> {
+    let field = |tag: &[u8]| {
+        let start = [b"\x01", tag, b"="].concat();
+        let from = message.windows(start.len()).position(|at| at == start)? + start.len();
+        message[from..].split(|byte| *byte == 1).next().map(<[u8]>::to_vec)
+    };
+    let kind = field(b"35")?;
+    if field(b"43").is_some_and(|again| again == b"Y") {
+        return None;
+    }
+    let shares = || std::str::from_utf8(&field(b"38")?).ok()?.split('.').next()?.parse().ok();
+    let reference = || field(b"11").expect("a request has a ClOrdID");
+    match kind.as_slice() {
+        b"D" => Some((vec![reference()], Some(shares().expect("an order has a quantity")))),
+        b"F" | b"G" => Some((vec![reference()], None)),
+        _ => None,
+    }
+}
+
+/// The length of the first whole FIX message.
+fn fix_length(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(4).position(|at| at == b"\x0110=").map(|at| at + 8).filter(|length| *length <= bytes.len())
 }
 
 /// The exchange's way out.
@@ -116,6 +146,8 @@ struct World {
     /// References and orders that arrived at the venue.
     references: BTreeSet<Vec<u8>>,
     protocol: Protocol,
+    /// There is a drop copy.
+    copied: bool,
     tally: Tally,
 }
 
@@ -160,7 +192,8 @@ impl World {
             clock: 0,
             used: 0,
             references: BTreeSet::new(),
-            protocol: if seed.is_multiple_of(2) { Protocol::Ouch50 } else { Protocol::Ouch42 },
+            protocol: [Protocol::Ouch50, Protocol::Ouch42, Protocol::Fix][(seed % 3) as usize],
+            copied: !seed.is_multiple_of(4),
             tally: Tally::default(),
         }
     }
@@ -198,7 +231,7 @@ impl World {
 
     fn start(&mut self) {
         if self.trader.is_none() {
-            self.trader = Some(Trader::start(&mut self.disk, &self.symbols, self.protocol, &mut self.rng));
+            self.trader = Some(Trader::start(&mut self.disk, &self.symbols, self.protocol, self.copied, &mut self.rng));
             self.with_trader(Trader::tick);
         }
     }
@@ -214,6 +247,8 @@ impl World {
             let venue = self.exchange.next_tick().unwrap_or(Nanos(u64::MAX));
             let trader = self.trader.as_ref().and_then(Trader::next_tick).unwrap_or(Nanos(u64::MAX));
             let trader = Nanos(trader.0.saturating_add_signed(self.clock.saturating_neg()));
+            let audit = self.trader.as_ref().and_then(Trader::audit_due).unwrap_or(Nanos(u64::MAX));
+            let trader = trader.min(audit);
             let net = self.net.next().unwrap_or(Nanos(u64::MAX));
             let next = net.min(venue).min(trader);
             if next > until {
@@ -241,6 +276,7 @@ impl World {
                 let protocol = match self.purposes[&pipe] {
                     Purpose::Snapshot => Protocol::Snapshot,
                     Purpose::Entry => self.protocol,
+                    Purpose::Copy => Protocol::DropCopy,
                 };
                 self.heard.insert(pipe, Heard::default());
                 let port = Port { venue: 0, protocol };
@@ -295,10 +331,19 @@ impl World {
         let heard = self.heard.entry(pipe).or_default();
         heard.bytes.extend_from_slice(bytes);
         let mut from = 0;
-        while let Ok(Some((packet, length))) = soupbintcp::decode(&heard.bytes[from..]) {
-            from += length;
-            let soupbintcp::Packet::UnsequencedData(body) = packet else { continue };
-            let Some((references, shares)) = entered(self.protocol, body) else { continue };
+        loop {
+            let rest = &heard.bytes[from..];
+            let told = if self.protocol == Protocol::Fix {
+                let Some(length) = fix_length(rest) else { break };
+                from += length;
+                entered_fix(&rest[..length])
+            } else {
+                let Ok(Some((packet, length))) = soupbintcp::decode(rest) else { break };
+                from += length;
+                let soupbintcp::Packet::UnsequencedData(body) = packet else { continue };
+                entered(self.protocol, body)
+            };
+            let Some((references, shares)) = told else { continue };
             self.tally.orders += u64::from(shares.is_some());
             assert!(shares.is_none_or(|shares| i64::from(shares) <= ORDER_LIMIT), "an order beyond its limit");
             for reference in references {
@@ -354,7 +399,9 @@ impl World {
     fn venue_fails(&mut self) {
         let now = self.net.now;
         let venue = &mut Venue { net: &mut self.net };
-        let fault = match self.rng.below(5) {
+        let fault = match self.rng.below(7) {
+            5 => "silent port=drop_copy for=3s",
+            6 => "disconnect port=drop_copy",
             0 => "silent port=entry for=2s",
             1 => "silent for=4s",
             2 => "refuse-logins for=1s",
@@ -428,7 +475,10 @@ impl World {
         self.exchange.clear_faults();
         self.pass(self.net.now.plus(20 * NANOS_PER_SECOND));
         // Refused three times, a session gives up: the operator mends it and starts the process again.
-        if self.trader.as_ref().is_some_and(|trader| trader.entry.next_tick().is_none()) {
+        let gave_up = |trader: &Trader| {
+            trader.entry.next_tick().is_none() || trader.audit.as_ref().is_some_and(|audit| audit.told().given_up)
+        };
+        if self.trader.as_ref().is_some_and(gave_up) {
             self.die();
         }
         self.start();
@@ -449,7 +499,10 @@ impl World {
 
     fn is_calm(&self) -> bool {
         self.trader.as_ref().is_some_and(|trader| {
+            let executions = self.exchange.ledger(USER).map_or(0, |ledger| ledger.executions.len() as u64);
+            let told = trader.audit.as_ref().map(Audit::told);
             trader.entry.is_settled()
+                && told.is_none_or(|told| told.up && told.told == executions && told.counters.matched == executions)
                 && (0..).map(InstrumentId).take(self.symbols.len()).all(|id| trader.state().markets().view(id).complete)
         })
     }
@@ -501,6 +554,15 @@ impl World {
         }
         assert_eq!(booked, theirs, "executions, booked and the venue's");
         self.tally.fills += theirs.len() as u64;
+
+        // The drop copy has told every execution, and never was one missed.
+        if let Some(told) = trader.audit.as_ref().map(Audit::told) {
+            assert_eq!(told.told, ledger.executions.len() as u64, "executions told; {}", self.last_notes());
+            let counters = told.counters;
+            assert_eq!((told.lacking, counters.differences, counters.foreign), ((0, 0), 0, 0), "{}", self.last_notes());
+            assert_eq!(counters.matched, told.told, "executions compared");
+            self.tally.compared += counters.matched;
+        }
 
         // What the venue says of positions agrees, and the journal says again what was said.
         let digest = state.digest();
