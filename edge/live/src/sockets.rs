@@ -270,7 +270,15 @@ impl Connection {
         self.keep(&bytes[sent..]);
     }
 
-    #[cold]
+    /// Keeps it for the next [`flush`](Self::flush): what goes out together takes one system call. Bounded as
+    /// [`write`](Self::write) is.
+    #[inline]
+    pub fn put(&mut self, bytes: &[u8]) {
+        if matches!(self.stage, Stage::Open(_)) {
+            self.keep(bytes);
+        }
+    }
+
     fn keep(&mut self, rest: &[u8]) {
         if self.unsent.len() + rest.len() > MAX_UNSENT {
             return self.fail();
@@ -286,7 +294,6 @@ impl Connection {
         }
     }
 
-    #[cold]
     fn flush_kept(&mut self) {
         let Stage::Open(stream) = &mut self.stage else { return };
         match stream.write(&self.unsent) {

@@ -329,6 +329,10 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
             if is_order(&output) {
                 stamps.received = 0;
             }
+        }
+        self.outlet.flush();
+        for at in 0..self.engine.outputs().len() {
+            let output = self.engine.outputs()[at];
             self.tell(Told::Output(self.engine.input().ts, output));
         }
     }
@@ -431,6 +435,7 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
             self.outlet.send(&held.output, held.now, held.stamps, &mut self.back);
             any = true;
         }
+        self.outlet.flush();
         any
     }
 

@@ -43,6 +43,8 @@ pub(super) trait Outlet {
     const SIMULATED: bool = false;
     /// The engine said this.
     fn send(&mut self, output: &Output, now: Nanos, stamps: Stamps, back: &mut Back);
+    /// What was sent goes out now: the orders of one event together.
+    fn flush(&mut self) {}
     /// Takes what has come; true when there was anything.
     fn poll(&mut self, back: &mut Back) -> bool;
     /// Does what is due.
@@ -85,6 +87,9 @@ pub(super) struct Entries<E> {
     pulse: Pulse,
     ticks: Ticks,
     stages: Option<Box<Stages>>,
+    /// Bytes wait for the next flush; of the first that a packet led to, its stamps.
+    gathered: bool,
+    first: Stamps,
 }
 
 impl<E: EntryStation> Entries<E> {
@@ -100,7 +105,8 @@ impl<E: EntryStation> Entries<E> {
         });
         let list = list.collect();
         let (bytes, stages) = (Box::new([0; MAX_READ]), measure.then(Box::default));
-        Self { list, session_of, bytes, shared, pulse, ticks: Ticks::default(), stages }
+        let (gathered, first) = (false, Stamps::default());
+        Self { list, session_of, bytes, shared, pulse, ticks: Ticks::default(), stages, gathered, first }
     }
 }
 
@@ -127,9 +133,33 @@ impl<E: EntryStation> Outlet for Entries<E> {
         let Some(instrument) = instrument(output) else { return };
         let session = self.session_of.get(instrument.index()).copied().unwrap_or(0);
         let Some((station, Peer { name, connection })) = self.list.get_mut(session as usize) else { return };
-        let (ticks, stages) = (&self.ticks, self.stages.as_deref_mut());
-        let mut port = Port { name, connection, shared: &self.shared, back, ticks, stages, stamps };
+        let mut port = Port { name, connection, shared: &self.shared, back, gathered: Some(false) };
         station.send(output, now, &mut port);
+        if port.gathered == Some(true) {
+            self.gathered = true;
+            if self.first.received == 0 {
+                self.first = stamps;
+            }
+        }
+    }
+
+    #[inline]
+    fn flush(&mut self) {
+        if !std::mem::take(&mut self.gathered) {
+            return;
+        }
+        let encoded = self.ticks.now();
+        for (_, peer) in &mut self.list {
+            peer.connection.flush();
+        }
+        // One packet counts once, whatever it leads to.
+        let first = std::mem::take(&mut self.first);
+        if let Some(stages) = self.stages.as_deref_mut().filter(|_| first.received > 0) {
+            let written = self.ticks.now();
+            stages.record(Stage::Encoded, self.ticks.between(first.stepped, encoded));
+            stages.record(Stage::Written, self.ticks.between(encoded, written));
+            stages.record(Stage::Whole, self.ticks.between(first.received, written));
+        }
     }
 
     #[inline]
@@ -139,7 +169,7 @@ impl<E: EntryStation> Outlet for Entries<E> {
             peer.connection.flush();
             if let Some(change) = peer.connection.change() {
                 let now = utc();
-                let mut port = Port::quiet(peer, &self.shared, back, &self.ticks);
+                let mut port = Port::quiet(peer, &self.shared, back);
                 match change {
                     Change::Connected => station.on_connected(now, &mut port),
                     Change::Closed => station.on_closed(now, &mut port),
@@ -148,7 +178,7 @@ impl<E: EntryStation> Outlet for Entries<E> {
             }
             for _ in 0..BATCH {
                 let Some(bytes) = peer.connection.read(&mut self.bytes) else { break };
-                let mut port = Port::quiet(peer, &self.shared, back, &self.ticks);
+                let mut port = Port::quiet(peer, &self.shared, back);
                 station.on_bytes(bytes, utc(), &mut port);
                 // Nobody else writes it.
                 pulse.store(pulse.load(Relaxed).wrapping_add(1), Relaxed);
@@ -162,7 +192,7 @@ impl<E: EntryStation> Outlet for Entries<E> {
     fn tick(&mut self, now: Nanos, back: &mut Back) {
         for (station, peer) in &mut self.list {
             if station.next_tick().is_some_and(|at| at <= now) {
-                station.on_tick(now, &mut Port::quiet(peer, &self.shared, back, &self.ticks));
+                station.on_tick(now, &mut Port::quiet(peer, &self.shared, back));
             }
         }
     }
@@ -174,7 +204,7 @@ impl<E: EntryStation> Outlet for Entries<E> {
 
     fn start(&mut self, now: Nanos, back: &mut Back) {
         for (station, peer) in &mut self.list {
-            station.on_tick(now, &mut Port::quiet(peer, &self.shared, back, &self.ticks));
+            station.on_tick(now, &mut Port::quiet(peer, &self.shared, back));
         }
     }
 
@@ -183,7 +213,7 @@ impl<E: EntryStation> Outlet for Entries<E> {
         let mut back = Back::default();
         for (station, peer) in &mut self.list {
             if peer.connection.is_open() {
-                station.on_stop(now, &mut Port::quiet(peer, &self.shared, &mut back, &self.ticks));
+                station.on_stop(now, &mut Port::quiet(peer, &self.shared, &mut back));
             }
             peer.connection.flush();
             peer.connection.close();
@@ -211,16 +241,15 @@ struct Port<'a> {
     connection: &'a mut Connection,
     shared: &'a Shared,
     back: &'a mut Back,
-    ticks: &'a Ticks,
-    stages: Option<&'a mut Stages>,
-    stamps: Stamps,
+    /// What is written waits for the flush; whether anything was. `None`: it goes out at once.
+    gathered: Option<bool>,
 }
 
 impl<'a> Port<'a> {
-    /// Not in answer to a packet of market data.
-    fn quiet(peer: &'a mut Peer, shared: &'a Shared, back: &'a mut Back, ticks: &'a Ticks) -> Self {
+    /// Not in answer to what the engine said.
+    fn quiet(peer: &'a mut Peer, shared: &'a Shared, back: &'a mut Back) -> Self {
         let Peer { name, connection } = peer;
-        Self { name, connection, shared, back, ticks, stages: None, stamps: Stamps::default() }
+        Self { name, connection, shared, back, gathered: None }
     }
 }
 
@@ -241,17 +270,13 @@ impl EntryOut for Port<'_> {
         if !self.shared.may_send() {
             return self.shared.fence();
         }
-        let Some(stages) = self.stages.as_deref_mut().filter(|_| self.stamps.received > 0) else {
-            return self.connection.write(bytes);
-        };
-        let encoded = self.ticks.now();
-        self.connection.write(bytes);
-        let written = self.ticks.now();
-        stages.record(Stage::Encoded, self.ticks.between(self.stamps.stepped, encoded));
-        stages.record(Stage::Written, self.ticks.between(encoded, written));
-        stages.record(Stage::Whole, self.ticks.between(self.stamps.received, written));
-        // One packet counts once, whatever it leads to.
-        self.stamps.received = 0;
+        match &mut self.gathered {
+            Some(any) => {
+                *any = true;
+                self.connection.put(bytes);
+            }
+            None => self.connection.write(bytes),
+        }
     }
 
     fn close(&mut self) {

@@ -254,10 +254,18 @@ impl<E: EntryStation> Orders<E> {
     #[inline]
     fn take_outputs(&mut self) -> bool {
         for taken in 0..BATCH {
-            let Some(item) = self.outputs.receive() else { return taken > 0 };
+            let Some(item) = self.outputs.receive() else {
+                self.entries.flush();
+                return taken > 0;
+            };
+            // The first order of another packet: what the one before led to goes out.
+            if item.received > 0 {
+                self.entries.flush();
+            }
             let stamps = Stamps { received: item.received, stepped: item.decoded };
             self.entries.send(&item.what, Nanos(item.now), stamps, &mut self.back);
         }
+        self.entries.flush();
         true
     }
 
