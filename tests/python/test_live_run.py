@@ -493,4 +493,5 @@ def test_the_status_in_one_line() -> None:
     status.update(state="running", may_send=False)
     line = status_line(status)
     assert line.startswith("normal · XNAS settled · ")
-    assert line.endswith("1 books incomplete · 1 orders unknown · no lease: nothing is sent")
+    differ = "1 positions differ from the venue's"
+    assert line.endswith(f"1 books incomplete · 1 orders unknown · {differ} · no lease: nothing is sent")

@@ -108,7 +108,7 @@ def test_everything_arrives(folder: Path) -> None:
             "instruments": stocks,
         }
     ]
-    session = {"sender": "", "target": "", "grace_ns": 0, "instruments": stocks}
+    session = {"sender": "", "target": "", "instruments": stocks}
     assert spec["sessions"] == [
         {
             **session,
@@ -122,6 +122,7 @@ def test_everything_arrives(folder: Path) -> None:
     ]
     (copied,) = spec["drop_copies"]
     assert (copied["password"], copied["grace_ns"]) == ("copy-word", 2_000_000_000)
+    assert (copied["heartbeat_ns"], copied["session"], copied["midnight_ns"]) == (1_000_000_000, 0, midnight)
     assert {key: spec[key] for key in ("mode", "threads", "wait", "cores", "durability", "replica")} == {
         "mode": "live",
         "threads": "one",

@@ -310,10 +310,6 @@ def checked(tables: Tables, mode: Mode, file: Path) -> Settings:
     _refuse_twice([each.name for each in (*sessions, *copies)], "session", "name", check)
     _refuse_twice([each.venue for each in sessions], "session", "venue", check)
     _refuse_twice([each.venue for each in copies], "drop_copy", "venue", check)
-    for n, copy in enumerate(copies):
-        if copy.venue not in {session.venue for session in sessions}:
-            hint = "It tells the executions of a session's orders: set venue as in that [[session]]."
-            raise check.wrong(f"drop_copy[{n}].venue", f"no [[session]] has venue = {copy.venue!r}", hint)
     most = _PINNED[live.threads]
     if len(live.cores) > most or len(set(live.cores)) < len(live.cores) or any(core < 0 for core in live.cores):
         raise check.wrong("live.cores", f"{live.cores}: at most {most} different cores with threads = '{live.threads}'")
@@ -448,10 +444,15 @@ def _refuse_twice(names: Iterable[str], table: str, key: str, check: _Checker) -
 
 
 def covered(settings: Settings, venues: Mapping[str, Iterable[str]]) -> None:
-    """Refuses a live run of which some venue has no session; `venues` gives the symbols listed at each."""
+    """Refuses a live run of which some venue, or a drop copy, has no session; `venues` gives the symbols at each."""
     there = {session.venue for session in settings.sessions}
     for venue, symbols in venues.items():
         if settings.mode == "live" and venue not in there:
             first = next(iter(sorted(symbols)))
             message = f"no [[session]] has venue = {venue!r}, where {first!r} is traded"
             raise ConfigError(message, file=str(settings.file), key="session")
+    for number, copy in enumerate(settings.drop_copies):
+        if copy.venue not in there:
+            message = f"no [[session]] has venue = {copy.venue!r}"
+            hint = "It tells the executions of a session's orders: set venue as in that [[session]]."
+            raise ConfigError(message, file=str(settings.file), key=f"drop_copy[{number}].venue", hint=hint)
