@@ -591,13 +591,19 @@ impl Books {
     fn drop_best(&mut self, at: usize, level: u32) {
         let owner = self.nodes[level].owner;
         self.drop_level(at, level);
+        self.drop_empty(owner);
+        self.tops[owner as usize >> 1].0[side_of(owner) as usize] = self.best_of_ladder(owner);
+    }
+
+    /// Takes away empty levels that have become the best.
+    #[inline(never)]
+    fn drop_empty(&mut self, owner: u32) {
         while let Some(level) = self.ladders[owner as usize].best()
             && self.nodes[level].quantity == 0
         {
             self.empty -= 1;
             self.drop_known(owner, level);
         }
-        self.tops[owner as usize >> 1].0[side_of(owner) as usize] = self.best_of_ladder(owner);
     }
 
     /// Takes a level without orders out of index, ladder and table; the best level is the caller's.
@@ -806,6 +812,10 @@ impl Books {
             self.nodes.give_back(level);
             self.levels -= 1;
             if top_changed {
+                // Where a feed of levels has single orders too.
+                if self.empty > 0 {
+                    self.drop_empty(owner);
+                }
                 self.tops[owner as usize >> 1].0[side as usize] = self.best_of_ladder(owner);
             }
         }

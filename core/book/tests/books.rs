@@ -476,6 +476,20 @@ fn a_level_is_made_of_orders_or_stands_alone() {
     full.set_level(id, Side::Buy, Price(9), Quantity(7)).unwrap();
 }
 
+#[test]
+fn what_is_empty_is_never_the_best() {
+    let mut books = Books::new(1, Capacity::default());
+    let id = InstrumentId(0);
+    books.set_level(id, Side::Buy, Price(9), Quantity(3)).unwrap();
+    books.set_level(id, Side::Buy, Price(10), Quantity(3)).unwrap();
+    books.add(id, 1, Side::Buy, Price(11), Quantity(5)).unwrap();
+    // Behind the best the empty level keeps its place, until the order before it goes.
+    books.set_level(id, Side::Buy, Price(10), Quantity(0)).unwrap();
+    books.remove(id, 1).unwrap();
+    assert_eq!(books.top(id).bid, Level { price: Price(9), quantity: Quantity(3), orders: 1 });
+    assert_eq!(books.levels(), 1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
