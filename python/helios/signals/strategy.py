@@ -114,7 +114,10 @@ class Strategy(Parametrised):
         """Called once, before the first event."""
 
     def on_book(self, book: BookView) -> None:
-        """Best bid or ask changed, or a quote came. Not called while market data is missing (see `on_feed`)."""
+        """Best bid or ask changed, or a quote came.
+
+        Not called while market data is missing (see `on_feed`).
+        """
 
     def on_trade(self, trade: TradeView) -> None:
         """A trade was printed."""
