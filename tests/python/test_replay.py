@@ -104,13 +104,13 @@ def test_another_engine_gives_the_first_difference(run: Path) -> None:
         **{key: [tuple(row) for row in described[key]] for key in ("instruments", "nodes", "limits")},
         "style": tuple(described["style"]),
     }
-    *_, difference, damage = _core.replay(run / "journal.hj", engine)
+    *_, difference, damage, _ = _core.replay(run / "journal.hj", engine)
     assert damage is None
     assert difference is not None
     assert "the final state" in difference
     engine["cash"] -= 1
     engine["limits"] = [("order_quantity", 5 * 10**8)]
-    inputs, *_, difference, damage = _core.replay(run / "journal.hj", engine)
+    inputs, *_, difference, damage, _ = _core.replay(run / "journal.hj", engine)
     assert damage is None
     assert difference is not None
     assert "Submit" in difference

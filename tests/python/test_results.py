@@ -314,10 +314,10 @@ def test_every_code_has_a_name_and_every_rule_a_unit() -> None:
     assert [len(r.CODES[k]) for k in ("side", "time_in_force", "state", "liquidity", "rule", "quality")] == [
         2,
         5,
-        8,
-        3,
         9,
-        8,
+        3,
+        10,
+        10,
     ]
     used = {kind for columns in r.TABLES.values() for kind in columns.values()}
     assert used <= set(r._DTYPES)

@@ -85,7 +85,7 @@ password_env = "HELIOS_PASSWORD"
 [standby]
 name = "{name}"
 lease_env = "TEST_LEASE"
-validity = "1s"
+validity = "500ms"
 """
 
 

@@ -148,7 +148,7 @@ class StandbyTable(Table):
     lease_env: str | None = None
     lease_file: str | None = None
     #: Longest time without a word from the lock's server in which the primary still sends orders.
-    validity: str = "1s"
+    validity: str = "500ms"
     #: Where the primary serves its journal to standbys, and where they find it; without it they read the file itself.
     journal: str | None = None
 

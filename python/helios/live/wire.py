@@ -43,7 +43,7 @@ print(json.dumps(bench_wire_probe(**settings)))
 
 def bench_wire(*, small: bool = False) -> dict[str, Any]:
     """Inside and outside, floor and ours, medians of turns about; nanoseconds."""
-    count, turns = (100, 1) if small else (4_000, 3)
+    count, turns = (400, 1) if small else (4_000, 3)
     cores = sorted(os.sched_getaffinity(0))
     ours, other = (cores[0], cores[1]) if len(cores) > 1 else (None, None)
     floors, runs = [], []
