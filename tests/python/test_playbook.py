@@ -92,7 +92,7 @@ def test_the_run_file(mode: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     limits = live.plan.limits
     assert limits.order_notional == 20_000
     assert live.settings.standby is not None
-    assert live.settings.standby.validity_ns == 1_000_000_000
+    assert live.settings.standby.validity_ns == 500_000_000
 
 
 def test_the_exchange_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
