@@ -198,6 +198,7 @@ impl Fix {
 
     pub(super) fn on_bytes(&mut self, bytes: &[u8], now: Nanos, out: &mut impl EntryOut) {
         self.call(now, out, |session, now, hearing| session.on_bytes(bytes, now, hearing));
+        self.desk.orders.prepare();
     }
 
     pub(super) fn on_closed(&mut self, now: Nanos, out: &mut impl EntryOut) {

@@ -145,6 +145,7 @@ impl Ouch {
         {
             self.account.queries += 1;
         }
+        self.account.orders.prepare();
     }
 
     pub(super) fn on_closed(&mut self, now: Nanos, out: &mut impl EntryOut) {
