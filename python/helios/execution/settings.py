@@ -46,12 +46,10 @@ class Fees:
 def fees_spec(fees: Fees) -> dict[str, int]:
     """As the core takes them."""
     per_share = {
-        name: scaled(getattr(fees, name), CASH_SCALE, f"fees.{name}")
-        for name in ("maker_per_share", "taker_per_share")
+        name: scaled(getattr(fees, name), CASH_SCALE, f"fees.{name}") for name in ("maker_per_share", "taker_per_share")
     }
     ppm = {
-        f"{side}_ppm": scaled(getattr(fees, f"{side}_bp"), PPM_PER_BP, f"fees.{side}_bp")
-        for side in ("maker", "taker")
+        f"{side}_ppm": scaled(getattr(fees, f"{side}_bp"), PPM_PER_BP, f"fees.{side}_bp") for side in ("maker", "taker")
     }
     minimum = scaled(fees.minimum_per_order, CASH_SCALE, "fees.minimum_per_order", least=0)
     return {**per_share, **ppm, "minimum_per_order": minimum}
@@ -126,7 +124,7 @@ class Venue:
         if not all(one is None or isinstance(one, Impact) for one in given):
             raise ArgumentError(f"Venue: impact is {self.impact!r}: give hx.Impact(…), or one for each symbol")
         if self.impact and self.mode == "fast":
-            raise ArgumentError("Venue: mode 'fast' keeps no books that impact could move: leave impact out, or the mode")
+            raise ArgumentError("Venue: mode 'fast' has no books that impact could move: leave impact out")
         kinds = (Latency, Fees, HalfSpread, Borrow, Financing)
         for name, kind in zip(("latency", "fees", "half_spread", "borrow", "financing"), kinds, strict=True):
             if not isinstance(given := getattr(self, name), kind):
