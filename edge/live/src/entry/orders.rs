@@ -516,22 +516,27 @@ impl Orders {
         out: &mut impl EntryOut,
     ) {
         let row = self.table.row(at);
-        if row.life == Life::Done || reference <= row.reference {
+        // The venue names what is open; we speak of the total.
+        let quantity = Quantity(row.executed.0.saturating_add(open.0));
+        // Two reports, perhaps: see `accepted`.
+        let torn = reference == row.reference && reference != row.first && !dead && quantity < row.quantity;
+        if row.life == Life::Done || reference <= row.reference && !torn {
+            self.has_cut(at, |cut| cut.after == quantity);
             return self.repeated();
         }
         row.reference = reference;
-        row.replacing.take_if(|replacing| replacing.reference <= reference);
-        // The venue names what is open; we speak of the total.
-        row.quantity = Quantity(row.executed.0.saturating_add(open.0));
-        row.price = price;
+        let answered = row.replacing.take_if(|replacing| replacing.reference <= reference);
+        // Fewer at the price in force, which alone would not be taken for the answer.
+        let asked = answered.map(|asked| asked.quantity).filter(|asked| quantity < *asked && price == row.price);
+        (row.quantity, row.price) = (quantity, price);
         row.life = if dead || open.is_zero() { Life::Done } else { Life::Open };
-        let quantity = row.quantity;
-        let kind = if dead {
-            ReportKind::Cancelled { reason: CancelReason::Unfilled }
-        } else {
-            ReportKind::Replaced { quantity, price }
-        };
-        self.report(at, ts, kind, out);
+        if dead {
+            return self.report(at, ts, ReportKind::Cancelled { reason: CancelReason::Unfilled }, out);
+        }
+        if let Some(quantity) = asked {
+            self.report(at, ts, ReportKind::Replaced { quantity, price }, out);
+        }
+        self.report(at, ts, ReportKind::Replaced { quantity, price }, out);
     }
 
     /// The replace has its answer: what was said of the cancel before is told, unless the order has ended.

@@ -37,6 +37,7 @@ scenarios! {
     other_terms
     rejects
     replace
+    replaced_for_fewer
     restart
     taken_off_again
     torn_answers
