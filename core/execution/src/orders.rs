@@ -878,7 +878,7 @@ pub(crate) fn answer(working: &Working, kind: &ReportKind) -> Option<OrderState>
 
 /// True for a smaller total at the same price that nobody asked for: self-trade prevention at the venue took the rest. A
 /// replace that is on its way is still to be answered.
-fn decrements(working: &Working, kind: &ReportKind) -> bool {
+pub(crate) fn decrements(working: &Working, kind: &ReportKind) -> bool {
     let Working { order, filled, asked, state, .. } = working;
     let ReportKind::Replaced { quantity, price } = *kind else { return false };
     let smaller = *filled < quantity && quantity < order.quantity && price == order.price;

@@ -535,6 +535,10 @@ impl World {
 
     /// Both sides must agree.
     fn judge(&mut self) {
+        // What the venue has just said is still on its way; nothing new is said meanwhile.
+        while let Some(happening) = self.net.due(self.net.now.plus(MS)) {
+            self.happen(happening);
+        }
         self.with_trader(Trader::settle);
         let outputs = read_whole(&self.disk);
         let trader = self.trader.as_ref().expect("it was started");
@@ -551,7 +555,8 @@ impl World {
             });
             assert_eq!(ours, theirs, "best prices of {}", self.symbols[number]);
         }
-        assert_eq!(state.orders().open_orders() as u64, ledger.open, "open orders; {}", self.last_notes());
+        let open = state.orders().open();
+        assert_eq!(open.len() as u64, ledger.open, "open orders: {open:?}; {}", self.last_notes());
 
         // Every execution of the venue is booked once, with its shares.
         let mut booked: BTreeMap<u64, i64> = BTreeMap::new();
