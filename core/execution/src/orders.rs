@@ -853,6 +853,9 @@ fn follow(working: &Working, happening: Happening, filled_some: bool) -> Option<
 pub(crate) fn answer(working: &Working, kind: &ReportKind) -> Option<OrderState> {
     let happening = match *kind {
         ReportKind::Accepted { .. } => Happening::Accept,
+        ReportKind::Replaced { .. } if decrements(working, kind) && working.asked.is_some() => {
+            return Some(working.state);
+        }
         ReportKind::Replaced { .. } if decrements(working, kind) => Happening::Replace,
         ReportKind::Replaced { .. } if working.asked.is_none() => return None,
         // A total of what is filled leaves nothing to work.
@@ -873,21 +876,22 @@ pub(crate) fn answer(working: &Working, kind: &ReportKind) -> Option<OrderState>
     follow(working, happening, working.filled.0 > 0)
 }
 
-/// True for a smaller total at the same price that nobody asked for: self-trade prevention at the venue took the rest.
-fn decrements(working: &Working, kind: &ReportKind) -> bool {
+/// True for a smaller total at the same price that nobody asked for: self-trade prevention at the venue took the rest. A
+/// replace that is on its way is still to be answered.
+pub(crate) fn decrements(working: &Working, kind: &ReportKind) -> bool {
     let Working { order, filled, asked, state, .. } = working;
     let ReportKind::Replaced { quantity, price } = *kind else { return false };
     let smaller = *filled < quantity && quantity < order.quantity && price == order.price;
-    // With a replace on its way this is taken for its answer.
-    smaller && asked.is_none() && *state != OrderState::New
+    smaller && *asked != Some((quantity, price)) && *state != OrderState::New
 }
 
 /// Changes the order as the answer says; returns the venue's reason when it refused something.
 fn settle(working: &mut Working, to: OrderState, kind: &ReportKind) -> Option<RejectReason> {
+    let asked = working.asked.filter(|_| decrements(working, kind));
     working.state = to;
     match *kind {
         ReportKind::Replaced { quantity, price } => {
-            (working.order.quantity, working.order.price, working.asked) = (quantity, price, None);
+            (working.order.quantity, working.order.price, working.asked) = (quantity, price, asked);
             None
         }
         ReportKind::ChangeRejected { reason } => {

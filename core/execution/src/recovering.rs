@@ -17,7 +17,7 @@ use helios_types::{
 use crate::lifecycle::{Happening, next};
 use crate::open::Identified;
 use crate::orders::{
-    Booked, CALLER_IDS, Claim, MAX_BOOKED_ORDERS, MAX_PAST_TERMS, Orders, Working, answer, change, misfit,
+    Booked, CALLER_IDS, Claim, MAX_BOOKED_ORDERS, MAX_PAST_TERMS, Orders, Working, answer, change, decrements, misfit,
 };
 
 impl Orders {
@@ -97,6 +97,9 @@ impl Orders {
         }
         match report.kind {
             ReportKind::Accepted { .. } | ReportKind::ChangeRejected { .. } => answer(working, &report.kind).is_none(),
+            // What the venue takes off by itself has no name here: the station tells it once, also when the total was in
+            // force before.
+            ReportKind::Replaced { .. } if decrements(working, &report.kind) => false,
             ReportKind::Replaced { quantity, price } => {
                 let in_force = (quantity, price) == (total, limit);
                 let telling = !self.links.is_open(instrument);

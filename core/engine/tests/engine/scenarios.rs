@@ -18,7 +18,7 @@ scenarios! {
     pair_trade limits daily_loss new_day crossed_quote unknown_reference time_backwards halted incomplete netting_and_crossing
     order_life messages_cross kill_pause_resume partial_ioc_is_retried target_waits_for_a_price bad_values
     lost_execution replace_takes_room book_data splits split_shared dividends charges listings session_lost
-    session_told_again session_quotes sessions positions_differ flatten set_limit silent_venue
+    session_told_again session_quotes sessions positions_differ flatten set_limit silent_venue taken_off_during_replace
 }
 
 #[test]

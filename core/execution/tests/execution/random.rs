@@ -153,8 +153,14 @@ impl World {
                     }
                 }
             }
-            (ReportKind::Replaced { quantity, .. }, Some(plain)) if told => {
-                (plain.total, plain.asked) = (quantity.0, None);
+            (ReportKind::Replaced { quantity, price }, Some(plain)) if told => {
+                // Smaller at the same price and not what was asked for: the venue's own doing, and no answer.
+                let answers = plain.asked == Some(quantity.0) && price == Price::whole(50);
+                let smaller = (plain.filled + 1..plain.total).contains(&quantity.0) && price == plain.order.price;
+                if answers || !smaller {
+                    plain.asked = None;
+                }
+                (plain.total, plain.order.price) = (quantity.0, price);
             }
             (ReportKind::ChangeRejected { .. }, Some(plain)) if told => plain.asked = None,
             _ => assert!(booked.is_empty()),

@@ -100,10 +100,11 @@ fn terms_that_were_in_force_are_remembered_up_to_a_maximum() {
     floor.order(1, Side::Buy, 3_000);
     floor.report(caller(1), ACCEPTED);
     let totals: Vec<i64> = (0..MAX_PAST_TERMS as i64 + 2).map(|n| 2_990 - n).collect();
+    // At another price than the one in force in the end: fewer at the same price are what the venue took off.
     for total in &totals {
-        let (quantity, price) = (Quantity::whole(*total), Price::whole(50));
+        let (quantity, price) = (Quantity::whole(*total), Price::whole(49));
         floor.wish(7, KO, IntentKind::Replace { order: caller(1), quantity, price });
-        floor.report(caller(1), replaced(*total, 50.0));
+        floor.report(caller(1), replaced(*total, 49.0));
     }
     let quantity = Quantity::whole(3_000);
     floor.wish(7, KO, IntentKind::Replace { order: caller(1), quantity, price: Price::whole(50) });
@@ -111,7 +112,21 @@ fn terms_that_were_in_force_are_remembered_up_to_a_maximum() {
     floor.lose();
     // Taken for news these would free room that the venue can still fill.
     for total in &totals[2..] {
-        assert_eq!(floor.report(caller(1), replaced(*total, 50.0)), []);
+        assert_eq!(floor.report(caller(1), replaced(*total, 49.0)), []);
     }
     assert_eq!(floor.working()[0], quantity);
+}
+
+#[test]
+fn what_the_venue_takes_off_is_news_also_when_the_total_was_in_force_before() {
+    let mut floor = floor();
+    floor.order(1, Side::Buy, 67);
+    floor.report(caller(1), ACCEPTED);
+    let (quantity, price) = (Quantity::whole(100), Price::whole(50));
+    floor.wish(7, KO, IntentKind::Replace { order: caller(1), quantity, price });
+    floor.lose();
+    floor.report(caller(1), replaced(100, 50.0));
+    floor.report(caller(1), replaced(67, 50.0));
+    assert_eq!(floor.working()[0], Quantity::whole(67));
+    assert_eq!(states(floor.report(caller(1), fill(1, 67, 50.0))), [(OrderState::Accepted, OrderState::Filled)]);
 }

@@ -263,10 +263,12 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
     /// What stations have said, until they say nothing more.
     #[inline]
     pub(super) fn drain(&mut self, now: Nanos) {
+        // What came from outside is no answer, however much it is (a day that is told again); each may have one of a station.
+        let most = 2 * self.back.len() + MAX_ROUNDS as usize;
         let mut rounds = 0;
         while let Some(event) = self.back.pop() {
             rounds += 1;
-            if rounds > MAX_ROUNDS {
+            if rounds > most {
                 self.back = Back::default();
                 return self.end_badly("strategies and venues answer each other without end");
             }

@@ -1,5 +1,6 @@
 //! What a run's threads and whoever watches them share.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -22,11 +23,48 @@ use crate::sockets::Drops;
 /// Lines of the log that wait for whoever writes it; older ones are dropped and counted.
 pub const MAX_NOTES: usize = 10_000;
 
-/// UTC, nanoseconds since 1970.
+/// UTC, nanoseconds since 1970. It never goes back on a thread: stations assume that, and a wait of theirs, or of the
+/// driver's, would last until a clock that was set back has come to where it was.
 #[inline]
 pub(super) fn utc() -> Nanos {
+    thread_local! { static CLOCK: Cell<Clock> = const { Cell::new(Clock { last: 0, behind: None }) }; }
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    Nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    let wall = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+    CLOCK.with(|cell| {
+        let mut clock = cell.get();
+        let now = clock.read(wall, monotonic);
+        cell.set(clock);
+        now
+    })
+}
+
+/// Of eight parts of the time that passes a clock that is ahead of the wall's counts so many.
+const CATCH_UP: u64 = 7;
+
+/// A clock that is set forwards with the wall's; when that is set back, it goes on, somewhat slower, until both agree.
+#[derive(Clone, Copy, Debug, Default)]
+struct Clock {
+    last: u64,
+    /// Where it was when the wall's clock was set back, and the steady clock then.
+    behind: Option<(u64, u64)>,
+}
+
+impl Clock {
+    #[inline]
+    fn read(&mut self, wall: u64, steady: impl Fn() -> u64) -> Nanos {
+        if wall < self.last {
+            self.slowly(steady());
+        } else {
+            (self.last, self.behind) = (wall, None);
+        }
+        Nanos(self.last)
+    }
+
+    #[cold]
+    fn slowly(&mut self, steady: u64) {
+        let (from, since) = *self.behind.get_or_insert((self.last, steady));
+        self.last = self.last.max(from.saturating_add(steady.saturating_sub(since) / 8 * CATCH_UP));
+    }
 }
 
 /// The clock of leases: CLOCK_MONOTONIC, nanoseconds, as Python's `time.monotonic_ns` reads it.
@@ -315,5 +353,42 @@ impl Shared {
 
     pub(super) fn is_alone(&self) -> bool {
         lock(&self.alone).as_ref().is_some_and(|alone| alone.load(Acquire))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: u64 = 3_600_000_000_000;
+
+    #[test]
+    fn a_clock_that_is_set_back_goes_on_until_the_wall_has_come_up() {
+        let mut clock = Clock::default();
+        let day = 1_700_000_000_000_000_000;
+        assert_eq!(clock.read(day, || 5), Nanos(day));
+        assert_eq!(clock.read(day + HOUR, || 6), Nanos(day + HOUR), "forwards at once");
+        // Back by an hour; a second later it is almost a second later.
+        assert_eq!(clock.read(day, || 1_000), Nanos(day + HOUR));
+        let second = 1_000_000_000;
+        assert_eq!(clock.read(day + second, || 1_000 + second), Nanos(day + HOUR + second / 8 * 7));
+        // Eight hours later both agree, and it is the wall's again.
+        let (mut now, mut hours) = (Nanos(0), 0);
+        for minute in 2..=9 * 60 {
+            let passed = minute * HOUR / 60;
+            let next = clock.read(day + passed, || 1_000 + passed);
+            assert!(next >= now, "it never goes back");
+            hours = if next.0 == day + passed { hours } else { minute / 60 };
+            now = next;
+        }
+        assert_eq!((now, hours), (Nanos(day + 9 * HOUR), 7));
+    }
+
+    #[test]
+    fn a_clock_of_before_1970_and_one_at_the_end_of_time() {
+        let mut clock = Clock::default();
+        assert_eq!(clock.read(0, || 0), Nanos(0));
+        assert_eq!(clock.read(u64::MAX, || 0), Nanos(u64::MAX));
+        assert_eq!(clock.read(1, || u64::MAX), Nanos(u64::MAX));
     }
 }

@@ -75,6 +75,14 @@ impl EntryStation for Wire {
         for letter in self.partial[..whole].chunks(LETTER) {
             let word = |at: usize| u64::from_le_bytes(letter[at * 8..][..8].try_into().unwrap());
             let (order, instrument) = (OrderId(word(1)), InstrumentId(word(2) as u32));
+            if word(0) == 9 {
+                // A venue that tells a whole day at once.
+                for n in 0..order.0 {
+                    let (order, kind) = (OrderId(CALLER_IDS + n), ReportKind::Accepted { book_ref: n });
+                    out.event(Event::Report(Report { order, instrument, ts_event: now, kind }));
+                }
+                continue;
+            }
             let mut say = |kind| out.event(Event::Report(Report { order, instrument, ts_event: now, kind }));
             if word(0) == 1 {
                 say(ReportKind::Accepted { book_ref: order.0 });
@@ -382,6 +390,27 @@ fn a_stop_cancels_what_rests_and_waits_for_the_answers() {
         run.replay(&ended);
         let orders = run.handle.tables().unwrap().orders;
         assert_eq!(orders.state, [helios_types::OrderState::Cancelled as u8; 2]);
+    }
+}
+
+/// What was missed while a session was down, and the fates of all its orders, come in one read.
+#[test]
+fn a_day_that_is_told_at_once_is_taken_in() {
+    const REPORTS: u64 = 40_000;
+    for layout in [Layout::One, Layout::Four] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let venue = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(&letter(9, OrderId(REPORTS), InstrumentId(0))).unwrap();
+            _ = stream.read(&mut [0]);
+        });
+        let mut run = Run::start("day", options(layout, false), Settings::default(), NoCallbacks, address);
+        run.until("all is taken in", |status| status.inputs == 3 + REPORTS);
+        run.handle.shared().stop("enough", false);
+        let ended = run.handle.join();
+        assert_eq!((ended.reason.as_str(), ended.failed), ("enough", false));
+        venue.join().unwrap();
     }
 }
 

@@ -167,7 +167,7 @@ impl Fix {
             Recorded::Input(Event::Link(Link::Heard { session, name, next })) if *session == desk.orders.session => {
                 desk.next_out = u64::try_from(*name).unwrap_or(1);
                 (desk.next_in, desk.fresh) = (*next, false);
-                desk.orders.told = Some((*name, *next));
+                desk.orders.recover_heard(*name, *next);
             }
             other => {
                 let requests = matches!(

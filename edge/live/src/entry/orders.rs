@@ -1,6 +1,7 @@
 //! What a session knows of its orders, whatever the protocol: which reference stands for which order, what the venue said,
 //! what it has yet to say, and what the engine is told of it, once.
 
+use std::collections::VecDeque;
 use std::fmt;
 
 use helios_types::{
@@ -16,6 +17,13 @@ use crate::EntryOut;
 /// Oddities that are noted for each connection; further ones are counted.
 const MAX_NOTES: u32 = 16;
 
+/// Shares that the venue took off an order: totals before and after.
+struct Cut {
+    row: u32,
+    before: Quantity,
+    after: Quantity,
+}
+
 /// The orders of one session, and how the session stands.
 pub(super) struct Orders {
     pub(super) name: String,
@@ -30,6 +38,8 @@ pub(super) struct Orders {
     pub(super) day: u32,
     /// What the engine was told that was heard.
     pub(super) told: Option<(u128, u64)>,
+    /// What the venue took off by itself, of which a process before us heard and did not say so: it will be said again.
+    cuts: VecDeque<Cut>,
     oddities: u32,
     /// A cancel has a reference of its own.
     cancels_are_named: bool,
@@ -49,6 +59,7 @@ impl Orders {
             connection: 0,
             day: 0,
             told: None,
+            cuts: VecDeque::new(),
             oddities: 0,
             cancels_are_named: false,
             counters: EntryCounters::default(),
@@ -258,11 +269,17 @@ impl Orders {
             ReportKind::Filled { execution, quantity, .. } => row.execute(execution, quantity),
             ReportKind::Cancelled { .. } => row.life = Life::Done,
             ReportKind::Replaced { quantity, price } => {
-                // Else the venue made it smaller by itself.
-                let answer = row.replacing.take_if(|asked| (asked.quantity, asked.price) == (quantity, price));
+                let before = row.quantity;
+                // The venue made it smaller by itself, or answers, perhaps with other terms than were asked for.
+                let smaller = quantity < before && price == row.price;
+                let answer =
+                    row.replacing.take_if(|asked| !smaller || (asked.quantity, asked.price) == (quantity, price));
                 row.reference = answer.map_or(row.reference, |asked| asked.reference);
                 (row.quantity, row.price) = (quantity, price);
                 row.life = if quantity <= row.executed { Life::Done } else { Life::Open };
+                if answer.is_none() {
+                    self.cuts.push_back(Cut { row: at, before, after: quantity });
+                }
             }
             ReportKind::Rejected { reason: RejectReason::NeverArrived } => row.life = Life::GivenUp,
             ReportKind::Rejected { .. } => row.life = Life::Done,
@@ -275,13 +292,27 @@ impl Orders {
         }
     }
 
+    /// All that was said so far was heard: it is not said again.
+    pub(super) fn recover_heard(&mut self, name: u128, next: u64) {
+        self.told = Some((name, next));
+        self.cuts.clear();
+    }
+
+    /// True when this was taken off already, by the journal; then it is not said a third time.
+    fn has_cut(&mut self, row: u32, is: impl Fn(&Cut) -> bool) -> bool {
+        let first = self.cuts.iter().position(|cut| cut.row == row);
+        let known = first.filter(|at| is(&self.cuts[*at])).and_then(|at| self.cuts.remove(at));
+        known.is_some()
+    }
+
     // What the venue told when it has told all
 
     /// What went over an earlier connection and was not mentioned never arrived; what an earlier session of the venue had
     /// and this one did not mention has ended.
     pub(super) fn decide_fates(&mut self, now: Nanos, out: &mut impl EntryOut) {
         let (connection, day) = (self.connection, self.day);
-        let (mut never, mut expired) = (0, 0);
+        let (mut never, mut expired, mut gone, mut told) = (0, 0, 0, 0);
+        self.cuts.clear();
         for row in self.table.rows_mut() {
             let mut tell = |row: &Row, kind| {
                 let (order, instrument) = (row.id, row.instrument);
@@ -293,17 +324,25 @@ impl Orders {
                 Life::Unheard if row.connection < connection => {
                     row.life = Life::GivenUp;
                     never += 1;
+                    gone += u64::from(row.day != day);
                     tell(row, ReportKind::Rejected { reason: lost });
                 }
                 Life::Open if row.day != day => {
                     row.life = Life::Done;
                     expired += 1;
+                    gone += 1;
                     tell(row, ReportKind::Cancelled { reason: CancelReason::Expired });
                 }
                 Life::Unheard | Life::Open => {
                     if row.replacing.take_if(|replacing| replacing.connection < connection).is_some() {
                         never += 1;
                         tell(row, ReportKind::ChangeRejected { reason: lost });
+                    }
+                    if row.replacing.is_none()
+                        && let Some(reason) = row.refused.take()
+                    {
+                        told += 1;
+                        tell(row, ReportKind::ChangeRejected { reason });
                     }
                     if row.cancelling.take_if(|over| *over < connection).is_some() {
                         never += 1;
@@ -312,14 +351,14 @@ impl Orders {
                 }
             }
         }
-        self.counters.reports += never + expired;
+        self.counters.reports += never + expired + told;
         self.counters.never_arrived += never;
         if never > 0 {
             out.note(format_args!("{}: {never} orders and changes never arrived", self.name));
         }
-        if expired > 0 {
+        if gone > 0 {
             out.note(format_args!(
-                "{}: {expired} orders ended with the venue's old session, of which the last messages may be missing: \
+                "{}: {gone} orders ended with the venue's old session, of which the last messages may be missing: \
                  compare positions with the venue's books",
                 self.name
             ));
@@ -355,7 +394,10 @@ impl Orders {
         self.table.row(at).day = day;
         match *said {
             Said::Accepted { quantity, book_ref, dead, .. } => self.accepted(at, quantity, book_ref, dead, ts, out),
-            Said::Replaced { open, price, dead, .. } => self.replaced(at, reference, open, price, dead, ts, out),
+            Said::Replaced { open, price, dead, .. } => {
+                self.replaced(at, reference, open, price, dead, ts, out);
+                self.refuse_cancel(at, ts, out);
+            }
             Said::Cancelled { quantity, reason, by_itself, .. } => {
                 self.cancelled(at, quantity, reason, by_itself, ts, out);
             }
@@ -368,7 +410,10 @@ impl Orders {
                 let kind = ReportKind::Filled { execution, price, quantity, liquidity, fee: Cash::ZERO };
                 self.report(at, ts, kind, out);
             }
-            Said::Rejected { reason, code, .. } => self.rejected(at, reference, reason, code, ts, out),
+            Said::Rejected { reason, code, .. } => {
+                self.rejected(at, reference, reason, code, ts, out);
+                self.refuse_cancel(at, ts, out);
+            }
             // It will be cancelled: an answer, and nothing to report yet.
             Said::CancelPending { .. } => self.table.row(at).cancelling = None,
             Said::CancelRejected { reason, .. } => {
@@ -385,6 +430,8 @@ impl Orders {
                     row.cancelling = Some(0);
                 } else if row.cancelling.take().is_none() {
                     self.repeated();
+                } else if row.replacing.is_some() {
+                    row.refused = Some(reason);
                 } else {
                     self.report(at, ts, ReportKind::ChangeRejected { reason }, out);
                 }
@@ -394,6 +441,8 @@ impl Orders {
                 let left = Quantity(row.quantity.0.saturating_sub(row.executed.0));
                 if row.life == Life::Open && open < left {
                     self.cancelled(at, Quantity(left.0 - open.0), CancelReason::Requested, None, ts, out);
+                } else {
+                    self.has_cut(at, |_| true);
                 }
             }
             Said::Broken { execution, reason, .. } => {
@@ -438,16 +487,22 @@ impl Orders {
         self.counters.repeated += 1;
     }
 
+    /// Two reports, perhaps; a process that died between them told the first, and the second is told now.
     fn accepted(&mut self, at: u32, quantity: Quantity, book_ref: u64, dead: bool, ts: Nanos, out: &mut impl EntryOut) {
         let row = self.table.row(at);
-        if matches!(row.life, Life::Open | Life::Done) {
+        let known = matches!(row.life, Life::Open | Life::Done);
+        // By a replace it may have become larger since.
+        let fewer = quantity < row.quantity && (!known || row.reference == row.first);
+        if row.life == Life::Done || known && !dead && !fewer {
+            self.has_cut(at, |cut| cut.after == quantity);
             return self.repeated();
         }
-        let fewer = quantity < row.quantity;
-        row.quantity = row.quantity.min(quantity);
+        row.quantity = if fewer { quantity } else { row.quantity };
         row.life = if dead { Life::Done } else { Life::Open };
         let price = row.price;
-        self.report(at, ts, ReportKind::Accepted { book_ref }, out);
+        if !known {
+            self.report(at, ts, ReportKind::Accepted { book_ref }, out);
+        }
         if dead {
             self.report(at, ts, ReportKind::Cancelled { reason: CancelReason::Unfilled }, out);
         } else if fewer {
@@ -467,22 +522,38 @@ impl Orders {
         out: &mut impl EntryOut,
     ) {
         let row = self.table.row(at);
-        if row.life == Life::Done || reference <= row.reference {
+        // The venue names what is open; we speak of the total.
+        let quantity = Quantity(row.executed.0.saturating_add(open.0));
+        // Two reports, perhaps: see `accepted`.
+        let torn = reference == row.reference && reference != row.first && !dead && quantity < row.quantity;
+        if row.life == Life::Done || reference <= row.reference && !torn {
+            self.has_cut(at, |cut| cut.after == quantity);
             return self.repeated();
         }
         row.reference = reference;
-        row.replacing.take_if(|replacing| replacing.reference <= reference);
-        // The venue names what is open; we speak of the total.
-        row.quantity = Quantity(row.executed.0.saturating_add(open.0));
-        row.price = price;
+        let answered = row.replacing.take_if(|replacing| replacing.reference <= reference);
+        // Fewer at the price in force, which alone would not be taken for the answer.
+        let asked = answered.map(|asked| asked.quantity).filter(|asked| quantity < *asked && price == row.price);
+        (row.quantity, row.price) = (quantity, price);
         row.life = if dead || open.is_zero() { Life::Done } else { Life::Open };
-        let quantity = row.quantity;
-        let kind = if dead {
-            ReportKind::Cancelled { reason: CancelReason::Unfilled }
-        } else {
-            ReportKind::Replaced { quantity, price }
-        };
-        self.report(at, ts, kind, out);
+        if dead {
+            return self.report(at, ts, ReportKind::Cancelled { reason: CancelReason::Unfilled }, out);
+        }
+        if let Some(quantity) = asked {
+            self.report(at, ts, ReportKind::Replaced { quantity, price }, out);
+        }
+        self.report(at, ts, ReportKind::Replaced { quantity, price }, out);
+    }
+
+    /// The replace has its answer: what was said of the cancel before is told, unless the order has ended.
+    fn refuse_cancel(&mut self, at: u32, ts: Nanos, out: &mut impl EntryOut) {
+        let row = self.table.row(at);
+        if row.replacing.is_none()
+            && let Some(reason) = row.refused.take()
+            && row.life == Life::Open
+        {
+            self.report(at, ts, ReportKind::ChangeRejected { reason }, out);
+        }
     }
 
     /// `by_itself` is the venue's word for a reason that has no name here.
@@ -495,10 +566,10 @@ impl Orders {
         ts: Nanos,
         out: &mut impl EntryOut,
     ) {
-        let row = self.table.row(at);
-        if row.life == Life::Done {
+        if self.table.row(at).life == Life::Done || self.has_cut(at, |cut| cut.before.0 - cut.after.0 == quantity.0) {
             return self.repeated();
         }
+        let row = self.table.row(at);
         let open = row.quantity.0.saturating_sub(row.executed.0);
         let whole = quantity.0 >= open;
         row.quantity.0 -= quantity.0.min(open).max(0);
@@ -564,5 +635,6 @@ fn row_of(order: &Order, reference: u32, connection: u32, day: u32) -> Row {
         day,
         replacing: None,
         cancelling: None,
+        refused: None,
     }
 }

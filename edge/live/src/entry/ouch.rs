@@ -82,6 +82,8 @@ struct Account {
     /// The venue's session, and the number of its next message.
     venue: [u8; 10],
     next: u64,
+    /// The number behind the last one that was ever heard of this session: what is below it is said again.
+    heard: u64,
     logged_in: Nanos,
     /// The venue has said something that is no replay.
     live: bool,
@@ -115,6 +117,7 @@ impl Ouch {
             reconnect: Reconnect::new(config.seed),
             venue: [b' '; 10],
             next: 1,
+            heard: 1,
             logged_in: Nanos(0),
             live: false,
             queries: 0,
@@ -269,8 +272,11 @@ impl Ouch {
         self.client.resume(session, next);
         // What was sent in an older session is known by it.
         account.orders.day += u32::from(account.venue != [b' '; 10] && account.venue != self.client.session());
-        (account.venue, account.next) = (self.client.session(), next);
-        account.orders.told = Some((name, next));
+        if account.venue != self.client.session() {
+            account.heard = 1;
+        }
+        (account.venue, account.next, account.heard) = (self.client.session(), next, account.heard.max(next));
+        account.orders.recover_heard(name, next);
     }
 }
 
@@ -294,7 +300,7 @@ impl Account {
             let (old, new) = (text(&self.venue).escape_ascii(), text(&login.session).escape_ascii());
             out.note(format_args!("{}: the venue's session is {new}; until now it was {old}", orders.name));
             orders.day += 1;
-            (self.queries, self.has_settled, self.missed) = (0, false, 0);
+            (self.queries, self.has_settled, self.missed, self.heard) = (0, false, 0, 1);
         }
         let expected = login.asked.unwrap_or(1);
         if login.next > expected {
@@ -303,8 +309,9 @@ impl Account {
             orders.counters.missed = orders.counters.missed.saturating_add(missed);
             let name = &orders.name;
             out.note(format_args!("{name}: the venue left out {missed} messages before number {}", login.next));
-        } else if login.next < expected {
-            out.note(format_args!("{}: the venue goes back to message {} from {expected}", orders.name, login.next));
+        } else if login.next < self.heard {
+            let (name, heard) = (&orders.name, self.heard);
+            out.note(format_args!("{name}: the venue goes back to message {} from {heard}", login.next));
         }
         self.stale = self.has_settled.then_some(self.queries);
         (self.venue, self.next, self.logged_in) = (login.session, login.next, now);
@@ -322,6 +329,13 @@ impl Account {
             return self.orders.odd(format_args!("message {number} is no OUCH message of this version: {head}"), out);
         };
         let ts = self.midnight.plus(since_midnight);
+        let again = number < self.heard;
+        self.heard = self.heard.max(self.next);
+        // What names neither an execution nor a new state, and would count twice.
+        if again && matches!(said, Said::Cancelled { .. } | Said::NextReference(_)) {
+            self.orders.counters.repeated += 1;
+            return self.settle_if_told(now, out);
+        }
         if let Said::NextReference(next) = said {
             self.answers += 1;
             self.queries = self.queries.saturating_sub(1);

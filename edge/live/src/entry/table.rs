@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use helios_types::{InstrumentId, OrderId, Price, Quantity, Side, Terms, TimeInForce};
+use helios_types::{InstrumentId, OrderId, Price, Quantity, RejectReason, Side, Terms, TimeInForce};
 
 use crate::present::present;
 
@@ -121,6 +121,8 @@ pub(super) struct Row {
     pub(super) replacing: Option<Replacing>,
     /// A cancel without an answer, and the connection over which it went.
     pub(super) cancelling: Option<u32>,
+    /// The cancel was refused before the replace was answered: the engine hears of it behind that.
+    pub(super) refused: Option<RejectReason>,
 }
 
 impl Row {
@@ -268,6 +270,7 @@ mod tests {
             day: 0,
             replacing: None,
             cancelling: None,
+            refused: None,
         }
     }
 

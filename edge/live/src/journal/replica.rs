@@ -169,8 +169,12 @@ impl Session {
                 Err(error) => return Err(error),
             }
             if self.ack_len == ACK_LEN {
-                self.acknowledged = self.acknowledged.max(u64::from_le_bytes(self.ack));
-                (self.ack_len, heard, self.owed) = (0, true, None);
+                let acknowledged = u64::from_le_bytes(self.ack);
+                // Who says again what it said before does not keep up.
+                if acknowledged > self.acknowledged {
+                    (self.acknowledged, self.owed) = (acknowledged, None);
+                }
+                (self.ack_len, heard) = (0, true);
             }
         }
     }
@@ -248,6 +252,16 @@ mod tests {
         until("it is taken", || !alone.load(Relaxed));
         journal.input(&Input { seq: 1, ts: Nanos(0), event: Event::Control(Control::Pause) }).unwrap();
         until("it is given up", || alone.load(Relaxed) && journal.committed() == journal.written());
+        // Nor is one that says the same again and again.
+        let mut parrot = TcpStream::connect(address).unwrap();
+        parrot.write_all(&journal.written().to_le_bytes()).unwrap();
+        until("it is taken", || !alone.load(Relaxed));
+        let kept = journal.written();
+        journal.input(&Input { seq: 2, ts: Nanos(0), event: Event::Control(Control::Pause) }).unwrap();
+        until("it is given up", || {
+            _ = parrot.write_all(&kept.to_le_bytes());
+            alone.load(Relaxed) && journal.committed() == journal.written()
+        });
         journal.end(7).unwrap();
         thread.join().unwrap();
     }

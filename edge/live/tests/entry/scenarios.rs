@@ -25,6 +25,7 @@ scenarios! {
     answers
     broken_trades
     cancel_races
+    cancel_refused_first
     happy
     journal_removed
     left_out
@@ -32,9 +33,14 @@ scenarios! {
     lost_and_found
     new_session
     old_answers
+    old_answers_again
+    other_terms
     rejects
     replace
+    replaced_for_fewer
     restart
+    taken_off_again
+    torn_answers
     unsayable
 }
 

@@ -1,10 +1,12 @@
 //! The world test: a trader's process and an exchange in one simulated world, in which everything goes wrong as a seed says.
 //!
 //! Packets are lost, repeated, late and out of order on both lines; connections are refused, cut in the middle of a message,
-//! slow; the process is killed at any effect it has (a record in the journal, a packet sent), also within a record, and
-//! begins again from its journal; its clock is set forwards and back; strategies wish at random, operators command. Then
-//! the weather clears, and both sides must agree: no fill lost, no order sent twice, position and open orders those of the
-//! venue, no limit passed, books those of the venue, and a journal that reads from its beginning and says what was said.
+//! slow; the process is killed at any effect it has (a record in the journal, a packet sent), also within a record and again
+//! while it begins, and goes on from its journal, with a snapshot or without; in half of the worlds outputs leave some time
+//! after their inputs; the venue cancels or shortens orders of ours that would trade with each other; the process's clock is
+//! set forwards and back; strategies wish at random, operators command. Then the weather clears, and both sides must agree:
+//! no fill lost, no order sent twice, position and open orders those of the venue, no limit passed, books those of the
+//! venue, and a journal that reads from its beginning and says what was said.
 //!
 //! `WORLD_SEEDS` seeds from `WORLD_FIRST` on are tried (200 from 1). A seed that fails is printed, and fails again.
 

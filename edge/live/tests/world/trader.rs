@@ -53,7 +53,21 @@ impl Fuse {
 #[derive(Default)]
 pub struct Disk {
     pub bytes: Vec<u8>,
+    /// The state after so many inputs.
+    pub snapshot: Option<(u64, Vec<u8>)>,
 }
+
+/// How a process is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    pub protocol: helios_exchange::Protocol,
+    pub copied: bool,
+    /// Outputs wait for the disk, another machine or another thread: seed of how long.
+    pub held: Option<u64>,
+}
+
+/// Longest wait of an output.
+const MAX_HELD_NS: u64 = 5_000_000;
 
 /// The run: instruments, limits, strategies' graph.
 pub fn fresh_state(symbols: &[String]) -> State {
@@ -105,6 +119,9 @@ pub struct Trader {
     pub pipes: [Option<u64>; 3],
     waiting: VecDeque<Event>,
     found: Vec<(InstrumentId, Quantity)>,
+    /// Draws how long outputs wait; those that do, by the clock that is never set.
+    delays: Option<Rng>,
+    held: VecDeque<(Nanos, Output)>,
 }
 
 /// What is around the process.
@@ -248,9 +265,17 @@ pub fn recover(disk: &mut Disk, symbols: &[String], mut recorded: impl FnMut(Rec
     let mut reader = Reader::new();
     reader.push(&disk.bytes);
     let (mut said, mut at, mut last) = (Vec::new(), 0, 0);
+    // What the snapshot has is not stepped again; stations are told it all the same.
+    let mut skipped = 0;
+    if let Some((inputs, bytes)) = &disk.snapshot {
+        state = state.restore(bytes).expect("a sound snapshot of this run");
+        skipped = *inputs;
+    }
     // A torn record ends the journal; what is wrong before it would show as a difference.
     while let Ok(Some(record)) = reader.next_record() {
         match record {
+            Record::Input(input) if input.seq < skipped => recorded(Recorded::Input(&input.event)),
+            Record::Output { seq, output } if seq < skipped => recorded(Recorded::Output(&output)),
             Record::Input(input) => {
                 assert_eq!(at, said.len(), "input {last} said {said:?}, of which the journal has {at}");
                 said.clear();
@@ -300,8 +325,7 @@ impl Trader {
     pub fn start(
         disk: &mut Disk,
         symbols: &[String],
-        protocol: helios_exchange::Protocol,
-        copied: bool,
+        Manner { protocol, copied, held }: Manner,
         rng: &mut Rng,
     ) -> Self {
         let fix = FixConfig {
@@ -352,13 +376,15 @@ impl Trader {
         });
         let engine = Engine::new(state, None);
         let (waiting, found) = (VecDeque::new(), Vec::new());
-        let audit_due = Nanos(0);
-        Self { feed, entry, audit, audit_due, engine, writer, unwritten: None, pipes: [None; 3], waiting, found }
+        let (audit_due, unwritten, pipes) = (Nanos(0), None, [None; 3]);
+        let (delays, held) = (held.map(Rng::new), VecDeque::new());
+        Self { feed, entry, audit, audit_due, engine, writer, unwritten, pipes, waiting, found, delays, held }
     }
 
-    /// When the drop copy wants its tick, by the clock that is never set.
-    pub fn audit_due(&self) -> Option<Nanos> {
-        self.audit.as_ref().map(|_| self.audit_due)
+    /// When the drop copy wants its tick, or an output may leave, by the clock that is never set.
+    pub fn steady_due(&self) -> Option<Nanos> {
+        let audit = self.audit.as_ref().map(|_| self.audit_due);
+        audit.into_iter().chain(self.held.front().map(|(due, _)| *due)).min()
     }
 
     pub fn next_tick(&self) -> Option<Nanos> {
@@ -428,6 +454,7 @@ impl Trader {
     }
 
     pub fn tick(&mut self, around: &mut Around<'_>) {
+        self.release(around);
         self.with_feed(around, |feed, now, out| feed.on_tick(now, out));
         self.with_entry(around, |entry, now, out| entry.on_tick(now, out));
         if self.audit_due <= around.net.now {
@@ -457,13 +484,31 @@ impl Trader {
             self.writer.input(&input);
             self.save(around);
             self.unwritten = Some(input.seq);
-            let (pipe, waiting, found) = (&mut self.pipes[1], &mut self.waiting, &mut self.found);
-            let now = around.now;
-            let mut out = Out { around, pipe, waiting, found, purpose: Purpose::Entry };
-            for output in self.engine.outputs() {
-                self.entry.send(output, now, &mut out);
-            }
-            self.tell_audit(&input.event, Moment { utc: now, steady: around.net.now });
+            let (now, steady) = (around.now, around.net.now);
+            // One after the other, however long each waits.
+            let wait = self.delays.as_mut().map_or(0, |rng| rng.below(MAX_HELD_NS));
+            let due = self.held.back().map_or(steady, |(due, _)| *due).max(steady.plus(wait));
+            self.held.extend(self.engine.outputs().iter().map(|output| (due, *output)));
+            self.release(around);
+            self.tell_audit(&input.event, Moment { utc: now, steady });
+        }
+    }
+
+    /// Outputs that need not wait any more go out.
+    fn release(&mut self, around: &mut Around<'_>) {
+        let (now, steady) = (around.now, around.net.now);
+        let (pipe, waiting, found) = (&mut self.pipes[1], &mut self.waiting, &mut self.found);
+        let mut out = Out { around, pipe, waiting, found, purpose: Purpose::Entry };
+        while let Some((_, output)) = self.held.pop_front_if(|(due, _)| *due <= steady) {
+            self.entry.send(&output, now, &mut out);
+        }
+    }
+
+    /// The state as it is goes to the disk, whole; what was said is in the journal before.
+    pub fn snapshot(&mut self, around: &mut Around<'_>) {
+        self.write_outputs(around);
+        if around.fuse.burn() && !around.fuse.is_blown() {
+            around.disk.snapshot = Some((self.state().next_seq(), self.state().snapshot()));
         }
     }
 

@@ -11,10 +11,13 @@ use helios_types::{
     Price, Quantity, Rng, Rule, Side, StrategyId, Terms, TimeInForce,
 };
 use helios_venue::agents;
+use helios_venue::matching::SelfTrade;
 use helios_wire::{ouch, ouch42, soupbintcp};
 
 use crate::net::{Happening, Net, Weather, uniform};
-use crate::trader::{Around, Disk, Fuse, LIMIT, ORDER_LIMIT, PASSWORD, Purpose, Trader, USER, read_whole, recover};
+use crate::trader::{
+    Around, Disk, Fuse, LIMIT, Manner, ORDER_LIMIT, PASSWORD, Purpose, Trader, USER, read_whole, recover,
+};
 
 pub const MIDNIGHT: Nanos = Nanos(1_700_006_400_000_000_000);
 const OPEN: u64 = 34_200 * NANOS_PER_SECOND;
@@ -148,6 +151,8 @@ struct World {
     protocol: Protocol,
     /// There is a drop copy.
     copied: bool,
+    /// Outputs leave some time after their inputs are in the journal.
+    held: bool,
     tally: Tally,
 }
 
@@ -171,7 +176,11 @@ impl World {
             messages_per_symbol_second: 30.0,
             ..agents::Config::default()
         };
-        let config = Config::new(vec![VenueConfig::agents("XNAS", day)], MIDNIGHT).with_user(USER, PASSWORD);
+        // What becomes of our orders that would trade with each other: orders end, or lose a part, while we ask for changes.
+        let self_trade =
+            [SelfTrade::CancelNewest, SelfTrade::Decrement, SelfTrade::CancelOldest, SelfTrade::CancelBoth];
+        let venue = VenueConfig { self_trade: self_trade[(seed / 3 % 4) as usize], ..VenueConfig::agents("XNAS", day) };
+        let config = Config::new(vec![venue], MIDNIGHT).with_user(USER, PASSWORD);
         let exchange = Exchange::new(config).expect("sound settings");
         let symbols = exchange.symbols(0).map(str::to_owned).collect();
         let mut net = Net::new(rng.next_u64());
@@ -194,6 +203,7 @@ impl World {
             references: BTreeSet::new(),
             protocol: [Protocol::Ouch50, Protocol::Ouch42, Protocol::Fix][(seed % 3) as usize],
             copied: !seed.is_multiple_of(4),
+            held: seed / 12 % 2 == 1,
             tally: Tally::default(),
         }
     }
@@ -231,9 +241,19 @@ impl World {
 
     fn start(&mut self) {
         if self.trader.is_none() {
-            self.trader = Some(Trader::start(&mut self.disk, &self.symbols, self.protocol, self.copied, &mut self.rng));
+            let held = if self.held { Some(self.rng.next_u64()) } else { None };
+            let manner = Manner { protocol: self.protocol, copied: self.copied, held };
+            self.trader = Some(Trader::start(&mut self.disk, &self.symbols, manner, &mut self.rng));
             self.with_trader(Trader::tick);
         }
+    }
+
+    /// The process dies, begins again, and dies within its first effects.
+    fn die_twice(&mut self) {
+        self.die();
+        self.start();
+        self.fuse.light(self.rng.below(6));
+        self.with_trader(|_, _| {});
     }
 
     fn venue_tick(&mut self) {
@@ -247,8 +267,8 @@ impl World {
             let venue = self.exchange.next_tick().unwrap_or(Nanos(u64::MAX));
             let trader = self.trader.as_ref().and_then(Trader::next_tick).unwrap_or(Nanos(u64::MAX));
             let trader = Nanos(trader.0.saturating_add_signed(self.clock.saturating_neg()));
-            let audit = self.trader.as_ref().and_then(Trader::audit_due).unwrap_or(Nanos(u64::MAX));
-            let trader = trader.min(audit);
+            let steady = self.trader.as_ref().and_then(Trader::steady_due).unwrap_or(Nanos(u64::MAX));
+            let trader = trader.min(steady);
             let net = self.net.next().unwrap_or(Nanos(u64::MAX));
             let next = net.min(venue).min(trader);
             if next > until {
@@ -380,6 +400,8 @@ impl World {
                 }
                 12..=17 => self.cut(),
                 18..=19 => self.command(),
+                22..=23 => self.with_trader(Trader::snapshot),
+                24 => self.die_twice(),
                 20..=21 => self.venue_fails(),
                 _ => self.wish(),
             }
@@ -513,6 +535,10 @@ impl World {
 
     /// Both sides must agree.
     fn judge(&mut self) {
+        // What the venue has just said is still on its way; nothing new is said meanwhile.
+        while let Some(happening) = self.net.due(self.net.now.plus(MS)) {
+            self.happen(happening);
+        }
         self.with_trader(Trader::settle);
         let outputs = read_whole(&self.disk);
         let trader = self.trader.as_ref().expect("it was started");
@@ -529,7 +555,8 @@ impl World {
             });
             assert_eq!(ours, theirs, "best prices of {}", self.symbols[number]);
         }
-        assert_eq!(state.orders().open_orders() as u64, ledger.open, "open orders; {}", self.last_notes());
+        let open = state.orders().open();
+        assert_eq!(open.len() as u64, ledger.open, "open orders: {open:?}; {}", self.last_notes());
 
         // Every execution of the venue is booked once, with its shares.
         let mut booked: BTreeMap<u64, i64> = BTreeMap::new();
