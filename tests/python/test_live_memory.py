@@ -118,9 +118,6 @@ def settled(answer: dict[str, Any]) -> Any:
     return status if status["links"][0]["state"] == "settled" and status["feeds"][0]["messages"] else None
 
 
-BUYER = "if book.ask <= 10.0 and self.position(book.symbol) == 0:\n            self.buy(book.symbol, 100, book.ask)"
-
-
 def changed(desk: Desk, before: str, after: str) -> None:
     source = desk.folder / "strategy.py"
     assert before in source.read_text()
@@ -174,8 +171,9 @@ def test_what_cannot_be_saved_is_said_at_the_start(desk: Desk) -> None:
 
 
 def test_an_on_load_that_raises_keeps_the_run_from_starting(desk: Desk) -> None:
-    saving = "    def on_save(self):\n        return {'one': 1}\n\n    def on_load(self, memory):\n        self.one = memory['one']\n\n"
-    changed(desk, "    def on_book", saving + "    def on_book")
+    saving = "    def on_save(self):\n        return {'one': 1}\n\n"
+    loading = "    def on_load(self, memory):\n        self.one = memory['one']\n\n"
+    changed(desk, "    def on_book", saving + loading + "    def on_book")
     bought(desk)
     changed(desk, "memory['one']", "memory['two']")
     driver = native(load_live(desk.folder / "run.toml", "live"))

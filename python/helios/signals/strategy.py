@@ -2,7 +2,8 @@
 
 `signals` is asked once, when a run is planned: what it returns is evaluated natively. The `on_…` methods are called
 during the run, and a wish that they send back is recorded as an input of its own, so a replay of the journal needs
-neither this code nor Python. A strategy may have either, or both.
+neither this code nor Python. A strategy may have either, or both. A live run that goes on after a failure calls the
+methods again with what its journal holds, so that attributes are what they were: see `on_save`, and docs/live.md.
 Absent: limits of one strategy alone (the gate is the account's, see `limits`).
 """
 
