@@ -15,6 +15,7 @@ import pytest
 from helios.config import load_live
 from helios.errors import ArgumentError, HeliosError
 from helios.live.driver import native
+from helios.research.backtest import core_errors
 from helios.signals.memory import MAX_SAVED_BYTES, load, saved
 from live_market import add
 from test_live_core import Desk, until
@@ -64,6 +65,7 @@ class Keeper(Strategy):
 
     def on_refusal(self, refusal):
         self.refused += 1
+        self.orders = {order: state for order, state in self.orders.items() if state != "new"}
         self.wrote(f"refused {refusal.rule}")
 '''
 
@@ -163,7 +165,7 @@ def test_what_cannot_be_saved_is_said_at_the_start(desk: Desk) -> None:
         "    def on_save(self):\n        return {'at': {1}}\n\n    def on_load(self, memory): ...\n\n    def on_book",
     )
     driver = native(load_live(desk.folder / "run.toml", "live"))
-    with pytest.raises(HeliosError, match=r"on_save gave memory\['at'\] = \{1\} \(builtins.set\)"):
+    with pytest.raises(HeliosError, match=r"on_save gave memory\['at'\] = \{1\} \(builtins.set\)"), core_errors():
         driver.start()
     changed(desk, "    def on_load(self, memory): ...\n", "")
     with pytest.raises(ArgumentError, match="saving needs both"):
@@ -177,7 +179,10 @@ def test_an_on_load_that_raises_keeps_the_run_from_starting(desk: Desk) -> None:
     bought(desk)
     changed(desk, "memory['one']", "memory['two']")
     driver = native(load_live(desk.folder / "run.toml", "live"))
-    with pytest.raises(HeliosError, match=r"on_load raised KeyError: 'two' \(.*strategy.py, line \d+\); mend it"):
+    with (
+        pytest.raises(HeliosError, match=r"on_load raised KeyError: 'two' \(.*strategy.py, line \d+\); mend it"),
+        core_errors(),
+    ):
         driver.start()
     for path in (desk.folder / "desk").glob("*.snapshot"):
         path.unlink()

@@ -456,6 +456,24 @@ fn who_does_not_do_again_what_it_did_is_named_and_the_others_are_not() {
 }
 
 #[test]
+fn as_many_wishes_that_are_others_are_told_with_the_input_of_the_first() {
+    let folder = Folder::new("price");
+    let process = lived(&folder, 5, 120, false, u64::MAX);
+    fs::write(folder.journal(), &process.bytes).unwrap();
+    let mut other = Minds::new(false);
+    other.minds[1].ema += 1.0;
+    let (_, recalled) = brought_back(&folder, other);
+    let [doubt] = recalled.doubts.as_slice() else { panic!("{:?}", recalled.doubts) };
+    let first = process.inputs.iter().find_map(|input| match input.event {
+        Event::Intent(wish) if wish.strategy == StrategyId(2) => Some(input.seq),
+        _ => None,
+    });
+    let said = format!("strategy 2 does not do again what it did: at input {} it wished to ", first.unwrap());
+    assert!(doubt.starts_with(&said) && doubt.contains(" then, and to "), "{doubt}");
+    assert_eq!(recalled.callbacks.minds[0], process.minds.minds[0]);
+}
+
+#[test]
 fn an_exception_is_told_and_the_strategies_are_called_again_when_sessions_go_down() {
     let folder = Folder::new("fails");
     let mut process = lived(&folder, 6, 80, false, 70);
