@@ -222,11 +222,9 @@ impl World {
         match self.rng.below(6) {
             0 => Event::Timer(Timer { id: 1 }),
             1 => Event::Link(Link::Heard { session: 0, name: 9, next: 1 }),
-            _ => Event::Market(Market {
-                instrument: InstrumentId(self.rng.below(2) as u32),
-                ts_event: Nanos(0),
-                update,
-            }),
+            _ => {
+                Event::Market(Market { instrument: InstrumentId(self.rng.below(2) as u32), ts_event: Nanos(0), update })
+            }
         }
     }
 
@@ -407,7 +405,11 @@ fn what_was_wished_and_not_journaled_is_refused_after_the_restart_and_heard() {
                 fs::write(other.journal(), &process.bytes).unwrap();
                 brought_back(&other, Minds::new(false))
             };
-            assert_eq!((whole.snapshot, &alone.callbacks.minds), (0, &recalled.callbacks.minds), "from a snapshot or not");
+            assert_eq!(
+                (whole.snapshot, &alone.callbacks.minds),
+                (0, &recalled.callbacks.minds),
+                "from a snapshot or not"
+            );
             assert_eq!(alone.wishes, recalled.wishes);
             process.bytes.truncate(found.position.offset() as usize);
             (process.state, process.minds) = (found.state, recalled.callbacks);
@@ -416,7 +418,8 @@ fn what_was_wished_and_not_journaled_is_refused_after_the_restart_and_heard() {
             found.missing.iter().for_each(|output| process.writer.output(last, output));
             let unlinked = |minds: &Minds| minds.minds.iter().map(|mind| mind.unlinked).sum::<u64>();
             let before = unlinked(&process.minds);
-            let orders = recalled.wishes.iter().filter(|wish| matches!(wish.kind, IntentKind::Order { .. })).count() as u64;
+            let orders =
+                recalled.wishes.iter().filter(|wish| matches!(wish.kind, IntentKind::Order { .. })).count() as u64;
             let from = process.outputs.len();
             let mut wishes = recalled.wishes;
             let [down, up, settled] = linked();
