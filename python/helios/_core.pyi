@@ -1,6 +1,6 @@
 """The native core. Not for direct use: the packages around it are the public names."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -42,6 +42,7 @@ class ItchRows:
 
 class Port:
     now: int
+    replaying: bool
     def order(
         self,
         instrument: int,
@@ -151,7 +152,12 @@ class Session:
     ) -> None: ...
     def sources(self, sources: Sequence[tuple[Any, ...]], stop: int | None = None) -> None: ...
     def strategy(
-        self, accounts: Sequence[tuple[int, str]], methods: Sequence[Any], signals: Sequence[str | None], timer_ns: int
+        self,
+        accounts: Sequence[tuple[int, str]],
+        methods: Sequence[Any],
+        signals: Sequence[str | None],
+        timer_ns: int,
+        memory: tuple[Callable[[], bytes], Callable[[bytes], None]] | None = None,
     ) -> Port: ...
     def compiled(self, spec: tuple[Any, ...]) -> None: ...
     def memory(self, number: int) -> list[float] | None: ...
@@ -168,6 +174,15 @@ class Fence:
 class Follower:
     inputs: int
     def __init__(self, engine: Mapping[str, Any], spec: Mapping[str, Any], journal: Path) -> None: ...
+    def strategy(
+        self,
+        accounts: Sequence[tuple[int, str]],
+        methods: Sequence[Any],
+        signals: Sequence[str | None],
+        timer_ns: int,
+        memory: tuple[Callable[[], bytes], Callable[[bytes], None]] | None = None,
+    ) -> Port: ...
+    def compiled(self, spec: tuple[Any, ...]) -> None: ...
     def follow(self, most: int) -> int: ...
 
 class Live:
@@ -182,7 +197,12 @@ class Live:
         follower: Follower | None = None,
     ) -> None: ...
     def strategy(
-        self, accounts: Sequence[tuple[int, str]], methods: Sequence[Any], signals: Sequence[str | None], timer_ns: int
+        self,
+        accounts: Sequence[tuple[int, str]],
+        methods: Sequence[Any],
+        signals: Sequence[str | None],
+        timer_ns: int,
+        memory: tuple[Callable[[], bytes], Callable[[bytes], None]] | None = None,
     ) -> Port: ...
     def compiled(self, spec: tuple[Any, ...]) -> None: ...
     def start(self) -> None: ...

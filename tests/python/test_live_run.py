@@ -301,7 +301,15 @@ def test_a_stop_that_takes_too_long_is_ended(file: Path) -> None:
 
 
 def test_what_was_recovered_is_told(file: Path) -> None:
-    recovered = {"inputs": 1_234_567, "outputs": 9, "seconds": 1.5, "unknown": 2, "torn_bytes": 17}
+    recovered = {
+        "inputs": 1_234_567,
+        "outputs": 9,
+        "seconds": 1.5,
+        "unknown": 2,
+        "torn_bytes": 17,
+        "snapshot": 0,
+        "doubts": [],
+    }
     operated = Operated(file, FakeDriver(recovered=recovered))  # type: ignore[arg-type]
     assert operated.run(lambda desk: ask(desk, {"command": "stop"}) and None) == STOPPED
     first = "recovered 1,234,567 inputs in 1.50 s, 17 bytes of a torn end cut off, 2 orders of unknown fate"

@@ -11,8 +11,8 @@ use helios_execution::CALLER_IDS;
 use helios_io::Touched;
 use helios_risk::Risk;
 use helios_types::{
-    Event, Feed, Input, InstrumentId, Intent, IntentKind, Market, OrderId, Output, PRICE_SCALE, Price, QUANTITY_SCALE,
-    Quantity, Side, Terms, TimeInForce, Update,
+    Damaged, Event, Feed, Input, InstrumentId, Intent, IntentKind, Load, Market, OrderId, Output, PRICE_SCALE, Persist,
+    Price, QUANTITY_SCALE, Quantity, Save, Side, StrategyId, Terms, TimeInForce, Update,
 };
 use pyo3::prelude::*;
 
@@ -157,6 +157,26 @@ pub(crate) struct Compiled {
     ready: Vec<Intent>,
 }
 
+/// What a snapshot keeps of compiled functions: all that they are called with, bit for bit.
+pub(crate) struct CompiledKept {
+    memory: Vec<f64>,
+    /// Seven numbers of each instrument.
+    known: Vec<f64>,
+    next_order: i64,
+    timer_due: u64,
+    held: Vec<Vec<i64>>,
+}
+
+impl CompiledKept {
+    pub(crate) fn load(bytes: &[u8]) -> Result<Self, Damaged> {
+        let mut load = Load(bytes);
+        let (memory, known) = Persist::load(&mut load)?;
+        let (next_order, timer_due, held) = Persist::load(&mut load)?;
+        load.finish()?;
+        Ok(Self { memory, known, next_order, timer_due, held })
+    }
+}
+
 /// What Python hands over: accounts, name, addresses (0: none), owner, parameters, memory's length, timer, universe.
 pub(crate) type CompiledSpec = (Vec<u32>, String, [usize; 5], Py<PyAny>, Vec<u8>, usize, u64, Vec<u32>);
 
@@ -200,7 +220,45 @@ impl Compiled {
         })
     }
 
-    /// A run goes on: positions are those of the state, and identifiers follow those that were used. The memory begins anew.
+    /// What it remembers.
+    pub(crate) fn save(&self) -> Vec<u8> {
+        let mut save = Save::default();
+        let numbers = |known: &Known| {
+            let Known { bid, ask, bid_size, ask_size, last, last_size, position } = *known;
+            [bid, ask, bid_size, ask_size, last, last_size, position]
+        };
+        self.memory.save(&mut save);
+        self.known.iter().flat_map(numbers).collect::<Vec<f64>>().save(&mut save);
+        (self.wishes.next_order, self.timer_due, self.accounts.held().to_vec()).save(&mut save);
+        save.0
+    }
+
+    /// Whether it can remember what was kept.
+    pub(crate) fn fits(&self, kept: &CompiledKept) -> bool {
+        let sizes = kept.memory.len() == self.memory.len() && kept.known.len() == self.known.len() * 7;
+        sizes && self.accounts.fits(&kept.held)
+    }
+
+    /// Remembers what was kept, which [fits](Self::fits).
+    pub(crate) fn load(&mut self, kept: CompiledKept) {
+        self.memory = kept.memory;
+        for (known, numbers) in self.known.iter_mut().zip(kept.known.chunks_exact(7)) {
+            let [bid, ask, bid_size, ask_size, last, last_size, position] = numbers.try_into().expect("sevens");
+            *known = Known { bid, ask, bid_size, ask_size, last, last_size, position };
+        }
+        (self.wishes.next_order, self.timer_due) = (kept.next_order, kept.timer_due);
+        self.accounts.set_held(kept.held);
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn has(&self, strategy: StrategyId) -> bool {
+        self.accounts.place(strategy).is_some()
+    }
+
+    /// A run goes on: positions are those of the state, and identifiers follow those that were used.
     pub(crate) fn restore(&mut self, state: &State) {
         let (known, places) = (&mut self.known, &self.places);
         self.accounts.restore(state.risk(), |sum, listings| {

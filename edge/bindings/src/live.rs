@@ -1,10 +1,8 @@
 //! A live run: threads in Rust, which Python starts, watches and stops. No strategy of expressions or machine code ever
 //! waits for the interpreter; one with methods in Python holds its lock while a method is called.
 
-use std::fs::File;
-use std::io::Read;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Arc, OnceLock};
@@ -13,13 +11,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use helios_engine::State;
 use helios_execution::OpenOrder;
 use helios_io::{Callbacks, SourceError};
-use helios_journal::{Position, Reader, Record};
 use helios_live::{
-    Audit, Beside, CopySetup, Durability, Ended, Entry, EntrySetup, Handle, JOURNAL_FILE, Journal, Recorded, Setup,
-    Shared, Venue, Witness, recover,
+    Audit, Beside, CopySetup, Durability, Ended, Entry, EntrySetup, Handle, INFO, JOURNAL_FILE, Journal, Recall,
+    Recalled, Recorded, Setup, Shared, Venue, WARNING, Witness, began, recover,
 };
 use helios_risk::Mode;
-use helios_types::{Control, Event, Input, Intent, NANOS_PER_SECOND, Nanos, OrderState, Output, Rule, Side};
+use helios_types::{
+    Control, Event, Input, Intent, NANOS_PER_SECOND, Nanos, OrderState, Output, Rule, Side, StrategyId,
+};
 use helios_venue::Venues;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -30,13 +29,11 @@ use crate::live_spec::{
 };
 use crate::session::into_python;
 use crate::spec::{EngineSpec, VenuesSpec};
-use crate::strategy::{Attached, Callee, Handler, METHODS, Port, state_name};
+use crate::strategy::{Attached, Callee, Handler, METHODS, Memory, Port, load_all, save_all, state_name};
 use crate::{raise, refuse};
 
 /// How long an operator waits for the engine.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Bytes read at once.
-const PIECE: usize = 1 << 20;
 
 /// What was made of an earlier journal.
 #[derive(Clone, Default)]
@@ -46,6 +43,10 @@ struct Recovered {
     seconds: f64,
     unknown: u64,
     torn_bytes: u64,
+    /// Inputs that a snapshot saved.
+    snapshot: u64,
+    /// What the strategies may not remember as it was.
+    doubts: Vec<String>,
 }
 
 /// The lease of a run: its own object, so that it can be moved on while the run starts, stops or is looked at.
@@ -75,13 +76,14 @@ impl Fence {
     }
 }
 
-/// The stations of a run whose journal is followed: they are told what the engine says as it is followed.
-struct Stations {
+/// Who goes on with a run whose journal is followed: told what the engine says as it is followed.
+struct Crew {
     spec: LiveSpec,
     path: PathBuf,
     names: Names,
     /// Made when the journal's first input is there, which says on which day it began.
     made: Option<Made>,
+    recall: Recall<Called>,
 }
 
 /// The stations that speak with venues.
@@ -100,14 +102,14 @@ impl Made {
     }
 }
 
-impl Witness for Made {
+impl Made {
     fn recorded(&mut self, recorded: &Recorded<'_>) {
         self.entries.iter_mut().for_each(|entry| entry.recover(recorded));
         self.audits.iter_mut().for_each(|audit| audit.recover(recorded));
     }
 }
 
-impl Stations {
+impl Crew {
     fn ready(&mut self) -> Result<bool, SourceError> {
         if self.made.is_none()
             && let Some(began) = began(&self.path)?
@@ -118,21 +120,36 @@ impl Stations {
     }
 }
 
-impl Witness for Stations {
+impl Witness for Crew {
+    fn resume(&mut self, stations: &[Vec<u8>], _: &State) -> Result<bool, SourceError> {
+        self.recall.resume(stations)
+    }
+
     fn recorded(&mut self, recorded: &Recorded<'_>) {
         self.made.iter_mut().for_each(|made| made.recorded(recorded));
     }
+
+    fn stepped(&mut self, input: &Input, outputs: &[Output], state: &State) {
+        self.recall.hear(input, outputs, state);
+    }
 }
 
-/// A follower, and the stations that will go on with its run.
+/// A follower, and those who will go on with its run.
 struct Warm {
     follower: helios_live::Follower,
-    stations: Stations,
+    crew: Crew,
 }
 
-/// The journal of a run that another process may be writing, followed by an engine of our own.
+/// The journal of a run that another process may be writing, followed by an engine and strategies of our own.
 #[pyclass(module = "helios._core")]
 pub(crate) struct Follower {
+    engine: EngineSpec,
+    journal: PathBuf,
+    symbols: Vec<String>,
+    state: State,
+    /// Until it is opened.
+    spec: Option<LiveSpec>,
+    callees: Vec<Callee>,
     warm: Option<Warm>,
     #[pyo3(get)]
     inputs: u64,
@@ -140,26 +157,56 @@ pub(crate) struct Follower {
 
 #[pymethods]
 impl Follower {
-    /// Begins with what is there, from the newest snapshot if there is one.
+    /// Checks the description; the journal is read by `follow`.
     #[new]
-    fn new(py: Python<'_>, engine: EngineSpec, spec: LiveSpec, journal: PathBuf) -> PyResult<Self> {
-        let mut stations = Stations { path: journal, names: names(&engine), spec, made: None };
-        let path = stations.path.clone();
-        let open = move || {
-            stations.ready()?;
-            let follower = helios_live::Follower::open(&path, || engine.state(), &mut stations)?;
-            Ok(Warm { follower, stations })
-        };
-        let warm = py.detach(open).map_err(raise)?;
-        Ok(Self { inputs: warm.follower.state().next_seq(), warm: Some(warm) })
+    fn new(engine: EngineSpec, spec: LiveSpec, journal: PathBuf) -> PyResult<Self> {
+        let (state, symbols) = (engine.state().map_err(raise)?, engine.symbols());
+        Ok(Self { engine, journal, symbols, state, spec: Some(spec), callees: Vec::new(), warm: None, inputs: 0 })
     }
 
-    /// Takes in what is new, in bounded pieces; says how many inputs there were.
+    /// As `Live.strategy`, before anything is followed.
+    #[pyo3(signature = (accounts, methods, signals, timer_ns, memory=None))]
+    fn strategy(
+        &mut self,
+        py: Python<'_>,
+        accounts: Vec<(u32, String)>,
+        methods: [Option<Py<PyAny>>; METHODS],
+        signals: Vec<Option<String>>,
+        timer_ns: u64,
+        memory: Memory,
+    ) -> PyResult<Py<Port>> {
+        let (risk, from) = (self.state.risk(), self.engine.trade_from());
+        let (handler, port) =
+            Handler::new(py, &accounts, &self.symbols, risk, methods, signals, timer_ns, from, memory)?;
+        self.callees.push(Callee::Python(Box::new(handler)));
+        Ok(port)
+    }
+
+    /// As `Live.compiled`, before anything is followed.
+    fn compiled(&mut self, spec: CompiledSpec) -> PyResult<()> {
+        let compiled = Compiled::new(spec, self.symbols.len(), self.state.risk(), self.engine.trade_from())?;
+        self.callees.push(Callee::Compiled(Box::new(compiled)));
+        Ok(())
+    }
+
+    /// Takes in what is new, in bounded pieces; says how many inputs there were. The first call begins with what is
+    /// there, from the newest snapshot if there is one.
     fn follow(&mut self, py: Python<'_>, most: u64) -> PyResult<u64> {
-        let Some(Warm { follower, stations }) = &mut self.warm else {
+        if let Some(spec) = self.spec.take() {
+            let (names, path, engine) = (names(&self.engine), self.journal.clone(), &self.engine);
+            let recall = Recall::new(Called::new(std::mem::take(&mut self.callees)));
+            let mut crew = Crew { path: path.clone(), names, spec, made: None, recall };
+            let open = move || {
+                crew.ready()?;
+                let follower = helios_live::Follower::open(&path, || engine.state(), &mut crew)?;
+                Ok(Warm { follower, crew })
+            };
+            self.warm = Some(py.detach(open).map_err(raise)?);
+        }
+        let Some(Warm { follower, crew }) = &mut self.warm else {
             return Err(refuse("standby", "a run has taken its place"));
         };
-        let taken = py.detach(|| if stations.ready()? { follower.follow(most, stations) } else { Ok(0) });
+        let taken = py.detach(|| if crew.ready()? { follower.follow(most, crew) } else { Ok(0) });
         self.inputs = follower.state().next_seq();
         taken.map_err(raise)
     }
@@ -167,13 +214,13 @@ impl Follower {
 
 impl Warm {
     /// Nobody writes the journal any more: the run as it was.
-    fn finish(self) -> Result<(helios_live::Recovered, Made), SourceError> {
-        let Self { follower, mut stations } = self;
-        if !stations.ready()? {
-            return Err(wrong(&stations.path.display().to_string(), "there is nothing in it to go on with"));
+    fn finish(self) -> Result<(helios_live::Recovered, Crew), SourceError> {
+        let Self { follower, mut crew } = self;
+        if !crew.ready()? {
+            return Err(wrong(&crew.path.display().to_string(), "there is nothing in it to go on with"));
         }
-        let found = follower.finish(&mut stations, false)?;
-        Ok((found, stations.made.unwrap_or_default()))
+        let found = follower.finish(&mut crew, false)?;
+        Ok((found, crew))
     }
 }
 
@@ -234,7 +281,9 @@ impl Live {
         })
     }
 
-    /// As `Session.strategy`, before the start.
+    /// As `Session.strategy`, before the start; one that goes on from a follower has that one's. `memory` gives all that
+    /// the strategy remembers as bytes, and takes it back: with it a snapshot of the state can be used.
+    #[pyo3(signature = (accounts, methods, signals, timer_ns, memory=None))]
     fn strategy(
         &mut self,
         py: Python<'_>,
@@ -242,11 +291,12 @@ impl Live {
         methods: [Option<Py<PyAny>>; METHODS],
         signals: Vec<Option<String>>,
         timer_ns: u64,
+        memory: Memory,
     ) -> PyResult<Py<Port>> {
         let state = self.state.as_ref().ok_or_else(started)?;
         let from = self.engine.trade_from();
         let (handler, port) =
-            Handler::new(py, &accounts, &self.symbols, state.risk(), methods, signals, timer_ns, from)?;
+            Handler::new(py, &accounts, &self.symbols, state.risk(), methods, signals, timer_ns, from, memory)?;
         self.callees.push(Callee::Python(Box::new(handler)));
         Ok(port)
     }
@@ -579,6 +629,8 @@ impl Recovered {
         dict.set_item("seconds", self.seconds)?;
         dict.set_item("unknown", self.unknown)?;
         dict.set_item("torn_bytes", self.torn_bytes)?;
+        dict.set_item("snapshot", self.snapshot)?;
+        dict.set_item("doubts", &self.doubts)?;
         Ok(dict)
     }
 }
@@ -615,6 +667,18 @@ struct Called {
     python: bool,
 }
 
+impl Called {
+    fn new(callees: Vec<Callee>) -> Self {
+        let python = callees.iter().any(Callee::is_python);
+        Self { callees, python }
+    }
+
+    /// Those that cannot say what they remember.
+    fn forgetful(&self) -> Vec<&str> {
+        self.callees.iter().filter(|callee| !callee.can_save()).map(Callee::name).collect()
+    }
+}
+
 impl Callbacks for Called {
     #[inline]
     fn after(
@@ -644,6 +708,27 @@ impl Callbacks for Called {
         let next = |ns: u64| Nanos((after.0 / ns + 1).saturating_mul(ns));
         self.callees.iter().map(Callee::timer_ns).filter(|ns| *ns > 0).map(next).min()
     }
+
+    fn remembers(&self) -> bool {
+        !self.callees.is_empty()
+    }
+
+    fn save(&mut self) -> Result<Option<Vec<u8>>, SourceError> {
+        save_all(&self.callees)
+    }
+
+    fn load(&mut self, saved: &[u8]) -> Result<bool, SourceError> {
+        load_all(&mut self.callees, saved)
+    }
+
+    fn replaying(&mut self, begins: bool) {
+        self.callees.iter().for_each(|callee| callee.replaying(begins));
+    }
+
+    fn name_of(&self, strategy: StrategyId) -> String {
+        let callee = self.callees.iter().find(|callee| callee.has(strategy));
+        callee.map_or_else(|| format!("strategy {}", strategy.0), |callee| format!("strategy {:?}", callee.name()))
+    }
 }
 
 fn told(py: Python<'_>, error: &PyErr) -> String {
@@ -659,7 +744,7 @@ fn start(
     fresh: impl Fn() -> Result<State, SourceError>,
     warm: Option<Warm>,
     fence: &Fence,
-    mut callees: Vec<Callee>,
+    callees: Vec<Callee>,
     venues: Option<Box<Venues>>,
     session_of: Vec<u32>,
     names: &Names,
@@ -671,34 +756,49 @@ fn start(
     let feeds = spec.feeds.iter().enumerate().map(feed).collect::<Result<Vec<_>, _>>()?;
     let began = if path.exists() { began(&path)? } else { None };
     let started = began.unwrap_or_else(now);
-    let mut stations = Made::new(spec, names, started)?;
+    let made = Made::new(spec, names, started)?;
     let (beside, chores) = Beside::new(cash, Some(&spec.directory)).map_err(|error| wrong("run", error))?;
-    let mut state = Some(state);
-    let (journal, recovered) = match path.exists() {
-        false => (Journal::create(&path, config, settings, chores)?, None),
-        true => {
-            let begun = Instant::now();
-            let found = match warm {
-                Some(warm) => {
-                    let found;
-                    (found, stations) = warm.finish()?;
-                    found
-                }
-                None => recover(&path, || state.take().map_or_else(&fresh, Ok), &mut stations, false)?,
-            };
-            let mut journal = Journal::resume(&path, found.position, settings, chores)?;
-            found.missing.iter().for_each(|output| journal.output(found.state.next_seq() - 1, output));
-            journal.flush()?;
-            let told = left(&found, begun.elapsed().as_secs_f64());
-            state = Some(found.state);
-            (journal, Some(told))
-        }
-    };
-    let state = state.map_or_else(&fresh, Ok)?;
-    if recovered.is_some() {
-        callees.iter_mut().for_each(|callee| callee.restore(&state));
-    }
     let shared = beside.shared();
+    let mut called = Called::new(callees);
+    let (journal, state, made, wishes, recovered) = if path.exists() {
+        let begun = Instant::now();
+        let mut state = Some(state);
+        let (found, crew) = match warm {
+            Some(warm) => warm.finish()?,
+            None => {
+                let (spec, names, recall) = (spec.clone(), names.clone(), Recall::new(called));
+                let mut crew = Crew { spec, path: path.clone(), names, made: Some(made), recall };
+                (recover(&path, || state.take().map_or_else(&fresh, Ok), &mut crew, false)?, crew)
+            }
+        };
+        let Recalled { callbacks, wishes, doubts } = crew.recall.finish();
+        called = callbacks;
+        called.callees.iter_mut().for_each(|callee| callee.restore(&found.state));
+        for note in found.notes.iter().chain(&doubts) {
+            shared.note_of("recovery", WARNING, format_args!("{note}"));
+        }
+        if let Err(error) = called.save() {
+            shared.note_of("recovery", WARNING, format_args!("there will be no snapshots: {}", error.message));
+        }
+        let mut journal = Journal::resume(&path, found.position, settings, chores)?;
+        found.missing.iter().for_each(|output| journal.output(found.state.next_seq() - 1, output));
+        journal.flush()?;
+        let told = left(&found, doubts, begun.elapsed().as_secs_f64());
+        (journal, found.state, crew.made.unwrap_or_default(), wishes, Some(told))
+    } else {
+        // What cannot be saved is better known before the first order.
+        called.save()?;
+        (Journal::create(&path, config, settings, chores)?, state, made, Vec::new(), None)
+    };
+    let forgetful = called.forgetful();
+    if !forgetful.is_empty() && !options.snapshot_every.is_zero() {
+        let names = forgetful.join(", ");
+        shared.note_of(
+            "run",
+            INFO,
+            format_args!("no snapshots are made, for {names} has no on_save: recovery replays all"),
+        );
+    }
     fence.guard(Arc::clone(&shared));
     if let Some(replica) = &spec.replica {
         let listener = TcpListener::bind(resolve("standby", replica)?).map_err(|error| wrong("standby", error))?;
@@ -708,7 +808,7 @@ fn start(
         }
         replica.serve(listener).map_err(|error| wrong("standby", error))?;
     }
-    let Made { entries, audits } = stations;
+    let Made { entries, audits } = made;
     let copies = audits.into_iter().zip(&spec.drop_copies).map(|(station, copy)| {
         Ok(CopySetup {
             name: copy.login.name.clone(),
@@ -725,8 +825,6 @@ fn start(
         Some(venues) => Venue::Paper(venues),
         None => Venue::Live(stations.collect::<Result<_, SourceError>>()?),
     };
-    let python = callees.iter().any(Callee::is_python);
-    let callbacks = Called { callees, python };
     let started = if recovered.is_some() { Nanos(0) } else { started };
     let setup = Setup {
         state,
@@ -738,7 +836,8 @@ fn start(
         session_of,
         copies,
         symbols: names.symbols.clone(),
-        callbacks,
+        callbacks: called,
+        wishes,
         options,
     };
     Ok((setup.start()?, recovered))
@@ -749,50 +848,8 @@ fn now() -> Nanos {
     Nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// Walks through a journal record by record, as far as it is whole; `each` may stop it.
-fn walk(
-    path: &Path,
-    mut each: impl FnMut(&Record<'_>) -> Result<bool, SourceError>,
-) -> Result<Option<Position>, SourceError> {
-    let io = |error: std::io::Error| wrong(&path.display().to_string(), error);
-    let mut file = File::open(path).map_err(io)?;
-    let (mut reader, mut piece, mut position) = (Reader::new(), vec![0; PIECE], None);
-    loop {
-        let got = file.read(&mut piece).map_err(io)?;
-        if got == 0 {
-            return Ok(position);
-        }
-        reader.push(&piece[..got]);
-        loop {
-            match reader.next_record() {
-                Ok(Some(record)) => {
-                    if !each(&record)? {
-                        return Ok(position);
-                    }
-                }
-                Ok(None) => break,
-                // Zeros, or a record that was torn: here the run was stopped.
-                Err(_) => return Ok(position),
-            }
-            position = reader.position().or(position);
-        }
-    }
-}
-
-/// The stamp of a journal's first input.
-fn began(path: &Path) -> Result<Option<Nanos>, SourceError> {
-    let mut began = None;
-    walk(path, |record| {
-        if let Record::Input(input) = record {
-            began = Some(input.ts);
-        }
-        Ok(began.is_none())
-    })?;
-    Ok(began)
-}
-
 /// How the run stood when it was left.
-fn left(found: &helios_live::Recovered, seconds: f64) -> Recovered {
+fn left(found: &helios_live::Recovered, doubts: Vec<String>, seconds: f64) -> Recovered {
     let unknown = found.state.orders().open().iter().filter(|open| open.state != OrderState::Accepted).count() as u64;
     Recovered {
         inputs: found.state.next_seq(),
@@ -800,6 +857,8 @@ fn left(found: &helios_live::Recovered, seconds: f64) -> Recovered {
         seconds,
         unknown,
         torn_bytes: found.cut.map_or(0, |cut| cut.bytes),
+        snapshot: found.snapshot,
+        doubts,
     }
 }
 

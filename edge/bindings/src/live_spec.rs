@@ -20,7 +20,7 @@ const NANOS_PER_DAY: u64 = 86_400 * NANOS_PER_SECOND;
 pub(crate) type Address = (String, u16);
 
 /// What a live run needs beside engine and venue, as `helios.live.plan` makes it.
-#[derive(FromPyObject)]
+#[derive(Clone, FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct LiveSpec {
     pub(crate) mode: String,
@@ -40,7 +40,7 @@ pub(crate) struct LiveSpec {
     pub(crate) drop_copies: Vec<CopySpec>,
 }
 
-#[derive(FromPyObject)]
+#[derive(Clone, FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct FeedSpec {
     pub(crate) name: String,
@@ -55,7 +55,7 @@ pub(crate) struct FeedSpec {
     pub(crate) instruments: Vec<(String, u32)>,
 }
 
-#[derive(FromPyObject)]
+#[derive(Clone, FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct SessionSpec {
     pub(crate) name: String,
@@ -70,6 +70,7 @@ pub(crate) struct SessionSpec {
 }
 
 /// A drop copy: a session with more in the same dictionary.
+#[derive(Clone)]
 pub(crate) struct CopySpec {
     pub(crate) login: SessionSpec,
     grace_ns: u64,

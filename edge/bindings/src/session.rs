@@ -14,7 +14,7 @@ use pyo3::types::{PyBytes, PyDict, PyIterator};
 
 use crate::compiled::{Compiled, CompiledSpec};
 use crate::spec::{EngineSpec, VenuesSpec};
-use crate::strategy::{Attached, Callee, Handler, METHODS, Port};
+use crate::strategy::{Attached, Callee, Handler, METHODS, Memory, Port};
 use crate::tools::{AgentsSpec, simulation};
 use crate::{raise, refuse};
 
@@ -106,7 +106,9 @@ impl Session {
     }
 
     /// Adds a Python strategy with its accounts (number and name, its own first); returns its port. `methods` are its bound methods, None where it
-    /// does not override; `signals` its signals' names by number, None for those of others.
+    /// does not override; `signals` its signals' names by number, None for those of others. Of `memory` only a live run
+    /// makes use.
+    #[pyo3(signature = (accounts, methods, signals, timer_ns, memory=None))]
     fn strategy(
         &mut self,
         py: Python<'_>,
@@ -114,7 +116,9 @@ impl Session {
         methods: [Option<Py<PyAny>>; METHODS],
         signals: Vec<Option<String>>,
         timer_ns: u64,
+        memory: Memory,
     ) -> PyResult<Py<Port>> {
+        drop(memory);
         let run = self.run.as_ref().ok_or_else(|| refuse("run", "it is finished"))?;
         let (handler, port) = Handler::new(
             py,
@@ -125,6 +129,7 @@ impl Session {
             signals,
             timer_ns,
             self.trade_from,
+            None,
         )?;
         self.callees.push(Callee::Python(Box::new(handler)));
         Ok(port)

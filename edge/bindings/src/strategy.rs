@@ -8,14 +8,14 @@ use helios_execution::CALLER_IDS;
 use helios_io::{Callbacks, SourceError};
 use helios_risk::Risk;
 use helios_types::{
-    CASH_SCALE, Event, Feed, Input, InstrumentId, Intent, IntentKind, Nanos, OrderId, OrderState, Output, Price,
-    QUANTITY_SCALE, Quantity, Rule, Side, StrategyId, Terms, TimeInForce, Update,
+    CASH_SCALE, Damaged, Event, Feed, Input, InstrumentId, Intent, IntentKind, Load, Nanos, OrderId, OrderState,
+    Output, Persist, Price, QUANTITY_SCALE, Quantity, Rule, Save, Side, StrategyId, Terms, TimeInForce, Update,
 };
 use helios_venue::Venues;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple};
+use pyo3::types::{PyBytes, PyString, PyTuple};
 
-use crate::compiled::Compiled;
+use crate::compiled::{Compiled, CompiledKept};
 use crate::refuse;
 
 /// The last known numbers of one instrument.
@@ -41,6 +41,8 @@ struct Shared {
     next_id: AtomicU64,
     /// The run's venue while a method is called, null else: see [`Look`].
     venue: AtomicPtr<Venues>,
+    /// A journal is replayed, to remember.
+    replaying: AtomicBool,
 }
 
 /// Lends the venue to the views of one strategy, as long as it lives.
@@ -165,6 +167,12 @@ impl Port {
     #[getter]
     fn now(&self) -> u64 {
         self.shared.now.load(Relaxed)
+    }
+
+    /// A journal is replayed.
+    #[getter]
+    fn replaying(&self) -> bool {
+        self.shared.replaying.load(Relaxed)
     }
 
     /// The live view of one instrument's best prices.
@@ -382,6 +390,20 @@ impl Accounts {
 }
 
 impl Accounts {
+    /// What they hold: what is kept of them.
+    pub(crate) fn held(&self) -> &[Vec<i64>] {
+        &self.held
+    }
+
+    /// Whether what was kept is of as many accounts and instruments.
+    pub(crate) fn fits(&self, held: &[Vec<i64>]) -> bool {
+        held.len() == self.held.len() && held.iter().zip(&self.held).all(|(kept, own)| kept.len() == own.len())
+    }
+
+    pub(crate) fn set_held(&mut self, held: Vec<Vec<i64>>) {
+        self.held = held;
+    }
+
     /// What they hold already, where a run goes on: for each account's position the sum, and the instruments whose it is.
     pub(crate) fn restore(&mut self, risk: &Risk, mut tell: impl FnMut(Quantity, &[usize])) {
         for account in risk.accounts() {
@@ -528,11 +550,49 @@ fn rule_name(rule: Rule) -> (&'static str, f64) {
 /// How many methods a strategy may have.
 pub(crate) const METHODS: usize = 9;
 
+/// What gives a strategy's memory as bytes, and what takes it back; without, it cannot say what it remembers.
+pub(crate) type Memory = Option<(Py<PyAny>, Py<PyAny>)>;
+
+/// What a snapshot keeps of a strategy in Python: all that the methods and views depend on.
+struct Kept {
+    now: u64,
+    next_id: u64,
+    timer_due: u64,
+    /// Of each instrument: bid and ask, their sizes, position and whether the book is incomplete.
+    cells: Vec<CellsKept>,
+    held: Vec<Vec<i64>>,
+    /// What `on_save` gave; `None` for one without methods, which remembers nothing.
+    memory: Option<Vec<u8>>,
+}
+
+type CellsKept = ((i64, i64), (i64, i64), (i64, bool));
+
+impl Kept {
+    fn save(&self) -> Vec<u8> {
+        let mut save = Save::default();
+        let Self { now, next_id, timer_due, cells, held, memory } = self;
+        (*now, *next_id, *timer_due).save(&mut save);
+        cells.save(&mut save);
+        held.save(&mut save);
+        memory.save(&mut save);
+        save.0
+    }
+
+    fn load(bytes: &[u8]) -> Result<Self, Damaged> {
+        let mut load = Load(bytes);
+        let (now, next_id, timer_due) = Persist::load(&mut load)?;
+        let (cells, held, memory) = Persist::load(&mut load)?;
+        load.finish()?;
+        Ok(Self { now, next_id, timer_due, cells, held, memory })
+    }
+}
+
 /// Identifiers of orders that a strategy may use: 2^24 each.
 const IDS: u64 = 1 << 24;
 
 /// One Python strategy: the methods it overrides, and the objects they are called with.
 pub(crate) struct Handler {
+    name: String,
     accounts: Accounts,
     names: Vec<Py<PyString>>,
     on_book: Option<Py<PyAny>>,
@@ -544,6 +604,9 @@ pub(crate) struct Handler {
     on_refusal: Option<Py<PyAny>>,
     on_order: Option<Py<PyAny>>,
     on_feed: Option<Py<PyAny>>,
+    memory: Memory,
+    /// No method is called: there is nothing to remember.
+    is_silent: bool,
     /// The names of this strategy's signals, by number.
     signals: Vec<Option<Py<PyString>>>,
     first_id: u64,
@@ -572,7 +635,9 @@ impl Handler {
         signals: Vec<Option<String>>,
         timer_ns: u64,
         from: u64,
+        memory: Memory,
     ) -> PyResult<(Self, Py<Port>)> {
+        let name = accounts.first().map_or_else(String::new, |(_, name)| name.clone());
         let numbers: Vec<u32> = accounts.iter().map(|(number, _)| *number).collect();
         let names = accounts.iter().map(|(_, name)| PyString::intern(py, name).unbind()).collect();
         let accounts = Accounts::new(&numbers, symbols.len(), risk)?;
@@ -587,6 +652,7 @@ impl Handler {
             // Each strategy numbers its orders in a range of its own.
             next_id: AtomicU64::new(first_id),
             venue: AtomicPtr::new(std::ptr::null_mut()),
+            replaying: AtomicBool::new(false),
         });
         let book = Py::new(py, BookView { at: AtomicU32::new(0), shared: Arc::clone(&shared) })?;
         let trade = Py::new(
@@ -610,8 +676,10 @@ impl Handler {
             },
         )?;
         let port = Py::new(py, Port { strategy: StrategyId(strategy), shared: Arc::clone(&shared) })?;
+        let is_silent = methods.iter().all(Option::is_none);
         let [on_book, on_trade, on_bar, on_fill, on_timer, on_signal, on_refusal, on_order, on_feed] = methods;
         let handler = Self {
+            name,
             accounts,
             names,
             on_book,
@@ -623,6 +691,8 @@ impl Handler {
             on_refusal,
             on_order,
             on_feed,
+            memory,
+            is_silent,
             signals: signals.iter().map(|name| name.as_ref().map(|name| PyString::intern(py, name).unbind())).collect(),
             first_id,
             timer_ns,
@@ -636,7 +706,57 @@ impl Handler {
         Ok((handler, port))
     }
 
-    /// A run goes on: positions and best prices are those of the state, and identifiers follow those that were used.
+    /// What it remembers; `None` when it has no `on_save`.
+    fn save(&self, py: Python<'_>) -> PyResult<Option<Vec<u8>>> {
+        let memory = match &self.memory {
+            Some((save, _)) => Some(save.bind(py).call0()?.cast::<PyBytes>()?.as_bytes().to_vec()),
+            None if self.is_silent => None,
+            None => return Ok(None),
+        };
+        let get = |cell: &AtomicI64| cell.load(Relaxed);
+        let kept = |cells: &Cells| {
+            let prices = (get(&cells.bid), get(&cells.ask));
+            let sizes = (get(&cells.bid_size), get(&cells.ask_size));
+            (prices, sizes, (get(&cells.position), cells.incomplete.load(Relaxed)))
+        };
+        let kept = Kept {
+            now: self.shared.now.load(Relaxed),
+            next_id: self.shared.next_id.load(Relaxed),
+            timer_due: self.timer_due,
+            cells: self.shared.cells.iter().map(kept).collect(),
+            held: self.accounts.held().to_vec(),
+            memory,
+        };
+        Ok(Some(kept.save()))
+    }
+
+    /// Whether it can remember what was kept: it is of such a strategy over such instruments.
+    fn fits(&self, kept: &Kept) -> bool {
+        let memory = kept.memory.is_some() == self.memory.is_some() && (self.memory.is_some() || self.is_silent);
+        memory && kept.cells.len() == self.shared.cells.len() && self.accounts.fits(&kept.held)
+    }
+
+    /// Remembers what was kept, which [fits](Self::fits).
+    fn load(&mut self, py: Python<'_>, kept: Kept) -> PyResult<()> {
+        self.shared.now.store(kept.now, Relaxed);
+        self.shared.next_id.store(kept.next_id, Relaxed);
+        self.timer_due = kept.timer_due;
+        for (cells, (prices, sizes, (position, incomplete))) in self.shared.cells.iter().zip(kept.cells) {
+            cells.bid.store(prices.0, Relaxed);
+            cells.ask.store(prices.1, Relaxed);
+            cells.bid_size.store(sizes.0, Relaxed);
+            cells.ask_size.store(sizes.1, Relaxed);
+            cells.position.store(position, Relaxed);
+            cells.incomplete.store(incomplete, Relaxed);
+        }
+        self.accounts.set_held(kept.held);
+        // What `on_start` wished was granted when the run began.
+        self.take(&mut Vec::new());
+        let (Some((_, load)), Some(memory)) = (&self.memory, kept.memory) else { return Ok(()) };
+        load.bind(py).call1((PyBytes::new(py, &memory),)).map(drop)
+    }
+
+    /// A run goes on: positions are those of the state, and identifiers follow those that were used.
     fn restore(&mut self, state: &State) {
         let cells = &self.shared.cells;
         self.accounts.restore(state.risk(), |sum, listings| {
@@ -860,12 +980,109 @@ impl Callee {
         Ok(())
     }
 
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Python(handler) => &handler.name,
+            Self::Compiled(compiled) => compiled.name(),
+        }
+    }
+
+    /// True for one that has this account.
+    pub(crate) fn has(&self, strategy: StrategyId) -> bool {
+        match self {
+            Self::Python(handler) => handler.accounts.place(strategy).is_some(),
+            Self::Compiled(compiled) => compiled.has(strategy),
+        }
+    }
+
+    pub(crate) fn replaying(&self, begins: bool) {
+        if let Self::Python(handler) = self {
+            handler.shared.replaying.store(begins, Relaxed);
+        }
+    }
+
+    /// True when [`save`](Self::save) gives something, if nothing is wrong.
+    pub(crate) fn can_save(&self) -> bool {
+        match self {
+            Self::Python(handler) => handler.is_silent || handler.memory.is_some(),
+            Self::Compiled(_) => true,
+        }
+    }
+
+    /// What it remembers; `None` when it cannot say.
+    fn save(&self) -> Result<Option<Vec<u8>>, SourceError> {
+        match self {
+            Self::Python(handler) => Python::attach(|py| handler.save(py).map_err(|error| told_by_python(py, &error))),
+            Self::Compiled(compiled) => Ok(Some(compiled.save())),
+        }
+    }
+
     pub(crate) fn timer_ns(&self) -> u64 {
         match self {
             Self::Python(handler) => handler.timer_ns,
             Self::Compiled(compiled) => compiled.timer_ns(),
         }
     }
+}
+
+/// What went wrong in `on_save` or `on_load`, as helios.signals.memory says it.
+fn told_by_python(py: Python<'_>, error: &PyErr) -> SourceError {
+    SourceError { source: "run".to_owned(), message: error.value(py).to_string() }
+}
+
+/// What all callees of a run remember, for a snapshot; `None` when one of them cannot say.
+pub(crate) fn save_all(callees: &[Callee]) -> Result<Option<Vec<u8>>, SourceError> {
+    let mut save = Save::default();
+    callees.len().save(&mut save);
+    for callee in callees {
+        let Some(kept) = callee.save()? else { return Ok(None) };
+        (callee.name().as_bytes().to_vec(), callee.is_python(), kept).save(&mut save);
+    }
+    Ok(Some(save.0))
+}
+
+/// What one callee is to remember.
+enum Found {
+    Python(Kept),
+    Compiled(CompiledKept),
+}
+
+/// All callees remember what was saved. False, and none has changed: it is of other strategies.
+pub(crate) fn load_all(callees: &mut [Callee], saved: &[u8]) -> Result<bool, SourceError> {
+    let Some(found) = found(callees, saved) else { return Ok(false) };
+    for (callee, found) in callees.iter_mut().zip(found) {
+        match (callee, found) {
+            (Callee::Python(handler), Found::Python(kept)) => {
+                Python::attach(|py| handler.load(py, kept).map_err(|error| told_by_python(py, &error)))?;
+            }
+            (Callee::Compiled(compiled), Found::Compiled(kept)) => compiled.load(kept),
+            _ => unreachable!("each was found for its callee"),
+        }
+    }
+    Ok(true)
+}
+
+/// What each callee is to remember, if all of it is there and fits.
+fn found(callees: &[Callee], saved: &[u8]) -> Option<Vec<Found>> {
+    let mut load = Load(saved);
+    let kept = Vec::<(Vec<u8>, bool, Vec<u8>)>::load(&mut load).ok().filter(|kept| kept.len() == callees.len())?;
+    load.finish().ok()?;
+    let each = callees.iter().zip(kept).map(|(callee, (name, is_python, bytes))| {
+        if name != callee.name().as_bytes() || is_python != callee.is_python() {
+            return None;
+        }
+        match callee {
+            Callee::Python(handler) => {
+                let kept = Kept::load(&bytes).ok()?;
+                handler.fits(&kept).then_some(Found::Python(kept))
+            }
+            Callee::Compiled(compiled) => {
+                let kept = CompiledKept::load(&bytes).ok()?;
+                compiled.fits(&kept).then_some(Found::Compiled(kept))
+            }
+        }
+    });
+    each.collect()
 }
 
 /// The callees of a run, while the interpreter is attached.

@@ -10,7 +10,7 @@ use helios_data::Touched;
 use helios_engine::{State, step};
 use helios_execution::OuchGateway;
 use helios_types::{
-    Event, Input, Instrument, InstrumentId, Intent, Market, Nanos, Output, Report, Timer, TradeKind, Update,
+    Event, Input, Instrument, InstrumentId, Intent, Market, Nanos, Output, Report, StrategyId, Timer, TradeKind, Update,
 };
 use helios_venue::Venues;
 use helios_venue::agents::Simulation;
@@ -39,6 +39,25 @@ pub trait Callbacks {
     fn next_timer(&self, _after: Nanos) -> Option<Nanos> {
         None
     }
+    /// Something is called that may remember what it heard. A live run that goes on calls it again with all of the
+    /// journal's inputs, or from a snapshot that has what [`save`](Self::save) gave.
+    fn remembers(&self) -> bool {
+        true
+    }
+    /// All that it remembers, as bytes; `None` when it cannot say it.
+    fn save(&mut self) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(None)
+    }
+    /// Remembers what was saved. False, and nothing has changed: the bytes are not of these strategies.
+    fn load(&mut self, _saved: &[u8]) -> Result<bool, SourceError> {
+        Ok(false)
+    }
+    /// It is called to remember: its wishes are compared and go nowhere. Said when it begins and when it is over.
+    fn replaying(&mut self, _begins: bool) {}
+    /// A strategy as its users know it.
+    fn name_of(&self, strategy: StrategyId) -> String {
+        format!("strategy {}", strategy.0)
+    }
 }
 
 /// No strategy outside the core.
@@ -55,6 +74,10 @@ impl Callbacks for NoCallbacks {
         _: &mut Vec<Intent>,
     ) -> Result<(), SourceError> {
         Ok(())
+    }
+
+    fn remembers(&self) -> bool {
+        false
     }
 }
 

@@ -15,6 +15,7 @@ mod journal;
 mod latency;
 mod out;
 mod present;
+mod recall;
 mod reconcile;
 mod recovery;
 mod ring;
@@ -27,8 +28,8 @@ pub use audit::{AUDIT_TICK_NS, Audit, AuditOut, AuditTold, Moment};
 pub use bench::{RecoveryTimes, bench_recovery};
 pub use driver::{
     Answer, Beside, COPY_ROOM, Command, CopySetup, Ended, EntrySetup, EntryStation, FeedSetup, FeedStation, FeedTold,
-    Handle, JOURNAL_FILE, Layout, MAX_NOTES, MAX_ROWS, Note, Options, Setup, Shared, Status, Stopping, Venue,
-    monotonic, pin,
+    Handle, INFO, JOURNAL_FILE, Layout, MAX_NOTES, MAX_ROWS, Note, Options, Setup, Shared, Status, Stopping, Venue,
+    WARNING, monotonic, pin,
 };
 pub use engine::Engine;
 pub use entry::{
@@ -39,9 +40,10 @@ pub use feed::{Feed, FeedConfig, FeedCounters};
 pub use journal::{ACK_LEN, Chore, Durability, Journal, Replica, Settings as JournalSettings, WINDOW};
 pub use latency::{Stage, Stages, Ticks};
 pub use out::{EntryOut, FeedOut};
+pub use recall::{MAX_WAITING, Recall, Recalled};
 pub use reconcile::{MAX_MATCHED, MAX_PENDING, Reconcile, ReconcileConfig, ReconcileCounters};
 pub use recovery::{
-    Cut, Follower, MAX_TORN, Recovered, Witness, recover, snapshot_bytes, store_snapshot, write_snapshot,
+    Cut, Follower, MAX_TORN, Recovered, Witness, began, recover, snapshot_bytes, store_snapshot, write_snapshot,
 };
 pub use ring::{Alarm, Bed, Inlet, Item, Receiver, Sender, ring};
 pub use sockets::{Change, Connection, Datagrams, Drops, Line, MAX_DATAGRAM, MAX_READ, MAX_UNSENT};

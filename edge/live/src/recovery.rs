@@ -25,7 +25,7 @@ use helios_engine::State;
 pub use helios_io::MAX_TORN;
 use helios_io::{Comparison, SourceError, written_end};
 use helios_journal::{BEFORE_LEN, Damage, DamageKind, POSITION_LEN, Position, Reader, Record};
-use helios_types::{Hasher, Load, Output, Persist, Save};
+use helios_types::{Hasher, Input, Load, Nanos, Output, Persist, Save};
 
 use crate::entry::Recorded;
 
@@ -36,8 +36,13 @@ const MAGIC: [u8; 8] = [0x89, b'H', b'L', b'P', b'\r', b'\n', 0x1A, b'\n'];
 const VERSION: u32 = 1;
 const CHUNK: usize = 1 << 20;
 
-/// Whoever must know what the engine heard and said: the stations that speak with venues.
+/// Whoever must know what the engine heard and said: the stations that speak with venues, and strategies outside the core.
 pub trait Witness {
+    /// Whether a snapshot will do, of which this is the stations' part and the state: one that lacks what somebody must
+    /// remember is passed over, and an older one or the whole journal used. An error ends the recovery.
+    fn resume(&mut self, _stations: &[Vec<u8>], _state: &State) -> Result<bool, SourceError> {
+        Ok(true)
+    }
     /// First: what the stations wrote into the snapshot that is used. True when they know by it all that was said until
     /// then; else they are told everything from the beginning of the journal.
     fn begin(&mut self, _stations: &[Vec<u8>]) -> bool {
@@ -45,6 +50,8 @@ pub trait Witness {
     }
     /// Every record since, in order.
     fn recorded(&mut self, recorded: &Recorded<'_>);
+    /// Every input that was stepped, with what it said and the state behind it.
+    fn stepped(&mut self, _input: &Input, _outputs: &[Output], _state: &State) {}
 }
 
 impl<F: FnMut(&Recorded<'_>)> Witness for F {
@@ -163,7 +170,7 @@ fn snapshots(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
 }
 
 /// The bytes of a snapshot: of a state that stands at `position` of the journal, all that the last input said being before
-/// it. `stations` is whatever the stations want to find again, each its own. The engine stands still meanwhile; to
+/// it. `stations` is whatever [`Witness::resume`] wants to find again, each its own. The engine stands still meanwhile; to
 /// [`store_snapshot`] them another thread has time.
 pub fn snapshot_bytes(state: &State, position: &Position, stations: &[Vec<u8>]) -> Vec<u8> {
     assert!(position.inputs() == state.next_seq(), "the journal stands where the state stands");
@@ -244,7 +251,7 @@ impl Follower {
     ) -> Result<Self, SourceError> {
         let mut file = File::open(journal).map_err(|error| io(journal, &error))?;
         let mut notes = Vec::new();
-        let found = newest(journal, &mut file, &mut fresh, &mut notes)?;
+        let found = newest(journal, &mut file, &mut fresh, witness, &mut notes)?;
         let (state, position) = match found {
             Some((state, snapshot)) => {
                 if !witness.begin(&snapshot.stations) {
@@ -279,11 +286,12 @@ impl Follower {
     }
 }
 
-/// The newest snapshot that is sound and of this journal, and its state.
+/// The newest snapshot that is sound, of this journal, and enough for the witness; and its state.
 fn newest(
     journal: &Path,
     file: &mut File,
     fresh: &mut impl FnMut() -> Result<State, SourceError>,
+    witness: &mut impl Witness,
     notes: &mut Vec<String>,
 ) -> Result<Option<(State, Snapshot)>, SourceError> {
     let dir = journal.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -308,7 +316,12 @@ fn newest(
             continue;
         }
         match fresh()?.restore(&snapshot.state) {
-            Ok(state) if state.next_seq() == snapshot.position.inputs() => return Ok(Some((state, snapshot))),
+            Ok(state) if state.next_seq() == snapshot.position.inputs() => {
+                if witness.resume(&snapshot.stations, &state)? {
+                    return Ok(Some((state, snapshot)));
+                }
+                pass_over("it lacks what the strategies remembered");
+            }
             Ok(_) => pass_over("its state stands elsewhere than it says"),
             Err(error) => pass_over(&error.to_string()),
         }
@@ -324,19 +337,49 @@ fn tell_until(
     witness: &mut impl Witness,
 ) -> Result<(), SourceError> {
     file.seek(SeekFrom::Start(0)).map_err(|error| io(journal, &error))?;
+    let damaged = walk(journal, file.take(until.offset()), |record| {
+        match record {
+            Record::Input(input) => witness.recorded(&Recorded::Input(&input.event)),
+            Record::Output { output, .. } => witness.recorded(&Recorded::Output(output)),
+            Record::Config(_) | Record::End(_) => {}
+        }
+        true
+    })?;
+    damaged.map_or(Ok(()), |damage| Err(wrong(journal, damage.to_string())))
+}
+
+/// The stamp of a journal's first input, if it has one.
+pub fn began(journal: &Path) -> Result<Option<Nanos>, SourceError> {
+    let file = File::open(journal).map_err(|error| io(journal, &error))?;
+    let mut began = None;
+    walk(journal, file, |record| {
+        if let Record::Input(input) = record {
+            began = Some(input.ts);
+        }
+        began.is_none()
+    })?;
+    Ok(began)
+}
+
+/// Record by record, as far as they are whole and `each` wants more; what is wrong with the one that ended it.
+fn walk(
+    journal: &Path,
+    mut file: impl Read,
+    mut each: impl FnMut(&Record<'_>) -> bool,
+) -> Result<Option<Damage>, SourceError> {
     let (mut reader, mut chunk) = (Reader::new(), vec![0; CHUNK]);
-    let mut file = file.take(until.offset());
     loop {
         let got = file.read(&mut chunk).map_err(|error| io(journal, &error))?;
         if got == 0 {
-            return Ok(());
+            return Ok(None);
         }
         reader.push(&chunk[..got]);
-        while let Some(record) = reader.next_record().map_err(|damage| wrong(journal, damage.to_string()))? {
-            match record {
-                Record::Input(input) => witness.recorded(&Recorded::Input(&input.event)),
-                Record::Output { output, .. } => witness.recorded(&Recorded::Output(&output)),
-                Record::Config(_) | Record::End(_) => {}
+        loop {
+            match reader.next_record() {
+                Ok(Some(record)) if each(&record) => {}
+                Ok(Some(_)) => return Ok(None),
+                Ok(None) => break,
+                Err(damage) => return Ok(Some(damage)),
             }
         }
     }
@@ -399,6 +442,7 @@ impl Replay {
             if let Record::Input(input) = record {
                 witness.recorded(&Recorded::Input(&input.event));
                 self.comparison.produced().iter().for_each(|output| witness.recorded(&Recorded::Output(output)));
+                witness.stepped(&input, self.comparison.produced(), &self.state);
             }
             match record {
                 // What an end record closed goes on before it.

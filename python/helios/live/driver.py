@@ -56,13 +56,16 @@ class PositionDifference(TypedDict):
 
 
 class Recovered(TypedDict):
-    """What was made of an earlier journal."""
+    """What was made of an earlier journal: `snapshot` inputs were not replayed, and `doubts` says of which strategies
+    the memory may not be what it was, and why."""
 
     inputs: int
     outputs: int
     seconds: float
     unknown: int
     torn_bytes: int
+    snapshot: int
+    doubts: list[str]
 
 
 class Status(TypedDict):
@@ -152,9 +155,11 @@ def native(run: LiveRun) -> Driver:
 
 
 def native_follower(run: LiveRun, journal: Path) -> Follower:
-    """The core's follower of a run's journal."""
+    """The core's follower of a run's journal, its strategies attached: they hear what it follows."""
     with core_errors(run.plan.texts):
         follower: Follower = _of_core("Follower")(run.engine, run.spec(), journal)
+        run.plan.attach(follower)
+        follower.follow(0)
     return follower
 
 
@@ -167,7 +172,8 @@ def _driver(run: LiveRun, **warm: Any) -> Driver:
     plan = run.plan
     with core_errors(plan.texts):
         driver: Driver = _of_core("Live")(run.engine, plan.venue, run.spec(), config=run.description, **warm)
-        plan.attach(driver)
+        if not warm:
+            plan.attach(driver)
     return driver
 
 

@@ -218,7 +218,8 @@ def recovered_text(recovered: Any) -> str:
     if recovered["torn_bytes"]:
         text += f", {recovered['torn_bytes']:,} bytes of a torn end cut off"
     unknown = recovered["unknown"]
-    return f"{text}, {unknown:,} orders of unknown fate" if unknown else f"{text}, no order of unknown fate"
+    text += f", {unknown:,} orders of unknown fate" if unknown else ", no order of unknown fate"
+    return ". ".join([text, *recovered["doubts"]])
 
 
 def shown(live: LiveRun) -> dict[str, Any]:

@@ -331,7 +331,8 @@ class Plan:
             if in_python(strategy):
                 methods, timer_ns = strategy.methods()
                 signals = own_signals(strategy, self.signals)
-                strategy.connect(session.strategy(accounts, methods, signals, timer_ns), ids, dark)
+                memory = strategy.memory_methods()
+                strategy.connect(session.strategy(accounts, methods, signals, timer_ns, memory), ids, dark)
                 strategy.on_start()
             code = strategy.machine_code(self.symbols)
             if code is not None:

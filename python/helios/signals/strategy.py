@@ -2,7 +2,8 @@
 
 `signals` is asked once, when a run is planned: what it returns is evaluated natively. The `on_…` methods are called
 during the run, and a wish that they send back is recorded as an input of its own, so a replay of the journal needs
-neither this code nor Python. A strategy may have either, or both.
+neither this code nor Python. A strategy may have either, or both. A live run that goes on after a failure calls the
+methods again with what its journal holds, so that attributes are what they were: see `on_save`, and docs/live.md.
 Absent: limits of one strategy alone (the gate is the account's, see `limits`).
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, runtime_checkable
@@ -20,6 +21,7 @@ from helios.errors import ArgumentError
 from helios.scales import PRICE_SCALE, QUANTITY_SCALE
 from helios.signals.compiling import COMPILABLE, CompiledMethod, fields_and_bytes
 from helios.signals.expr import Expr
+from helios.signals.memory import memory_of
 from helios.signals.orders import Life, Queue, raw_terms
 from helios.signals.outputs import Output, Quote, Record, Target
 from helios.signals.parameters import Parametrised, fields_of
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 
 CALLBACKS: Final = (*COMPILABLE, "on_signal", "on_refusal", "on_order", "on_feed")
 
+
+#: What gives and takes back a strategy's memory.
+MEMORY: Final = ("on_save", "on_load")
 
 #: An order without terms: tif, ioc, post_only, display, hidden, peg, stop.
 _PLAIN: Final = (None, False, False, None, False, None, None)
@@ -95,7 +100,7 @@ class Strategy(Parametrised):
         elif not cls._named:
             cls.name = cls.__name__.lower()
         for name in fields_of(cls):
-            if callable(getattr(Strategy, name, None)) or name in ("params", "now"):
+            if callable(getattr(Strategy, name, None)) or name in ("params", "now", "replaying"):
                 raise ArgumentError(f"{cls.__name__}: a parameter named {name} would hide the method of that name")
 
     def signals(self) -> Iterable[Any]:
@@ -146,6 +151,22 @@ class Strategy(Parametrised):
         In between `book.complete` is False, its prices are the last that were known to be right, `on_book` is not
         called, expressions see trades only, and neither targets nor quotes send anything new; `buy` and `sell` do.
         Live only: in a backtest all of the data is there.
+        """
+
+    def on_save(self) -> dict[str, Any]:
+        """All that this strategy remembers, for a snapshot of a live run; called now and then, with `on_load` only.
+
+        None, bool, int, float, str, bytes, and lists and dicts of these (keys str or int), at most 1 MiB as msgpack.
+        The engine waits while it is made. A strategy that remembers nothing gives {}. Without this method a run that
+        goes on replays its whole journal through the strategy's methods: the memory is then the same, and the start
+        takes longer. Compiled methods' numbers are saved without it.
+        """
+        return {}
+
+    def on_load(self, memory: dict[str, Any]) -> None:
+        """Takes back what `on_save` gave, when a run goes on from a snapshot: after `on_start`, before any event.
+
+        What raises here keeps the run from starting: with other keys than it expects it would trade on a wrong memory.
         """
 
     def recall(self) -> list[float]:
@@ -267,6 +288,14 @@ class Strategy(Parametrised):
         """Engine time, nanoseconds since 1970 UTC."""
         return self._port.now
 
+    @property
+    def replaying(self) -> bool:
+        """True while a live run that goes on calls the methods again with what its journal holds, so that all is known.
+
+        Wishes go nowhere then. What must not happen twice, like a message to a person, asks this; a decision may not.
+        """
+        return self._port.replaying
+
     def _id(self, symbol: str | int) -> int:
         if isinstance(symbol, int):
             if not 0 <= symbol < len(self._ids):
@@ -282,7 +311,11 @@ class Strategy(Parametrised):
     def methods(self) -> tuple[list[Any], int]:
         """Bound methods in Python that are overridden (None for the others), and the timer's period in ns."""
         for name in dir(type(self)):
-            if name.startswith("on_") and name not in (*CALLBACKS, "on_start") and name not in fields_of(type(self)):
+            if (
+                name.startswith("on_")
+                and name not in (*CALLBACKS, "on_start", *MEMORY)
+                and name not in fields_of(type(self))
+            ):
                 near = difflib.get_close_matches(name, CALLBACKS, n=1, cutoff=0.6)
                 hint = f": did you mean {near[0]}?" if near else f"; there are {', '.join(CALLBACKS)} and on_start"
                 raise ArgumentError(f"strategy {self.name!r}: nothing calls a method named {name}{hint}")
@@ -296,6 +329,13 @@ class Strategy(Parametrised):
         return [getattr(self, name) if name in mine and not _is_compiled(self, name) else None for name in CALLBACKS], (
             0 if _is_compiled(self, "on_timer") else period
         )
+
+    def memory_methods(self) -> tuple[Callable[[], bytes], Callable[[bytes], None]] | None:
+        """What gives its memory as bytes and takes it back, where it has `on_save` and `on_load`."""
+        mine = [name for name in MEMORY if _overrides(self, name)]
+        if len(mine) == 1:
+            raise ArgumentError(f"strategy {self.name!r}: it has {mine[0]}; saving needs both, on_save and on_load")
+        return memory_of(self) if mine else None
 
     def machine_code(self, symbols: Sequence[str]) -> tuple[Any, ...] | None:
         """What the core needs to call the compiled methods: (addresses, owner, parameters, memory, timer, universe)."""

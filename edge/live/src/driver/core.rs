@@ -85,7 +85,7 @@ struct Held {
 }
 
 /// A packet's way through the engine, in ticks.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Trail {
     /// Zero: it came of no packet, or the packet's order has left.
     received: u64,
@@ -141,6 +141,10 @@ pub(super) struct Core<O, C> {
     bad: bool,
     /// Strategies outside the core are not called any more.
     mute: bool,
+    /// Their wishes wait: sessions are on their way down, and nothing new may go out through one that is not yet.
+    withheld: bool,
+    /// Why the last snapshot was not made.
+    forgetful: String,
     next_timer: Option<Nanos>,
     next_status: Nanos,
     next_money: Nanos,
@@ -165,6 +169,7 @@ pub(super) struct Parts {
     pub(super) stopping: Stopping,
     pub(super) measure: bool,
     pub(super) copies: Option<Tap>,
+    pub(super) wishes: Vec<Intent>,
 }
 
 impl<O: Outlet, C: Callbacks> Core<O, C> {
@@ -175,7 +180,7 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
             callbacks,
             back: Back::default(),
             held: VecDeque::with_capacity(MAX_HELD),
-            wishes: Vec::new(),
+            wishes: parts.wishes,
             ticks: Ticks::default(),
             stages: parts.measure.then(Box::default),
             shared: parts.shared,
@@ -193,6 +198,8 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
             is_down: false,
             bad: false,
             mute: false,
+            withheld: false,
+            forgetful: String::new(),
             next_timer: None,
             next_status: Nanos(0),
             next_money: Nanos(0),
@@ -209,9 +216,7 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
         let now = if self.started > Nanos(0) { self.started } else { utc() };
         self.follow_from = Nanos(now.0.saturating_add(FOLLOW_NS));
         self.next_snapshot = now.plus(self.snapshot_every.as_nanos() as u64);
-        for session in 0..self.sessions {
-            self.event_at(Event::Link(Link::Down { session }), now, Stamps::default());
-        }
+        self.down(now);
         if self.engine.state().next_seq() > u64::from(self.sessions) {
             self.distrust(now);
         }
@@ -267,6 +272,10 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
         let most = 2 * self.back.len() + MAX_ROUNDS as usize;
         let mut rounds = 0;
         while let Some(event) = self.back.pop() {
+            // A session that comes back while the run ends takes cancels, and no new orders.
+            if self.is_down && matches!(event, Event::Link(Link::Settled { .. })) {
+                continue;
+            }
             rounds += 1;
             if rounds > most {
                 self.back = Back::default();
@@ -393,8 +402,9 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
 
     #[inline]
     fn call_once(&mut self) {
-        let (engine, venue) = (&self.engine, self.outlet.venue());
-        let called = self.callbacks.after(engine.input(), engine.outputs(), engine.state(), venue, &mut self.wishes);
+        let engine = &self.engine;
+        // Nobody looks at a venue, not even a simulated one: who goes on from a journal has none.
+        let called = self.callbacks.after(engine.input(), engine.outputs(), engine.state(), None, &mut self.wishes);
         if let Err(error) = called {
             self.mute = true;
             self.wishes.clear();
@@ -404,6 +414,9 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
 
     #[cold]
     fn grant(&mut self, now: Nanos, mut trail: Trail) {
+        if self.withheld {
+            return;
+        }
         let mut rounds = 0;
         let mut granted = VecDeque::new();
         loop {
@@ -530,14 +543,33 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
     fn snapshot(&mut self) {
         let begun = self.ticks.now();
         self.idle();
-        let state = self.engine.state();
         let Some(position) = self.engine.journal().and_then(crate::Journal::position) else { return };
-        let bytes = snapshot_bytes(state, &position, &[]);
+        let Some(remembered) = self.remembered() else { return };
+        let bytes = snapshot_bytes(self.engine.state(), &position, &remembered);
         let (inputs, length) = (position.inputs(), bytes.len());
         // While the last one is not stored there is no need for another.
         if self.snapshots.send(Snapshot { inputs, bytes }).is_ok() {
             let ms = self.ticks.between(begun, self.ticks.now()) as f64 / 1e6;
             self.shared.note_of("run", INFO, format_args!("snapshot at input {inputs}: {length} bytes, {ms:.1} ms"));
+        }
+    }
+
+    /// What strategies outside the core remember, for a snapshot; `None` when there cannot be one, for it would lack that.
+    fn remembered(&mut self) -> Option<Vec<Vec<u8>>> {
+        if !self.callbacks.remembers() {
+            return Some(Vec::new());
+        }
+        // After a failure they have not heard what the state knows.
+        let saved = if self.mute { Ok(None) } else { self.callbacks.save() };
+        match saved {
+            Ok(saved) => saved.map(|saved| vec![saved]),
+            Err(error) => {
+                if self.forgetful != error.message {
+                    self.shared.note(format_args!("there is no snapshot: {}", error.message));
+                    self.forgetful = error.message;
+                }
+                None
+            }
         }
     }
 
@@ -590,8 +622,6 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
         }
         if self.phase == Phase::Running && self.shared.is_stopping() {
             self.phase = Phase::Stopping(Nanos(now.0.saturating_add(self.stopping.patience.as_nanos() as u64)));
-            self.mute = true;
-            self.next_timer = None;
             if self.stopping.cancel && !self.shared.is_stopping_at_once() {
                 self.cancel_all(now);
             }
@@ -608,23 +638,27 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
         }
     }
 
-    /// Cancels what rests. Then the sessions count as down, so that no desk sends anew.
+    /// Cancels what rests. Then the sessions count as down, so that no desk sends anew, and what strategies wish is refused.
     fn cancel_all(&mut self, now: Nanos) {
+        self.withheld = true;
         for open in self.engine.state().orders().open() {
             let (kind, instrument) = (IntentKind::Cancel { order: open.order.id }, open.order.instrument);
             let wish = Intent { strategy: StrategyId::HOUSE, instrument, kind };
             self.event_at(Event::Intent(wish), now, Stamps::default());
         }
         self.down(now);
+        self.is_down = true;
     }
 
-    /// Every session is down, once at the end.
+    /// Every session is down; then strategies' wishes are granted, which were withheld.
     fn down(&mut self, now: Nanos) {
-        if !std::mem::replace(&mut self.is_down, true) {
-            for session in 0..self.sessions {
-                self.event_at(Event::Link(Link::Down { session }), now, Stamps::default());
-            }
+        self.withheld = true;
+        for session in 0..self.sessions {
+            self.event_at(Event::Link(Link::Down { session }), now, Stamps::default());
         }
+        self.withheld = false;
+        self.grant(now, Trail::default());
+        self.drain(now);
     }
 
     /// True while market data and strategies are heard: not after the orderly end has begun.
@@ -682,7 +716,9 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
         while !self.outlet.stop(now) {
             std::thread::yield_now();
         }
-        self.down(now);
+        if !self.is_down {
+            self.down(now);
+        }
         self.tell(Told::Money(now, Money::of(self.engine.state().risk())));
         if let Some(stages) = &self.stages {
             self.slots.give_last(0, stages);

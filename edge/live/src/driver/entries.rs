@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use helios_types::{Event, InstrumentId, Link, Market, Nanos, Output};
-use helios_venue::Venues;
 
 use super::copies::Pulse;
 use super::core::Back;
@@ -53,10 +52,6 @@ pub(super) trait Outlet {
     fn next_tick(&self) -> Option<Nanos>;
     /// A simulated venue hears of a market event, and may change it.
     fn market(&mut self, _now: Nanos, _market: &mut Market) {}
-    /// A simulated venue, to look at.
-    fn venue(&self) -> Option<&Venues> {
-        None
-    }
     /// The run begins.
     fn start(&mut self, now: Nanos, back: &mut Back);
     /// The run ends: takes leave. Called again and again until it answers true.

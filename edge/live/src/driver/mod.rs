@@ -6,9 +6,10 @@
 //! them.
 //!
 //! A run begins with every session down, as inputs. It ends in order ([`Shared::stop`], a full disk, a strategy that
-//! failed): strategies are not heard any more, resting orders are cancelled if so configured, answers are waited for,
-//! leave is taken of the venues, and the journal is closed. It ends at once when the journal fails or the lease is lost:
-//! nothing is sent any more.
+//! failed): resting orders are cancelled if so configured, sessions count as down, so that strategies hear what becomes of
+//! their orders and whatever they wish is refused, answers are waited for, leave is taken of the venues, and the journal is
+//! closed. It ends at once when the journal fails or the lease is lost: nothing is sent any more. Strategies that failed
+//! are not called any more.
 
 mod beside;
 mod copies;
@@ -33,7 +34,7 @@ use std::time::Duration;
 
 use helios_engine::State;
 use helios_io::{Callbacks, Recorder, SourceError, Tables};
-use helios_types::{Event, Nanos};
+use helios_types::{Event, Intent, Nanos};
 use helios_venue::Venues;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
@@ -42,7 +43,7 @@ pub use self::copies::{COPY_ROOM, CopySetup};
 pub use self::core::{Answer, Command, Stopping};
 pub use self::entries::EntrySetup;
 pub use self::feeds::FeedSetup;
-pub use self::shared::{Ended, MAX_NOTES, Note, Shared, Status, monotonic};
+pub use self::shared::{Ended, INFO, MAX_NOTES, Note, Shared, Status, WARNING, monotonic};
 pub use self::station::{EntryStation, FeedStation, FeedTold};
 
 use self::copies::Pulse;
@@ -131,6 +132,8 @@ pub struct Setup<F, E, C> {
     pub symbols: Vec<String>,
     /// Strategies outside the core.
     pub callbacks: C,
+    /// What they wished, and the process that died did not bring to the journal: see [`crate::Recalled`].
+    pub wishes: Vec<Intent>,
     /// How it is driven.
     pub options: Options,
 }
@@ -152,8 +155,8 @@ where
 {
     /// Opens the sockets and starts the threads.
     pub fn start(self) -> Result<Handle, SourceError> {
-        let Self { state, started, journal, beside, feeds, venue, session_of, copies, symbols, callbacks, options } =
-            self;
+        let Self { state, started, journal, beside, feeds, venue, session_of, copies, symbols, .. } = self;
+        let Self { callbacks, wishes, options, .. } = self;
         let Beside { told, snapshots, slots, recorder, total, shared } = beside;
         let feeds = Feeds::open(feeds, &shared)?;
         let lines = feeds.addresses();
@@ -175,6 +178,7 @@ where
             stopping: options.stopping,
             measure: options.measure,
             copies: None,
+            wishes,
         };
         let sessions = if let Venue::Live(setups) = &venue { setups.len() } else { 0 };
         let pulse: Pulse = (0..sessions).map(|_| AtomicU64::new(0)).collect();

@@ -69,10 +69,6 @@ impl Outlet for Paper {
         }
     }
 
-    fn venue(&self) -> Option<&Venues> {
-        Some(&self.venues)
-    }
-
     fn start(&mut self, now: Nanos, back: &mut Back) {
         (0..self.sessions).for_each(|session| back.push(Event::Link(Link::Up { session })));
         for OpenOrder { order, .. } in self.forgotten.drain(..) {

@@ -150,8 +150,10 @@ pub struct Note {
     pub text: String,
 }
 
-pub(super) const INFO: u8 = 20;
-pub(super) const WARNING: u8 = 30;
+/// A note that says how things go.
+pub const INFO: u8 = 20;
+/// A note that says what is not as it should be.
+pub const WARNING: u8 = 30;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -262,7 +264,7 @@ impl Shared {
     }
 
     /// For the log.
-    pub(super) fn note_of(&self, station: &str, level: u8, text: fmt::Arguments<'_>) {
+    pub fn note_of(&self, station: &str, level: u8, text: fmt::Arguments<'_>) {
         let mut notes = lock(&self.notes);
         if notes.len() >= MAX_NOTES {
             notes.pop_front();

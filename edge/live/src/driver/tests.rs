@@ -250,6 +250,7 @@ impl Run {
             copies: Vec::new(),
             symbols: Vec::new(),
             callbacks,
+            wishes: Vec::new(),
             options,
         };
         let handle = setup.start().unwrap();
