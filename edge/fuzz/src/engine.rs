@@ -26,7 +26,8 @@ const HOLDS: [InstrumentId; 3] = [InstrumentId(0), InstrumentId(1), InstrumentId
 fn fresh() -> State {
     let source = |id: u32| Node::Source { instrument: InstrumentId(id), field: Field::Mid };
     let [x, y, spread, window, z, held] = [0, 1, 2, 3, 4, 5].map(NodeId);
-    let aim = |id: u32, sizing| Node::Target { x: held, strategy: StrategyId(id), instrument: InstrumentId(id), sizing };
+    let aim =
+        |id: u32, sizing| Node::Target { x: held, strategy: StrategyId(id), instrument: InstrumentId(id), sizing };
     let nodes = vec![
         source(0),
         source(1),

@@ -163,8 +163,13 @@ fn request(script: &mut Script<'_>, layouts: &[&'static Layout]) -> Vec<u8> {
 }
 
 fn quiet(script: &mut Script<'_>) -> Config {
-    let rules =
-        [SelfTrade::Allow, SelfTrade::CancelNewest, SelfTrade::CancelOldest, SelfTrade::CancelBoth, SelfTrade::Decrement];
+    let rules = [
+        SelfTrade::Allow,
+        SelfTrade::CancelNewest,
+        SelfTrade::CancelOldest,
+        SelfTrade::CancelBoth,
+        SelfTrade::Decrement,
+    ];
     let venue = VenueConfig {
         self_trade: rules[script.below(5)],
         max_open_orders: MAX_OPEN,
@@ -181,7 +186,7 @@ pub fn exchange(bytes: &[u8]) {
     let mut script = Script::new(bytes);
     let mut exchange = Exchange::new(quiet(&mut script)).expect("settings that can be");
     let (mut out, mut now, mut fresh, mut faulty) = (World::default(), OPEN, 0, false);
-let party = |user| Counterparty::new(Version::Fix44, user, "XNAS").with_password("hunter2");
+    let party = |user| Counterparty::new(Version::Fix44, user, "XNAS").with_password("hunter2");
     let mut parties = USERS.map(party);
     exchange.on_tick(now, &mut out);
     while let Some(step) = script.step() {

@@ -81,7 +81,10 @@ pub fn fix_store(bytes: &[u8]) {
                 std::fs::write(&file, &content).expect("a file of ours");
                 match open() {
                     Ok(again) => {
-                        assert!(damaged || (again.next_out(), again.next_in()) == numbers, "what was stored comes back");
+                        assert!(
+                            damaged || (again.next_out(), again.next_in()) == numbers,
+                            "what was stored comes back"
+                        );
                         assert!(again.next_out() <= highest, "a number that was never given");
                         store = again;
                     }

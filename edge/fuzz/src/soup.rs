@@ -105,7 +105,8 @@ pub(crate) fn client_seeds() -> Vec<Vec<u8>> {
     let script = Writing::default().then(&[0, 2, 4, 0, 1, 7, 0]).text(b"one").then(&[7, 5, 0, 5]).text(b"order");
     let timeouts = Writing::default().then(&[0, 2, 4, 0, 1, 9, 9, 9, 9, 0, 144, 9, 2, 9]);
     let ends = Writing::default().then(&[0, 2, 4, 0, 5, 7, 7, 0, 2, 4, 1, 5, 7, 9, 1, b'A', 2, 4, 0, 1, 118]);
-    let cut = Writing::default().then(&[0, 2, 4, 0, 1, 3]).text(b"\0").then(&[3]).text(b"\x04Sab").then(&[3]).text(b"c");
+    let cut =
+        Writing::default().then(&[0, 2, 4, 0, 1, 3]).text(b"\0").then(&[3]).text(b"\x04Sab").then(&[3]).text(b"c");
     [script, timeouts, ends, cut].into_iter().map(Writing::bytes).collect()
 }
 
