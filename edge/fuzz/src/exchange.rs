@@ -233,7 +233,8 @@ pub fn exchange(bytes: &[u8]) {
                 9 => exchange.clear_faults(),
                 10 | 11 => {
                     let halted = script.below(2) == 0;
-                    exchange.set_halted("XNAS", "KO", halted, now, &mut out).expect("a stock of the venue");
+                    // One that is not halted cannot be let go.
+                    let _ = exchange.set_halted("XNAS", "KO", halted, now, &mut out);
                 }
                 12 => exchange.end(now, &mut out),
                 _ => out.room = [None, Some(0), Some(100)][script.below(3)],

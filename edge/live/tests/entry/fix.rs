@@ -429,6 +429,35 @@ fn an_execution_that_is_told_again_for_the_other_side_is_counted_whole() {
     }
 }
 
+/// Counts how often the connection is closed.
+struct Closes(u32);
+
+impl helios_live::EntryOut for Closes {
+    fn event(&mut self, _: helios_types::Event) {}
+    fn connect(&mut self) {}
+    fn write(&mut self, _: &[u8]) {}
+    fn close(&mut self) {
+        self.0 += 1;
+    }
+    fn note(&mut self, _: std::fmt::Arguments<'_>) {}
+}
+
+/// Found by fuzzing: a session that is stopped before its logon was answered closed its connection twice.
+#[test]
+fn a_connection_is_closed_once() {
+    let (mut copy, mut heard) = (DropCopy::new(&fix_config()).expect("sound"), Heard::default());
+    copy.on_tick(at(0.0), &mut heard);
+    copy.on_connected(at(0.0), &mut heard);
+    copy.stop(at(0.1), &mut heard);
+    assert_eq!(heard.asked.iter().filter(|asked| *asked == "close").count(), 1, "{:?}", heard.asked);
+
+    let (mut entry, mut closed) = (Entry::fix(&fix_config()).expect("sound"), Closes(0));
+    entry.on_tick(at(0.0), &mut closed);
+    entry.on_connected(at(0.0), &mut closed);
+    entry.stop(at(0.1), &mut closed);
+    assert_eq!(closed.0, 1);
+}
+
 #[test]
 fn a_drop_copy_counts_an_execution_once() {
     let mut copy = DropCopy::new(&fix_config()).expect("sound");
