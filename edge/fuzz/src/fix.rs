@@ -121,6 +121,8 @@ impl Outside for World {
         written(bytes, self.version, |message| {
             let number = message.seq_num().expect("every message has a number");
             let again = message.is_yes(43);
+            // A Logon that was on its way when both sides reset counts as number 1 and is not written again.
+            let announced = announced.filter(|announced| *announced != 1 || number == 1 && !again);
             assert_eq!(!again, announced.is_some(), "a new message has a new number, a repetition has none");
             if let Some(announced) = announced {
                 assert_eq!(number, announced);
@@ -144,7 +146,7 @@ impl Outside for World {
 
     fn sent(&mut self, seq: u64, message: Option<&[u8]>) {
         assert_eq!(seq, self.next_out, "numbers are used once, in order");
-        assert_eq!(self.announced.replace(seq), None, "announced and never written");
+        assert!(self.announced.replace(seq).is_none_or(|before| before == 1), "announced and never written");
         self.sent.insert(seq, message.map(<[u8]>::to_vec));
         self.next_out += 1;
     }
@@ -273,7 +275,7 @@ pub fn fix_session(bytes: &[u8]) {
         if std::mem::take(&mut out.wants_reset_of_peer) {
             them.next = 1;
         }
-        assert_eq!(out.announced, None, "announced and never written");
+        assert!(out.announced.take().is_none_or(|before| before == 1), "announced and never written");
         assert_eq!(session.next_out(), out.next_out, "what is stored is what comes next");
         // A session that is leaving is told so when its connection ends.
         assert!(out.logged_on || !session.is_logged_on(), "logged on without a word");
