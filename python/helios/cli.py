@@ -431,7 +431,7 @@ def replay(folder: Annotated[Path, typer.Argument(help="Run folder or journal fi
     elif replayed.identical:
         print(f"identical: {replayed.inputs:,} inputs, {replayed.outputs:,} outputs, digest {replayed.digest}")
         if replayed.is_open:
-            print(f"the journal is open: {replayed.damage}")
+            print("the journal is open, as of a run that goes on or was killed: this is what it holds so far")
     if not replayed.identical:
         raise ReplayMismatch(replayed.problem)
 

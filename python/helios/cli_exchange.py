@@ -22,7 +22,7 @@ def exchange(
     ledger: Annotated[Path | None, typer.Option(help="A file for what is known of each user, kept up to date.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No lines about clients on stderr.")] = False,
 ) -> None:
-    """Serve venues of our own: market data over MoldUDP64, orders over OUCH, snapshots; with faults on demand.
+    """Serve venues of our own: market data over MoldUDP64, orders over OUCH and FIX, snapshots; faults on demand.
 
     Prints one line of JSON with the addresses, then serves until Ctrl-C, which ends the day.
     """
@@ -36,7 +36,12 @@ def exchange_fault(
     control: Annotated[Path, typer.Argument(metavar="DIR", help="The folder given to --control.")],
     words: Annotated[list[str], typer.Argument(metavar="FAULT...", help="drop line=A p=0.1; clear; counters; …")],
 ) -> None:
-    """Let something go wrong at a running exchange; or `counters`, `ledger`, `clear`, `halt VENUE SYMBOL`, `end`."""
+    """Let something go wrong at a running exchange; or `counters`, `ledger`, `clear`, `halt VENUE SYMBOL`, `end`.
+
+    Faults: drop, duplicate, reorder (line=A, B or retransmission); delay, silent (a line or port=ouch50, fix44, …);
+    disconnect, refuse-logins, refuse-orders (a port). With p= (how often), by= (how late), for= (how long), venue=.
+    """
     from helios.live.exchange import ask_exchange
 
-    print(json.dumps(ask_exchange(control, " ".join(words))))
+    said = ask_exchange(control, " ".join(words))
+    print("done" if said is True else json.dumps(said))

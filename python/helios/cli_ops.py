@@ -37,7 +37,9 @@ class RunMode(StrEnum):
 
 
 def run(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="RUN.toml with tables for live and feed.")],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="RUN.toml with [live], [[feed]], [[session]]: docs/live.md.")
+    ],
     mode: Annotated[RunMode, typer.Option(help="paper: to the simulated venue, in process; live: to the venue.")],
     directory: Annotated[Path | None, typer.Option(help="In place of the file's live.directory.")] = None,
 ) -> None:
@@ -48,7 +50,10 @@ def run(
     from helios.config import load_live
     from helios.live.run import run as keep
 
-    raise typer.Exit(keep(load_live(config, mode.value, directory=directory)))
+    live = load_live(config, mode.value, directory=directory)
+    folder = live.settings.directory
+    print(f"{mode.value} run in {folder}; `helios ctl status {folder}` tells how it stands", file=sys.stderr)
+    raise typer.Exit(keep(live))
 
 
 def standby(

@@ -80,7 +80,7 @@ from helios.execution.latency import Delay
 from helios.live.settings import DropCopyTable, FeedTable, LiveTable, Mode, SessionTable, StandbyTable, Tables, checked
 from helios.research.recipe import FunctionRecipe, Params, Recipe, Value, unknown_parameter
 from helios.risk import Limits
-from helios.settings_file import keys_of, read_toml, refuse_unknown_keys
+from helios.settings_file import Table, converted, keys_of, read_toml, refuse_unknown_keys
 from helios.signals.parameters import own_constructor, parameter_types, parsed
 
 if TYPE_CHECKING:
@@ -92,11 +92,7 @@ if TYPE_CHECKING:
     from helios.signals import Strategy
 
 
-class _Table(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A table of the file: every key is known."""
-
-
-class DataTable(_Table):
+class DataTable(Table):
     """[[data]]"""
 
     kind: Literal["itch", "bars", "quotes", "trades", "depth", "lobster", "catalog", "actions", "agents"]
@@ -133,7 +129,7 @@ class DataTable(_Table):
     memory: str | None = None
 
 
-class StrategyTable(_Table):
+class StrategyTable(Table):
     """[strategy]"""
 
     kind: Literal["pairs", "class"] | None = None
@@ -150,7 +146,7 @@ class StrategyTable(_Table):
     params: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-class DelayTable(_Table):
+class DelayTable(Table):
     """A latency that varies: order_latency = { median = "40us", p99 = "300us" }; median, mean or file says how."""
 
     median: str | None = None
@@ -166,7 +162,7 @@ class DelayTable(_Table):
     between: Literal["linear", "step"] = "linear"
 
 
-class ImpactTable(_Table):
+class ImpactTable(Table):
     """[venue.impact]"""
 
     volume: float
@@ -176,7 +172,7 @@ class ImpactTable(_Table):
     maker: float = 0.0
 
 
-class ArrivalsTable(_Table):
+class ArrivalsTable(Table):
     """[venue.NAME.arrivals]"""
 
     every: str
@@ -187,7 +183,7 @@ class ArrivalsTable(_Table):
     seed: int = 0
 
 
-class DarkTable(_Table):
+class DarkTable(Table):
     """[venue.NAME] of kind "dark"."""
 
     kind: Literal["dark"]
@@ -207,7 +203,7 @@ class DarkTable(_Table):
     day_begins: str | None = None
 
 
-class VenueTable(_Table):
+class VenueTable(Table):
     """[venue], and [venue.NAME] for each further one"""
 
     #: A length of time, a DelayTable, or "data" for the receive stamps of the data.
@@ -220,7 +216,7 @@ class VenueTable(_Table):
     maker_bp: float = 0.0
     taker_bp: float = 0.0
     minimum_per_order: float = 0.0
-    tiers: list[FeeTier] = []
+    tiers: list[FeeTier] = msgspec.field(default_factory=list)
     fee_volume: Literal["shares", "notional"] = "shares"
     fee_window: str = "30d"
     sell_bp: float = 0.0
@@ -228,8 +224,8 @@ class VenueTable(_Table):
     sell_cap: float | None = None
     borrow: float | dict[str, float] = 0.0
     #: Of single symbols.
-    borrow_rates: dict[str, float | dict[str, float]] = {}
-    not_shortable: list[str] = []
+    borrow_rates: dict[str, float | dict[str, float]] = msgspec.field(default_factory=dict)
+    not_shortable: list[str] = msgspec.field(default_factory=list)
     #: Interest a year on negative and on positive money.
     debit: float | dict[str, float] = 0.0
     credit: float | dict[str, float] = 0.0
@@ -246,12 +242,12 @@ class VenueTable(_Table):
     queue: Literal["pessimistic", "optimistic", "proportional", "log"] | float = "pessimistic"
 
 
-class RunTable(_Table):
+class RunTable(Table):
     """The whole file."""
 
     strategy: StrategyTable | list[StrategyTable]
     #: A live run has feeds in its place.
-    data: list[DataTable] = []
+    data: list[DataTable] = msgspec.field(default_factory=list)
     name: str | None = None
     cash: float = 1_000_000.0
     seed: int | None = None
@@ -266,9 +262,9 @@ class RunTable(_Table):
     execution: Execution = msgspec.field(default_factory=Execution)
     limits: Limits = msgspec.field(default_factory=Limits)
     live: LiveTable | None = None
-    feed: list[FeedTable] = []
-    session: list[SessionTable] = []
-    drop_copy: list[DropCopyTable] = []
+    feed: list[FeedTable] = msgspec.field(default_factory=list)
+    session: list[SessionTable] = msgspec.field(default_factory=list)
+    drop_copy: list[DropCopyTable] = msgspec.field(default_factory=list)
     standby: StandbyTable | None = None
 
 
@@ -406,17 +402,10 @@ def _kind_of(table: Mapping[str, Any]) -> type[VenueTable | DarkTable]:
 
 def _table(raw: Mapping[str, Any], file: Path) -> _Run:
     rest, named = _named_venues(raw)
-    where = ""
-    try:
-        table = msgspec.convert(rest, _Run)
-        for name, one in named.items():
-            where = f"venue.{name}"
-            table.venues[name] = msgspec.convert(one, _kind_of(one))
-        return table
-    except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at `$")
-        key = ".".join(filter(None, [where, place.strip("`.")]))
-        raise ConfigError(message, file=str(file), key=key or None) from None
+    table = converted(rest, _Run, file)
+    for name, one in named.items():
+        table.venues[name] = converted(one, _kind_of(one), file, f"venue.{name}")
+    return table
 
 
 @contextmanager

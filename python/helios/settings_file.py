@@ -5,12 +5,30 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
 from helios.errors import ConfigError
+
+
+class Table(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A table of a file: every key is known."""
+
+
+_T = TypeVar("_T")
+
+
+def converted(raw: Mapping[str, Any], table: type[_T], file: Path, place: str = "") -> _T:
+    """The table that a file has at a place. ConfigError names file and key."""
+    try:
+        return msgspec.convert(raw, table)
+    except msgspec.ValidationError as error:
+        message, _, where = str(error).partition(" - at `$")
+        key = ".".join(filter(None, [place, where.strip("`.")]))
+        raise ConfigError(message, file=str(file), key=key or None) from None
 
 
 def read_toml(file: Path) -> dict[str, Any]:

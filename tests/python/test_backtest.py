@@ -348,7 +348,7 @@ def test_a_file_in_the_way_is_an_error_with_advice(tmp_path: Path) -> None:
         ),
         ({"cash": float("nan")}, "cash is nan"),
         ({"cash": "1m"}, "cash is '1m'"),
-        ({"cash": 1e15}, "cash is 1000000000000000.0: it must be a finite number that fits"),
+        ({"cash": 1e15}, "cash is 1000000000000000.0: it must be below"),
         ({"tick": 0}, "tick 0 and lot 1.0 must be positive"),
         ({"tick": float("inf")}, "the tick of 'KO' is inf"),
         ({"lot": -1}, "must be positive"),

@@ -363,6 +363,7 @@ def test_replace_takes_the_place_of_exactly_what_it_brings(place: str) -> None:
     assert sum(len(batch["ts"]) for batch in reader.batches(dict.fromkeys(reader.symbols, 0))) == 350
     last = Catalog.open(place)
     assert last.vacuum() == 2
+    assert last.store.names("manifest") == [f"manifest/{last.manifest.number:010d}.json"]
     assert same(read(last), now)
     # The old import lost a day, so it is not complete any more, and clashes when it comes again.
     with (

@@ -174,6 +174,10 @@ def test_fast_refuses_what_it_cannot() -> None:
     venue = hx.Venue(mode="fast", latency=hx.Latency(feed="1ms"))
     with pytest.raises(hx.HeliosError, match="feed latency"):
         make(book(), venue=venue).run()
+    with pytest.raises(hx.ArgumentError, match="leave impact out"):
+        hx.Venue(mode="fast", impact={"X": hx.Impact(volume=1e6)})
+    with pytest.raises(hx.ArgumentError, match="leave impact out"):
+        hx.compare(lambda: make(book(), venue=hx.Venue(impact=hx.Impact(volume=1e6))))
     with pytest.raises(hx.ArgumentError, match="mode is 'quick'"):
         make(book(), venue=hx.Venue(mode="quick")).run()  # type: ignore[arg-type]
     with pytest.raises(hx.ArgumentError, match="makes a Backtest"):

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helios.cli import app
 from helios.errors import ArgumentError, ConfigError, RunError
 from helios.live.exchange import ask_exchange, load_exchange
+from typer.testing import CliRunner
 
 SECONDS = 20.0
 
@@ -278,6 +280,14 @@ def test_what_was_missed_is_asked_for_again(tmp_path: Path) -> None:
             before = len(first.messages)
             until(lambda before=before: len(first.read()) > before)
         assert first.messages == wanted
+
+
+def test_a_fault_from_the_command_line(tmp_path: Path) -> None:
+    with exchange(tmp_path) as venue:
+        asked = ["exchange-fault", str(venue.folder / "control")]
+        assert CliRunner().invoke(app, [*asked, "drop", "line=A", "p=0.5"]).output == "done\n"
+        counters = CliRunner().invoke(app, [*asked, "counters"], catch_exceptions=False)
+        assert "XNAS" in json.loads(counters.stdout)["venues"]
 
 
 def test_faults_come_and_go_while_it_runs(tmp_path: Path) -> None:

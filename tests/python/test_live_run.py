@@ -221,7 +221,7 @@ CLI = [
     (["limit", "daily_loss", "2500.5"], "daily_loss is 2,500.5, from input 1,001 on\n"),
     (["status"], "normal · XNAS settled · 1,000 inputs · 3 sent · 1 fills · 2 open · net -12.50 · 1 books incomplete"),
     (["orders"], "unknown"),
-    (["positions"], "-300.0"),
+    (["positions"], "-300 "),
 ]
 
 

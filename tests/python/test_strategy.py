@@ -178,6 +178,29 @@ def test_a_market_order_takes_the_touch_and_its_fill_comes_before_the_next_quote
     assert buyer.position("KO") == 50.0
 
 
+def test_print_shows_what_a_view_holds() -> None:
+    printed: list[str] = []
+
+    class Shown(hx.Strategy):
+        def on_book(self, book: Any) -> None:
+            if not printed:
+                self.buy(book.symbol, 10)
+            printed.append(repr(book))
+
+        def on_order(self, order: Any) -> None:
+            printed.append(repr(order))
+
+        def on_fill(self, fill: Any) -> None:
+            printed.append(repr(fill))
+
+    hx.Backtest(KO, Shown()).run()
+    shown = "\n".join(printed)
+    book = f"BookView(symbol='KO', ts={at(0)}, bid=10.0, ask=10.02, bid_size=100.0, ask_size=100.0, complete=True)"
+    assert printed[0] == book
+    assert "OrderView(symbol='KO', " in shown
+    assert "side='buy', price=10.02, quantity=10.0, fee=0.0, position=10.0, account='shown', realised=0.0)" in shown
+
+
 def test_latency_delays_the_fill_and_the_price_is_that_of_arrival() -> None:
     script = Script(lambda s: s.buy("KO", 10))
     venue = hx.Venue(latency=hx.Latency(order="1500ms", report="250ms"))

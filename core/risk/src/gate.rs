@@ -244,6 +244,9 @@ impl Risk {
             })
             .collect();
         let stamps = limits.orders_per_second.map_or(0, |n| usize::try_from(n).unwrap_or(0).min(1 << 16));
+        // Filled and emptied: its pages are there before the first order.
+        let mut recent = VecDeque::from(vec![Nanos(u64::MAX); stamps]);
+        recent.clear();
         Self {
             limits,
             ceilings: ROWS.map(|row| ceiling(limits.get(row.rule))),
@@ -256,7 +259,7 @@ impl Risk {
             financing_paid: Cash::ZERO,
             value: Cash::ZERO,
             gross: Cash::ZERO,
-            recent: VecDeque::with_capacity(stamps),
+            recent,
             day: 0,
             day_start: cash,
             allowed: Mode::Normal,

@@ -68,17 +68,17 @@ use replay::Replay;
 use sessions::Sessions;
 use std::collections::{BTreeMap, VecDeque};
 
-/// What becomes of an order of ours that meets another of ours; they never trade.
+/// Who yields when an order would trade with another of the same owner: they do not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SelfTrade {
-    /// The incoming order is cancelled, with what is left of it.
+    /// What is left of the incoming order is cancelled.
     #[default]
     CancelNewest,
-    /// The resting order is cancelled, and the incoming one goes on.
+    /// The resting order is cancelled whole, and the incoming one goes on.
     CancelOldest,
     /// Both are cancelled.
     CancelBoth,
-    /// The smaller one is cancelled, and the larger one is made smaller by as much.
+    /// Both lose the smaller of the two quantities that would have traded: one is cancelled, the larger made smaller.
     Decrement,
 }
 

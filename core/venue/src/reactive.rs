@@ -13,9 +13,10 @@
 //!
 //! Absent: hidden orders, icebergs, pegs, stops and auction orders of ours; other market data beside the agents'.
 
+use crate::SelfTrade;
 use crate::agents::{MAX_GUEST_ORDERS, MAX_GUEST_PRICE, MAX_GUEST_SHARES, Simulation, is_in_cents};
 use crate::desk::Desk;
-use crate::matching::{NewOrder, SelfTrade};
+use crate::matching::NewOrder;
 use crate::{Model, Standing, Venue};
 use helios_book::Top;
 use helios_types::{
@@ -96,7 +97,7 @@ impl Live {
             time_in_force: if price.is_defined() { time_in_force } else { TimeInForce::Ioc },
             terms,
             firm: FIRM,
-            self_trade: SelfTrade::CancelNewest,
+            self_trade: Some(SelfTrade::CancelNewest),
             ..NewOrder::limit(InstrumentId(symbol as u32), number, side, price, working.left())
         };
         let rests = self.simulation.guest_submits(symbol, &new, &mut self.met, &mut self.frames);
@@ -154,7 +155,7 @@ impl Venue {
         if self.has_impact() {
             return Err("agents answer by themselves: a venue with agents has no impact of its own".to_owned());
         }
-        if self.config.self_trade != crate::SelfTrade::CancelNewest {
+        if self.config.self_trade != SelfTrade::CancelNewest {
             return Err(
                 "with agents, an order of ours that meets another is cancelled: leave self_trade out".to_owned()
             );

@@ -12,7 +12,7 @@ use helios_types::Nanos;
 use helios_wire::soupbintcp::Limits;
 use pyo3::prelude::*;
 
-use crate::matching::{SELF_TRADES, named};
+use crate::matching::self_trade_of;
 use crate::tools::{AgentsSpec, settings};
 use crate::{raise, refuse};
 
@@ -95,7 +95,7 @@ impl VenueSpec {
                 max_store: self.max_store,
                 max_requests_per_second: self.max_requests_per_second,
             },
-            self_trade: named("self_trade", &self.self_trade, &SELF_TRADES)?,
+            self_trade: self_trade_of(&self.self_trade)?,
             max_open_orders: self.max_open_orders,
             drop_copies: self.ports.iter().any(|(name, _)| name == Protocol::DropCopy.name()),
         })

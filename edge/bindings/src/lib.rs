@@ -9,6 +9,7 @@ mod fix;
 mod ghosts;
 mod itch_rows;
 mod live;
+mod live_spec;
 mod matching;
 mod over;
 mod session;

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
@@ -14,21 +14,20 @@ use helios_engine::State;
 use helios_execution::OpenOrder;
 use helios_io::{Callbacks, SourceError};
 use helios_journal::{Position, Reader, Record};
-use helios_live::feed::{Join, ReceiverConfig, SnapshotLogin};
 use helios_live::{
-    Audit, Beside, CopySetup, Durability, Ended, Entry, EntryConfig, EntrySetup, Feed, FeedConfig, FeedSetup,
-    FixConfig, Handle, JOURNAL_FILE, Journal, JournalSettings, Layout, Line, Options, Protocol, ReconcileConfig,
-    Recorded, Secret, Setup, Shared, Stopping, Venue, WINDOW, Witness, first_reference, recover,
+    Audit, Beside, CopySetup, Durability, Ended, Entry, EntrySetup, Handle, JOURNAL_FILE, Journal, Recorded, Setup,
+    Shared, Venue, Witness, recover,
 };
 use helios_risk::Mode;
-use helios_types::{
-    Control, Event, Input, InstrumentId, Intent, NANOS_PER_SECOND, Nanos, OrderState, Output, Rule, Side,
-};
+use helios_types::{Control, Event, Input, Intent, NANOS_PER_SECOND, Nanos, OrderState, Output, Rule, Side};
 use helios_venue::Venues;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use crate::compiled::{Compiled, CompiledSpec};
+use crate::live_spec::{
+    Address, LiveSpec, Names, audit, entries, feed, journal_settings, names, options, resolve, wrong,
+};
 use crate::session::into_python;
 use crate::spec::{EngineSpec, VenuesSpec};
 use crate::strategy::{Attached, Callee, Handler, METHODS, Port, state_name};
@@ -38,76 +37,6 @@ use crate::{raise, refuse};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes read at once.
 const PIECE: usize = 1 << 20;
-const NANOS_PER_DAY: u64 = 86_400 * NANOS_PER_SECOND;
-
-type Address = (String, u16);
-
-/// What a live run needs beside engine and venue, as `helios.live.plan` makes it.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct LiveSpec {
-    mode: String,
-    directory: PathBuf,
-    threads: String,
-    wait: String,
-    cores: Vec<usize>,
-    durability: String,
-    replica: Option<Address>,
-    cancel_on_stop: bool,
-    stop_within_ns: u64,
-    snapshot_every_ns: u64,
-    feeds: Vec<FeedSpec>,
-    sessions: Vec<SessionSpec>,
-    /// The venues' own word on our executions.
-    #[pyo3(default)]
-    drop_copies: Vec<CopySpec>,
-}
-
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct FeedSpec {
-    name: String,
-    lines: Vec<Address>,
-    interface: Option<String>,
-    session: String,
-    retransmission: Vec<Address>,
-    snapshot: Option<Address>,
-    user: String,
-    password: String,
-    midnight_ns: u64,
-    instruments: Vec<(String, u32)>,
-}
-
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct SessionSpec {
-    name: String,
-    protocol: String,
-    address: Address,
-    user: String,
-    password: String,
-    sender: String,
-    target: String,
-    heartbeat_ns: u64,
-    instruments: Vec<(String, u32)>,
-}
-
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct CopySpec {
-    name: String,
-    address: Address,
-    user: String,
-    password: String,
-    sender: String,
-    target: String,
-    heartbeat_ns: u64,
-    grace_ns: u64,
-    /// The session whose executions it tells, and the beginning of the venue's day.
-    session: u32,
-    midnight_ns: u64,
-    instruments: Vec<(String, u32)>,
-}
 
 /// What was made of an earlier journal.
 #[derive(Clone, Default)]
@@ -153,13 +82,6 @@ struct Stations {
     names: Names,
     /// Made when the journal's first input is there, which says on which day it began.
     made: Option<Made>,
-}
-
-/// The run's instruments: their names, and whose positions they move.
-#[derive(Clone)]
-struct Names {
-    symbols: Vec<String>,
-    holds: Vec<InstrumentId>,
 }
 
 /// The stations that speak with venues.
@@ -594,7 +516,7 @@ impl Live {
                 (_, true) => "refused",
                 _ => "down",
             };
-            dict.set_item("name", &copy.name)?;
+            dict.set_item("name", &copy.login.name)?;
             dict.set_item("state", state)?;
             dict.set_item("told", told.told)?;
             dict.set_item("matched", told.counters.matched)?;
@@ -729,15 +651,6 @@ fn told(py: Python<'_>, error: &PyErr) -> String {
     format!("{}{error}", traceback.unwrap_or_default())
 }
 
-fn wrong(source: &str, message: impl ToString) -> SourceError {
-    SourceError { source: source.to_owned(), message: message.to_string() }
-}
-
-fn resolve(name: &str, (host, port): &Address) -> Result<SocketAddr, SourceError> {
-    let found = (host.as_str(), *port).to_socket_addrs().map_err(|error| wrong(name, format!("{host}: {error}")))?;
-    found.into_iter().next().ok_or_else(|| wrong(name, format!("{host} has no address")))
-}
-
 #[allow(clippy::too_many_arguments)]
 fn start(
     spec: &LiveSpec,
@@ -797,7 +710,11 @@ fn start(
     }
     let Made { entries, audits } = stations;
     let copies = audits.into_iter().zip(&spec.drop_copies).map(|(station, copy)| {
-        Ok(CopySetup { name: copy.name.clone(), station, address: resolve(&copy.name, &copy.address)? })
+        Ok(CopySetup {
+            name: copy.login.name.clone(),
+            station,
+            address: resolve(&copy.login.name, &copy.login.address)?,
+        })
     });
     let copies = copies.collect::<Result<Vec<_>, SourceError>>()?;
     let stations = entries.into_iter().zip(&spec.sessions).map(|(station, session)| {
@@ -830,167 +747,6 @@ fn start(
 fn now() -> Nanos {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
-}
-
-fn options(spec: &LiveSpec) -> Result<Options, SourceError> {
-    let layout = match spec.threads.as_str() {
-        "one" => Layout::One,
-        "four" => Layout::Four,
-        other => return Err(wrong("live.threads", format!("{other:?} is not 'one' or 'four'"))),
-    };
-    let spin = match spec.wait.as_str() {
-        "spin" => true,
-        "park" => false,
-        other => return Err(wrong("live.wait", format!("{other:?} is not 'park' or 'spin'"))),
-    };
-    let engine = if layout == Layout::One { 1 } else { 3 };
-    let cores = spec.cores.iter().copied().take(engine).collect();
-    let stopping = Stopping { cancel: spec.cancel_on_stop, patience: Duration::from_nanos(spec.stop_within_ns) };
-    let snapshot_every = Duration::from_nanos(spec.snapshot_every_ns);
-    Ok(Options { layout, spin, cores, measure: true, snapshot_every, stopping })
-}
-
-fn journal_settings(spec: &LiveSpec, layout: Layout) -> Result<JournalSettings, SourceError> {
-    let durability = match spec.durability.as_str() {
-        "process" => Durability::Process,
-        "disk" => Durability::Disk,
-        "replica" => Durability::Replica,
-        other => return Err(wrong("live.durability", format!("{other:?} is not 'process', 'disk' or 'replica'"))),
-    };
-    let core = spec.cores.get(if layout == Layout::One { 1 } else { 3 }).copied();
-    // Its thread spins only where it has a core for itself: else it would take the engine's.
-    let spin = spec.wait == "spin" && core.is_some();
-    Ok(JournalSettings { durability, window: WINDOW, spin, core })
-}
-
-fn feed((number, spec): (usize, &FeedSpec)) -> Result<FeedSetup<Feed>, SourceError> {
-    let say = |message: String| wrong(&spec.name, message);
-    let interface = spec.interface.as_ref().map(|text| text.parse::<Ipv4Addr>());
-    let interface = interface.transpose().map_err(|_| say("its interface is no IPv4 address".to_owned()))?;
-    let line = |address: &Address| Ok(Line { address: resolve(&spec.name, address)?, interface });
-    let lines = spec.lines.iter().map(line).collect::<Result<Vec<_>, SourceError>>()?;
-    let servers = spec.retransmission.iter().map(|one| resolve(&spec.name, one)).collect::<Result<Vec<_>, _>>()?;
-    let instruments = spec.instruments.iter().map(|(stock, number)| (InstrumentId(*number), stock.clone())).collect();
-    let mut session = [b' '; 10];
-    session.iter_mut().zip(spec.session.bytes()).for_each(|(to, from)| *to = from);
-    let join = match (&spec.snapshot, servers.is_empty()) {
-        (Some(_), _) => Join::Snapshot,
-        (None, false) => Join::Replay,
-        (None, true) => Join::Live,
-    };
-    let config = FeedConfig {
-        join,
-        receiver: ReceiverConfig {
-            lines: u8::try_from(lines.len()).unwrap_or(u8::MAX),
-            session: (!spec.session.is_empty()).then_some(session),
-            servers: servers.len(),
-            ..ReceiverConfig::default()
-        },
-        snapshot: spec
-            .snapshot
-            .as_ref()
-            .map(|_| SnapshotLogin { username: spec.user.clone(), password: spec.password.clone() }),
-        ..FeedConfig::new(number as u32, instruments, Nanos(spec.midnight_ns))
-    };
-    config.check().map_err(say)?;
-    let snapshot = spec.snapshot.as_ref().map(|address| resolve(&spec.name, address)).transpose()?;
-    Ok(FeedSetup { name: spec.name.clone(), station: Feed::new(config), lines, servers, snapshot })
-}
-
-/// The sessions of a live run; a paper run has none.
-fn entries(spec: &LiveSpec, symbols: usize, started: Nanos) -> Result<Vec<Entry>, SourceError> {
-    let sessions = spec.sessions.iter().enumerate().filter(|_| spec.mode == "live");
-    sessions.map(|one| entry(one, spec, symbols, started)).collect()
-}
-
-fn names(engine: &EngineSpec) -> Names {
-    Names { symbols: engine.symbols(), holds: engine.holds() }
-}
-
-/// The station of a drop copy.
-fn audit(spec: &CopySpec, names: &Names, began: Nanos) -> Result<Audit, SourceError> {
-    let (mut theirs, mut ours) = (vec![None; names.symbols.len()], vec![None; names.symbols.len()]);
-    for (stock, instrument) in &spec.instruments {
-        let at = *instrument as usize;
-        let name = names.symbols.get(at).ok_or_else(|| wrong(&spec.name, "an instrument that the run has not"))?;
-        (theirs[at], ours[at]) = (Some(stock.clone()), Some(name.clone()));
-    }
-    let heartbeat_s = spec.heartbeat_ns.div_ceil(NANOS_PER_SECOND).max(1);
-    let fix = FixConfig {
-        name: spec.name.clone(),
-        session: spec.session,
-        sender: spec.sender.clone(),
-        target: spec.target.clone(),
-        user: (!spec.user.is_empty()).then(|| spec.user.clone()),
-        password: (!spec.password.is_empty()).then(|| Secret::new(spec.password.clone())),
-        heartbeat_s: u32::try_from(heartbeat_s).unwrap_or(u32::MAX),
-        symbols: theirs,
-        first_reference: 1,
-        prefix: String::new(),
-        seed: None,
-    };
-    let compared = ReconcileConfig {
-        name: spec.name.clone(),
-        symbols: ours,
-        holds: names.holds.clone(),
-        grace_ns: spec.grace_ns,
-        day: Nanos(spec.midnight_ns),
-        began,
-    };
-    Audit::new(&fix, compared, spec.session).map_err(|error| wrong(&spec.name, error))
-}
-
-fn entry(
-    (number, spec): (usize, &SessionSpec),
-    live: &LiveSpec,
-    instruments: usize,
-    started: Nanos,
-) -> Result<Entry, SourceError> {
-    let protocol = match spec.protocol.as_str() {
-        "ouch42" => Some(Protocol::Ouch42),
-        "ouch50" => Some(Protocol::Ouch50),
-        "fix44" => None,
-        other => return Err(wrong(&spec.name, format!("orders cannot be sent by {other:?}: ouch42, ouch50 or fix44"))),
-    };
-    let mut symbols = vec![None; instruments];
-    for (stock, instrument) in &spec.instruments {
-        let place = symbols.get_mut(*instrument as usize);
-        *place.ok_or_else(|| wrong(&spec.name, "an instrument that the run has not"))? = Some(stock.clone());
-    }
-    let midnight = live.feeds.first().map_or(0, |feed| feed.midnight_ns);
-    // Of the day on which the journal began, whichever it was.
-    let since = (i128::from(started.0) - i128::from(midnight)).rem_euclid(i128::from(NANOS_PER_DAY)) as u64;
-    let Some(protocol) = protocol else {
-        let heartbeat_s = spec.heartbeat_ns.div_ceil(NANOS_PER_SECOND).max(1);
-        let config = FixConfig {
-            name: spec.name.clone(),
-            session: number as u32,
-            sender: spec.sender.clone(),
-            target: spec.target.clone(),
-            user: (!spec.user.is_empty()).then(|| spec.user.clone()),
-            password: (!spec.password.is_empty()).then(|| Secret::new(spec.password.clone())),
-            heartbeat_s: u32::try_from(heartbeat_s).unwrap_or(u32::MAX),
-            symbols,
-            first_reference: first_reference(since),
-            prefix: "H".to_owned(),
-            seed: None,
-        };
-        return Entry::fix(&config).map_err(|error| wrong(&spec.name, error));
-    };
-    let config = EntryConfig {
-        name: spec.name.clone(),
-        session: number as u32,
-        protocol,
-        user: spec.user.clone(),
-        password: Secret::new(spec.password.clone()),
-        symbols,
-        midnight: Nanos(midnight),
-        first_reference: first_reference(since),
-        token_prefix: "H".to_owned(),
-        timeout_ms: None,
-        seed: None,
-    };
-    Entry::new(config).map_err(|error| wrong(&spec.name, error))
 }
 
 /// Walks through a journal record by record, as far as it is whole; `each` may stop it.

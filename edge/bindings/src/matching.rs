@@ -3,8 +3,9 @@
 use helios_book::Capacity;
 use helios_io::MatchingFlow;
 use helios_types::{InstrumentId, Price, Quantity, RejectReason, Side, Terms, TimeInForce};
+use helios_venue::SelfTrade;
 use helios_venue::matching::{
-    self, Allocation, Amend, AuctionKind, Bands, Beyond, Event, NewOrder, Phase, Place, Rules, SelfTrade,
+    self, Allocation, Amend, AuctionKind, Bands, Beyond, Event, NewOrder, Phase, Place, Rules,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -37,11 +38,16 @@ pub(crate) fn named<T: Copy + std::fmt::Debug>(what: &str, name: &str, all: &[T]
 const SIDES: [Side; 2] = [Side::Buy, Side::Sell];
 const TIMES: [TimeInForce; 5] =
     [TimeInForce::Day, TimeInForce::Ioc, TimeInForce::Fok, TimeInForce::Open, TimeInForce::Close];
-pub(crate) const SELF_TRADES: [SelfTrade; 5] =
-    [SelfTrade::Allow, SelfTrade::CancelNewest, SelfTrade::CancelOldest, SelfTrade::CancelBoth, SelfTrade::Decrement];
+const SELF_TRADES: [SelfTrade; 4] =
+    [SelfTrade::CancelNewest, SelfTrade::CancelOldest, SelfTrade::CancelBoth, SelfTrade::Decrement];
 const PHASES: [Phase; 5] = [Phase::Closed, Phase::PreOpen, Phase::Auction, Phase::Continuous, Phase::Halted];
 const KINDS: [AuctionKind; 3] = [AuctionKind::Open, AuctionKind::Close, AuctionKind::Reopen];
 const BEYOND: [Beyond; 3] = [Beyond::Reject, Beyond::Cancel, Beyond::Rest];
+
+/// Self-trade prevention; `allow` is none.
+pub(crate) fn self_trade_of(name: &str) -> PyResult<Option<SelfTrade>> {
+    if name == "allow" { Ok(None) } else { named("self_trade", name, &SELF_TRADES).map(Some) }
+}
 
 /// Price, paired, imbalance, side.
 type Quoted = (Option<i64>, i64, i64, Option<String>);
@@ -179,7 +185,7 @@ impl MatchingEngine {
             time_in_force: named("time in force", time_in_force, &TIMES)?,
             terms,
             firm,
-            self_trade: named("self-trade mode", self_trade, &SELF_TRADES)?,
+            self_trade: self_trade_of(self_trade)?,
         };
         self.engine.submit(&new, &mut self.out);
         self.answer(py)

@@ -191,6 +191,9 @@ impl BookView {
 
 #[pymethods]
 impl BookView {
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        shown(slf.as_any(), &["symbol", "ts", "bid", "ask", "bid_size", "ask_size", "complete"])
+    }
     #[getter]
     fn instrument(&self) -> u32 {
         self.at.load(Relaxed)
@@ -242,6 +245,9 @@ pub(crate) struct TradeView {
 
 #[pymethods]
 impl TradeView {
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        shown(slf.as_any(), &["symbol", "ts", "price", "size", "aggressor"])
+    }
     #[getter]
     fn instrument(&self) -> u32 {
         self.at.load(Relaxed)
@@ -281,6 +287,9 @@ pub(crate) struct BarView {
 
 #[pymethods]
 impl BarView {
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        shown(slf.as_any(), &["symbol", "ts", "open", "high", "low", "close", "volume"])
+    }
     #[getter]
     fn instrument(&self) -> u32 {
         self.at.load(Relaxed)
@@ -383,6 +392,32 @@ impl Accounts {
         }
     }
 }
+
+/// `print` shows what a view holds.
+fn shown(view: &Bound<'_, PyAny>, fields: &[&str]) -> PyResult<String> {
+    let mut shown = Vec::with_capacity(fields.len());
+    for field in fields {
+        shown.push(format!("{field}={}", view.getattr(*field)?.repr()?));
+    }
+    Ok(format!("{}({})", view.get_type().name()?, shown.join(", ")))
+}
+
+macro_rules! show {
+    ($view:ident: $($field:ident),+) => {
+        #[pymethods]
+        impl $view {
+            fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+                shown(slf.as_any(), &[$(stringify!($field)),+])
+            }
+        }
+    };
+}
+
+show!(FillView: symbol, ts, order, side, price, quantity, fee, position, account, realised);
+show!(SignalView: name, ts, value, input);
+show!(RefusalView: symbol, ts, rule, limit, value, side, quantity, price);
+show!(OrderView: symbol, ts, order, state, done, rejected);
+show!(FeedView: symbol, ts, complete, missed);
 
 /// One fill of a strategy's order: its share of it.
 #[pyclass(frozen, get_all, module = "helios._core")]

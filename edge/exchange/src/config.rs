@@ -3,8 +3,8 @@
 use std::fmt;
 
 use helios_types::Nanos;
+use helios_venue::SelfTrade;
 use helios_venue::agents::{Config as Agents, Floor, Simulation};
-use helios_venue::matching::SelfTrade;
 use helios_wire::soupbintcp::Limits;
 
 use crate::faults::Fault;
@@ -133,7 +133,7 @@ pub struct VenueConfig {
     /// Its market data.
     pub tape: TapeConfig,
     /// What becomes of orders of one user that would trade with each other.
-    pub self_trade: SelfTrade,
+    pub self_trade: Option<SelfTrade>,
     /// Most orders of clients that work at once; one more is refused.
     pub max_open_orders: usize,
     /// Whether there are drop copies: they are kept from the beginning of the day on.
@@ -148,7 +148,7 @@ impl VenueConfig {
             symbols: symbols.iter().map(|symbol| (*symbol).to_owned()).collect(),
             source: Source::Quiet,
             tape: TapeConfig::default(),
-            self_trade: SelfTrade::CancelNewest,
+            self_trade: Some(SelfTrade::CancelNewest),
             max_open_orders: 1 << 16,
             drop_copies: true,
         }

@@ -130,34 +130,44 @@ fn terms(message: &Message<'_>, now: Nanos) -> Result<Result<Terms, Refusal>, Mi
     };
     let minimum = message.get(110).map_or(Ok(0), |_| self::shares(message, 110))?;
     let floor = message.get(111).map(|_| self::shares(message, 111)).transpose()?;
+    Ok(judged(message, (price, shares), (minimum, floor), now))
+}
+
+/// The same, when all its numbers are some.
+fn judged(
+    message: &Message<'_>,
+    (price, shares): (u64, u32),
+    (minimum, floor): (u32, Option<u32>),
+    now: Nanos,
+) -> Result<Terms, Refusal> {
     let lives = message.get(59).unwrap_or(b"0");
     let life = match lives {
         b"0" => Life::Day,
         b"3" | b"4" => Life::Immediate,
         b"6" => match message.timestamp(126) {
             Some(at) if at > now => Life::For(at.since(now)),
-            _ => return Ok(Err(Refusal::TimeInForce)),
+            _ => return Err(Refusal::TimeInForce),
         },
-        _ => return Ok(Err(Refusal::TimeInForce)),
+        _ => return Err(Refusal::TimeInForce),
     };
     let words = message.get(18).unwrap_or_default();
     let mut instructions = words.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
-    let post_only = instructions.next().map(|word| word == b"6");
-    if post_only == Some(false) || instructions.next().is_some() || (post_only.is_some() && life == Life::Immediate) {
-        return Ok(Err(Refusal::Restricted));
+    let post_only = match (instructions.next(), instructions.next()) {
+        (None, _) => false,
+        (Some(b"6"), None) => true,
+        _ => return Err(Refusal::Restricted),
+    };
+    life.allows_post_only(post_only)?;
+    let hidden = floor == Some(0);
+    if floor.is_some_and(|floor| !hidden && floor < shares) {
+        return Err(Refusal::MaxFloor);
     }
-    if floor.is_some_and(|floor| floor != 0 && floor < shares) {
-        return Ok(Err(Refusal::MaxFloor));
-    }
-    let whole = lives == b"4";
-    if minimum > 0 && !(whole || (life == Life::Immediate && minimum == shares)) {
-        return Ok(Err(Refusal::MinQuantity));
-    }
-    let minimum = if whole { shares } else { minimum };
-    let manner = Manner { life, hidden: floor == Some(0), post_only: post_only.is_some(), attributed: false };
+    let minimum = if lives == b"4" { shares } else { minimum };
+    life.allows_minimum(minimum, shares)?;
+    let manner = Manner { life, hidden, post_only, attributed: false };
     let time_in_force = u32::from(lives.first().copied().unwrap_or(b'0'));
     let said = Said { time_in_force, display: b'Y', minimum, firm: *b"    ", cl_ord_id: [b' '; 14], ..Said::default() };
-    Ok(Ok(Terms { price, shares, manner, said }))
+    Ok(Terms { price, shares, manner, said })
 }
 
 fn side(message: &Message<'_>) -> u8 {
@@ -233,18 +243,25 @@ fn new_order(
             field(out, 11, &reference);
             field(out, 17, exec);
             field(out, 150, '8');
-            field(out, 39, '8');
-            field(out, 103, code);
-            field(out, 58, text);
-            field(out, 55, symbol);
-            field(out, 54, side_code(side));
-            field(out, 38, wanted);
-            field(out, 151, 0);
-            field(out, 14, 0);
-            field(out, 6, 0);
+            nothing_of_it(out, (code, text), &symbol, side_code(side), Some(wanted));
         });
     }
     Ok(())
+}
+
+/// What a report says of an order that never worked.
+fn nothing_of_it(out: &mut Vec<u8>, (code, text): (u8, &str), symbol: &str, side: char, wanted: Option<u32>) {
+    field(out, 39, '8');
+    field(out, 103, code);
+    field(out, 58, text);
+    field(out, 55, symbol);
+    field(out, 54, side);
+    if let Some(shares) = wanted {
+        field(out, 38, shares);
+    }
+    field(out, 151, 0);
+    field(out, 14, 0);
+    field(out, 6, 0);
 }
 
 fn cancel(
@@ -343,14 +360,7 @@ fn status(venue: &mut Venue, account: usize, message: &Message<'_>) -> Result<()
             Some(done) => done.write(out),
             None => {
                 field(out, 37, "NONE");
-                field(out, 39, '8');
-                field(out, 103, 5);
-                field(out, 58, "unknown order");
-                field(out, 55, symbol);
-                field(out, 54, side);
-                field(out, 151, 0);
-                field(out, 14, 0);
-                field(out, 6, 0);
+                nothing_of_it(out, (5, "unknown order"), &symbol, side, None);
             }
         }
     });

@@ -52,6 +52,24 @@ pub(crate) enum Life {
     For(u64),
 }
 
+impl Life {
+    /// A minimum is taken where it is the whole of an order that does not rest.
+    pub(crate) fn allows_minimum(self, minimum: u32, shares: u32) -> Result<(), Refusal> {
+        let whole = self == Self::Immediate && minimum == shares;
+        if minimum == 0 || whole { Ok(()) } else { Err(Refusal::MinQuantity) }
+    }
+
+    /// What may not take must be able to rest.
+    pub(crate) fn allows_post_only(self, post_only: bool) -> Result<(), Refusal> {
+        if post_only && self == Self::Immediate { Err(Refusal::Restricted) } else { Ok(()) }
+    }
+}
+
+/// OUCH: a capacity as an answer repeats it.
+pub(crate) fn capacity(letter: u8) -> u8 {
+    if matches!(letter, b'A' | b'P' | b'R') { letter } else { b'O' }
+}
+
 /// How an order is worked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Manner {

@@ -3,7 +3,7 @@
 use helios_types::NANOS_PER_SECOND;
 use helios_wire::ouch42::{inbound, outbound, time_in_force};
 
-use crate::order::{Change, Enter, Life, MARKET, Manner, Order, Reference, Refusal, Reply, Said};
+use crate::order::{Change, Enter, Life, MARKET, Manner, Order, Reference, Refusal, Reply, Said, capacity};
 
 /// A new order, or why it cannot be.
 pub(crate) fn enter(message: inbound::view::EnterOrder<'_>) -> Result<Enter, Refusal> {
@@ -21,10 +21,7 @@ pub(crate) fn enter(message: inbound::view::EnterOrder<'_>) -> Result<Enter, Ref
         manner,
         said: Said {
             firm: *message.firm(),
-            capacity: match message.capacity() {
-                capacity @ (b'A' | b'P' | b'R') => capacity,
-                _ => b'O',
-            },
+            capacity: capacity(message.capacity()),
             intermarket_sweep: message.intermarket_sweep_eligibility(),
             customer_type: message.customer_type(),
             ..said
@@ -63,12 +60,8 @@ fn wanted((lives, display, minimum, shares): (u32, u8, u32, u32)) -> Result<(Man
         b'I' => return Err(Refusal::Cross),
         _ => return Err(Refusal::Display),
     };
-    if minimum > 0 && (life != Life::Immediate || minimum != shares) {
-        return Err(Refusal::MinQuantity);
-    }
-    if post_only && life == Life::Immediate {
-        return Err(Refusal::Restricted);
-    }
+    life.allows_minimum(minimum, shares)?;
+    life.allows_post_only(post_only)?;
     let said = Said { time_in_force: lives, display, minimum, ..Said::default() };
     Ok((Manner { life, hidden, post_only, attributed }, said))
 }

@@ -3,7 +3,7 @@
 use helios_types::NANOS_PER_SECOND;
 use helios_wire::ouch::{Options, append_option, inbound, outbound, tag};
 
-use crate::order::{Change, Enter, Life, Manner, Reference, Refusal, Reply, Said};
+use crate::order::{Change, Enter, Life, Manner, Reference, Refusal, Reply, Said, capacity};
 
 /// Longest life of an order with an expiry time, seconds.
 const MAX_EXPIRE_S: u32 = 86_400;
@@ -23,10 +23,7 @@ pub(crate) fn enter(message: inbound::view::EnterOrder<'_>, options: Options<'_>
         return Err(Refusal::Cross);
     }
     let said = Said {
-        capacity: match message.capacity() {
-            capacity @ (b'A' | b'P' | b'R') => capacity,
-            _ => b'O',
-        },
+        capacity: capacity(message.capacity()),
         intermarket_sweep: message.intermarket_sweep_eligibility(),
         cl_ord_id: *message.cl_ord_id(),
         options: only(options, &ON_ACCEPTED),
@@ -82,9 +79,7 @@ fn wanted(
         _ => return Err(Refusal::TimeInForce),
     };
     let minimum = number(tag::MIN_QTY).ok_or(Refusal::MinQuantity)?;
-    if minimum > 0 && (life != Life::Immediate || minimum != quantity) {
-        return Err(Refusal::MinQuantity);
-    }
+    life.allows_minimum(minimum, quantity)?;
     if number(tag::MAX_FLOOR) != Some(0) || number(tag::RANDOM_RESERVES) != Some(0) {
         return Err(Refusal::MaxFloor);
     }
@@ -111,9 +106,7 @@ fn wanted(
         b'N' | b' ' => false,
         _ => return Err(Refusal::Restricted),
     };
-    if post_only && life == Life::Immediate {
-        return Err(Refusal::Restricted);
-    }
+    life.allows_post_only(post_only)?;
     let group = options.get(tag::GROUP_ID).and_then(|value| value.try_into().ok()).map_or(0, u16::from_be_bytes);
     Ok(Wanted {
         manner: Manner { life, hidden, post_only, attributed: display == b'A' },

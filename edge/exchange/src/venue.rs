@@ -11,8 +11,9 @@ use helios_book::Books;
 use helios_types::{
     BookRef, CancelReason, InstrumentId, Liquidity, Nanos, Price, Quantity, RejectReason, ReportKind, TimeInForce,
 };
+use helios_venue::SelfTrade;
 use helios_venue::agents::{Floor, OPEN_NS};
-use helios_venue::matching::{Event, Events, NewOrder, SelfTrade};
+use helios_venue::matching::{Event, Events, NewOrder};
 use helios_wire::ouch::outbound;
 use helios_wire::soupbintcp::Store;
 use helios_wire::{price4, to_price4};
@@ -64,7 +65,7 @@ pub(crate) struct Venue {
     /// When the market opened, and how many messages it had written then.
     opened: Option<(Nanos, u64)>,
     pace: Pace,
-    self_trade: SelfTrade,
+    self_trade: Option<SelfTrade>,
     max_open_orders: usize,
     /// New orders are refused, on demand.
     pub(crate) refuses_orders: bool,
@@ -732,7 +733,7 @@ impl Venue {
 
     /// Takes an order off the market.
     fn take_off(&mut self, users: &mut Users, number: BookRef, ended: Ended) {
-        let Some(order) = self.forget(number) else { return };
+        let Some(order) = self.orders.get(&number) else { return };
         let instrument = InstrumentId(order.symbol as u32);
         if let Some(replay) = &mut self.replay {
             replay.cancel(instrument, number);
@@ -742,10 +743,7 @@ impl Venue {
             self.floor.cancel(instrument, number, &mut self.events, self.tape.buffer());
             self.tape.written();
         }
-        let (moment, account) = (self.moment(), &mut self.accounts[order.account]);
-        account.say(&Reply::Canceled { order: &order, shares: order.open, ended }, moment);
-        let ledger = &mut users.ledgers[account.user];
-        (ledger.cancelled, ledger.open) = (ledger.cancelled + 1, ledger.open - 1);
+        self.off_market(users, number, ended);
     }
 
     fn end_orders(&mut self, users: &mut Users, ended: Ended, which: impl Fn(&Order) -> bool) {
@@ -770,7 +768,7 @@ impl Venue {
                 Event::Cancelled { order, quantity, reason, .. } => self.cancelled(users, order, quantity, reason),
                 Event::Rejected { order, reason, .. } if order == incoming => {
                     let ended = if reason == RejectReason::WouldTake { Ended::PostOnly } else { Ended::System };
-                    self.unplaced(users, order, ended);
+                    self.off_market(users, order, ended);
                 }
                 _ => {}
             }
@@ -793,7 +791,7 @@ impl Venue {
                 }
                 ReportKind::Rejected { reason } => {
                     let ended = if reason == RejectReason::WouldTake { Ended::PostOnly } else { Ended::System };
-                    self.unplaced(users, number, ended);
+                    self.off_market(users, number, ended);
                 }
                 ReportKind::Accepted { .. } | ReportKind::Replaced { .. } | ReportKind::ChangeRejected { .. } => {}
             }
@@ -803,8 +801,8 @@ impl Venue {
         }
     }
 
-    /// The market did not take an order that was accepted.
-    fn unplaced(&mut self, users: &mut Users, number: BookRef, ended: Ended) {
+    /// An order is on the market no longer, or never came there after it was accepted.
+    fn off_market(&mut self, users: &mut Users, number: BookRef, ended: Ended) {
         let Some(order) = self.forget(number) else { return };
         let (moment, account) = (self.moment(), &mut self.accounts[order.account]);
         account.say(&Reply::Canceled { order: &order, shares: order.open, ended }, moment);

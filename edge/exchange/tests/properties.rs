@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use helios_exchange::{Client, Config, Messages, Pace, Protocol, Source, VenueConfig};
 use helios_types::{InstrumentId, NANOS_PER_SECOND, Rng, Side};
+use helios_venue::SelfTrade;
 use helios_venue::agents::{Config as Agents, Simulation};
-use helios_venue::matching::SelfTrade;
 use helios_wire::frame::{Frames, Framing};
 use helios_wire::ouch::{inbound, outbound};
 use helios_wire::{itch, moldudp64, ouch42};
@@ -162,7 +162,7 @@ fn config(venue: VenueConfig) -> Config {
     USERS.iter().fold(Config::new(vec![venue], world::MIDNIGHT), |config, user| config.with_user(user, "secret"))
 }
 
-fn quiet(self_trade: SelfTrade) -> Stage {
+fn quiet(self_trade: Option<SelfTrade>) -> Stage {
     Stage::new(config(VenueConfig { self_trade, ..VenueConfig::quiet("XNAS", &["AAPL", "MSFT"]) }))
 }
 
@@ -287,17 +287,18 @@ fn check_ledgers(stage: &Stage, heard: &[Books50; 2]) {
 
 #[test]
 fn the_feed_makes_the_books_of_a_quiet_venue() {
-    let rules = [SelfTrade::CancelNewest, SelfTrade::CancelOldest, SelfTrade::CancelBoth, SelfTrade::Decrement];
+    let rules =
+        [SelfTrade::CancelNewest, SelfTrade::CancelOldest, SelfTrade::CancelBoth, SelfTrade::Decrement].map(Some);
     for seed in 0..12 {
         drive(quiet(rules[seed as usize % 4]), seed, 800, 0);
     }
-    drive(quiet(SelfTrade::Allow), 99, 800, NANOS_PER_SECOND / 10);
+    drive(quiet(None), 99, 800, NANOS_PER_SECOND / 10);
 }
 
 #[test]
 fn clients_trade_with_one_another_without_loss() {
     for seed in 0..6 {
-        let mut stage = quiet(SelfTrade::Allow);
+        let mut stage = quiet(None);
         let mut crowd = Crowd::new(&mut stage, seed);
         (0..1_000).for_each(|_| crowd.act(&mut stage));
         let ledgers: Vec<_> = USERS.iter().map(|user| stage.exchange.ledger(user).expect("a user")).collect();

@@ -6,7 +6,7 @@ mod world;
 use std::fmt::Write as _;
 
 use helios_exchange::{Client, Config, Fault, Protocol, VenueConfig};
-use helios_venue::matching::SelfTrade;
+use helios_venue::SelfTrade;
 use helios_wire::ouch::{append_option, inbound, outbound, tag};
 use helios_wire::{alpha, itch, moldudp64, ouch42, text};
 use world::{NUMBER, START, Stage};
@@ -310,7 +310,7 @@ fn published(bytes: &[u8]) -> String {
 }
 
 impl Scene {
-    fn new(self_trade: SelfTrade) -> Self {
+    fn new(self_trade: Option<SelfTrade>) -> Self {
         let venue = VenueConfig { self_trade, ..VenueConfig::quiet("XNAS", &["AAPL", "MSFT"]) };
         let mut config =
             Config::new(vec![venue], world::MIDNIGHT).with_user("ann", "secret").with_user("bob", "secret");
@@ -406,13 +406,14 @@ impl Scene {
 
 fn play(script: &str) -> String {
     let rule = |line: &str| match line {
-        "self-trade oldest" => Some(SelfTrade::CancelOldest),
-        "self-trade both" => Some(SelfTrade::CancelBoth),
-        "self-trade decrement" => Some(SelfTrade::Decrement),
-        "self-trade allow" => Some(SelfTrade::Allow),
+        "self-trade oldest" => Some(Some(SelfTrade::CancelOldest)),
+        "self-trade both" => Some(Some(SelfTrade::CancelBoth)),
+        "self-trade decrement" => Some(Some(SelfTrade::Decrement)),
+        "self-trade allow" => Some(None),
         _ => None,
     };
-    let self_trade = script.lines().find_map(|line| rule(line.strip_prefix("= ")?)).unwrap_or(SelfTrade::CancelNewest);
+    let self_trade =
+        script.lines().find_map(|line| rule(line.strip_prefix("= ")?)).unwrap_or(Some(SelfTrade::CancelNewest));
     let mut scene = Scene::new(self_trade);
     let _ = scene.hear();
     let mut out = String::new();

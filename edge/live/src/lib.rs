@@ -14,6 +14,7 @@ pub mod feed;
 mod journal;
 mod latency;
 mod out;
+mod present;
 mod reconcile;
 mod recovery;
 mod ring;

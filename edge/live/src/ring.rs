@@ -21,6 +21,8 @@ use helios_types::{Event, Update};
 use mio::{Events, Interest, Poll, Token, Waker};
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use crate::present::present;
+
 /// What travels between threads.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Item<T> {
@@ -47,7 +49,12 @@ pub struct Receiver<T> {
 
 /// A ring of `capacity` items whose reader sleeps at `alarm`.
 pub fn ring<T>(capacity: usize, alarm: &Arc<Alarm>) -> (Sender<T>, Receiver<T>) {
-    let (producer, consumer) = RingBuffer::new(capacity);
+    let (mut producer, consumer) = RingBuffer::new(capacity);
+    let mut all = producer.write_chunk_uninit(capacity).expect("a new ring is empty");
+    let (places, rest) = all.as_mut_slices();
+    present(places);
+    present(rest);
+    drop(all);
     (Sender { ring: producer, alarm: Arc::clone(alarm) }, Receiver { ring: consumer })
 }
 

@@ -46,8 +46,9 @@ impl Datagrams {
         let (address, say) = (line.address, |what: &'static str| move |e: io::Error| wrong(line.address, what, &e));
         let socket =
             Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP)).map_err(say("cannot open"))?;
-        socket.set_reuse_address(true).map_err(say("SO_REUSEADDR"))?;
         let group = address.ip().is_multicast();
+        // Every socket of a group gets each packet; of an address only one does: a second run would take the first one's feed.
+        socket.set_reuse_address(group).map_err(say("SO_REUSEADDR"))?;
         // Not bound to the group: answers to requests come to this socket too.
         let own = match address.ip() {
             IpAddr::V4(_) if group => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()),
@@ -361,6 +362,20 @@ mod tests {
 
     fn loopback() -> Line {
         Line { address: "127.0.0.1:0".parse().unwrap(), interface: None }
+    }
+
+    #[test]
+    fn an_address_belongs_to_one_process_and_a_group_to_all() {
+        let first = Datagrams::open(loopback()).unwrap();
+        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), first.port);
+        let said = Datagrams::open(Line { address, interface: None }).unwrap_err();
+        assert!(said.message.contains("in use"), "{}", said.message);
+        drop(first);
+        Datagrams::open(Line { address, interface: None }).unwrap();
+
+        let group = SocketAddr::new(Ipv4Addr::new(239, 255, 77, 1).into(), address.port());
+        let line = Line { address: group, interface: Some(Ipv4Addr::LOCALHOST) };
+        let _both = (Datagrams::open(line).unwrap(), Datagrams::open(line).unwrap());
     }
 
     #[test]

@@ -10,8 +10,8 @@ from typing import Any
 from helios.duration import nanoseconds
 from helios.errors import ArgumentError
 from helios.execution.latency import Latency, length_ns
-from helios.execution.settings import Fees, _scaled, fees_spec
-from helios.scales import QUANTITY_SCALE
+from helios.execution.settings import Fees, fees_spec
+from helios.scales import QUANTITY_SCALE, scaled
 
 PPM = 1_000_000
 
@@ -42,7 +42,7 @@ class Arrivals:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if _scaled(self.median, QUANTITY_SCALE, "Arrivals: median") <= 0:
+        if scaled(self.median, QUANTITY_SCALE, "Arrivals: median") <= 0:
             raise ArgumentError(f"Arrivals: median is {self.median!r}: it must be positive")
         self.spec()
 
@@ -58,7 +58,7 @@ class Arrivals:
         return (
             nanoseconds(self.every, "Arrivals: every"),
             patience,
-            _scaled(self.median, QUANTITY_SCALE, "Arrivals: median"),
+            scaled(self.median, QUANTITY_SCALE, "Arrivals: median"),
             self.seed,
             float(self.sigma),
             _part(self.adverse, "Arrivals: adverse"),
@@ -118,7 +118,7 @@ class DarkPool:
             "report_latency": latency["report_latency"],
             "fees": fees_spec(self.fees),
             "day_begins_ns": length_ns(self.day_begins, "day_begins"),
-            "minimum": _scaled(self.minimum, QUANTITY_SCALE, "DarkPool: minimum", least=0),
+            "minimum": scaled(self.minimum, QUANTITY_SCALE, "DarkPool: minimum", least=0),
             "prints_ppm": math.floor(_part(self.prints, "DarkPool: prints") * PPM + 0.5),
             "arrivals": None if self.arrivals is None else self.arrivals.spec(),
             "self_match": bool(self.self_match),

@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from helios.errors import ArgumentError
-from helios.execution.settings import _scaled
-from helios.scales import PRICE_SCALE, QUANTITY_SCALE
+from helios.scales import PRICE_SCALE, QUANTITY_SCALE, scaled
 
 if TYPE_CHECKING:
     from helios import _core
@@ -470,11 +469,11 @@ def _shown(name: str, value: Any) -> Any:
 
 
 def _price(value: float, what: str) -> int:
-    return _scaled(value, PRICE_SCALE, what)
+    return scaled(value, PRICE_SCALE, what)
 
 
 def _quantity(value: float, what: str) -> int:
-    return _scaled(value, QUANTITY_SCALE, what)
+    return scaled(value, QUANTITY_SCALE, what)
 
 
 def _number(value: int, what: str = "order", below: int = 2**63, *, least: int = 1) -> int:

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from helios.errors import ArgumentError
 from helios.execution.account import Borrow, FeeTier, Financing, rows_of
 from helios.execution.impact import Impact, ImpactSpec
 from helios.execution.latency import Latency, length_ns
-from helios.scales import CASH_SCALE, PRICE_SCALE, QUANTITY_SCALE
+from helios.scales import CASH_SCALE, PRICE_SCALE, QUANTITY_SCALE, scaled
 
 PPM_PER_BP = 100
 
 #: How a queue position is estimated; see docs/models/depth.md.
 _QUEUES = ("pessimistic", "optimistic", "proportional", "log")
-
-
-def _scaled(value: float, scale: int, what: str, *, least: float | None = None, bits: int = 63) -> int:
-    """As the core's integer."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ArgumentError(f"{what} is {value!r}: it must be a finite number")
-    if least is not None and value < least:
-        raise ArgumentError(f"{what} is {value!r}: it must be {least:g} or more")
-    if abs(value * scale) >= 2**bits - 1:
-        raise ArgumentError(f"{what} is {value!r}: it must be below {2**bits / scale:g}")
-    return round(value * scale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +46,12 @@ class Fees:
 def fees_spec(fees: Fees) -> dict[str, int]:
     """As the core takes them."""
     per_share = {
-        name: _scaled(getattr(fees, name), CASH_SCALE, f"fees.{name}")
-        for name in ("maker_per_share", "taker_per_share")
+        name: scaled(getattr(fees, name), CASH_SCALE, f"fees.{name}") for name in ("maker_per_share", "taker_per_share")
     }
     ppm = {
-        f"{side}_ppm": _scaled(getattr(fees, f"{side}_bp"), PPM_PER_BP, f"fees.{side}_bp")
-        for side in ("maker", "taker")
+        f"{side}_ppm": scaled(getattr(fees, f"{side}_bp"), PPM_PER_BP, f"fees.{side}_bp") for side in ("maker", "taker")
     }
-    minimum = _scaled(fees.minimum_per_order, CASH_SCALE, "fees.minimum_per_order", least=0)
+    minimum = scaled(fees.minimum_per_order, CASH_SCALE, "fees.minimum_per_order", least=0)
     return {**per_share, **ppm, "minimum_per_order": minimum}
 
 
@@ -87,7 +73,7 @@ class Hours(Protocol):
 
 
 SelfTrade = Literal["cancel_newest", "cancel_oldest", "cancel_both", "decrement"]
-_SELF_TRADE = ("cancel_newest", "cancel_oldest", "cancel_both", "decrement")
+_SELF_TRADE = get_args(SelfTrade)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +106,7 @@ class Venue:
     queue: Literal["pessimistic", "optimistic", "proportional", "log"] | float = "pessimistic"
 
     #: How our own trades move prices: one Impact for all instruments, or one for each of those named; None: not at all.
+    #: With mode "exact" only.
     impact: Impact | Mapping[str, Impact] | None = None
 
     def __post_init__(self) -> None:
@@ -129,13 +116,15 @@ class Venue:
             raise ArgumentError(f"Venue: self_trade is {self.self_trade!r}: it must be one of {', '.join(_SELF_TRADE)}")
         if self.session is not None and not isinstance(self.session, Hours):
             raise ArgumentError(f"Venue: session is {self.session!r}: give hx.session('XNYS') or hx.session(hours=…)")
-        if _scaled(self.auction_share, 10**6, "Venue: auction_share", least=0) > 10**6:
+        if scaled(self.auction_share, 10**6, "Venue: auction_share", least=0) > 10**6:
             raise ArgumentError(f"Venue: auction_share is {self.auction_share!r}: it must be from 0 to 1")
-        if self.price_band is not None and _scaled(self.price_band, 10**6, "Venue: price_band", least=0, bits=32) == 0:
+        if self.price_band is not None and scaled(self.price_band, 10**6, "Venue: price_band", least=0, bits=32) == 0:
             raise ArgumentError(f"Venue: price_band is {self.price_band!r}: it must be a fraction like 0.05, or None")
         given = self.impact.values() if isinstance(self.impact, Mapping) else [self.impact]
         if not all(one is None or isinstance(one, Impact) for one in given):
             raise ArgumentError(f"Venue: impact is {self.impact!r}: give hx.Impact(…), or one for each symbol")
+        if self.impact and self.mode == "fast":
+            raise ArgumentError("Venue: mode 'fast' has no books that impact could move: leave impact out")
         kinds = (Latency, Fees, HalfSpread, Borrow, Financing)
         for name, kind in zip(("latency", "fees", "half_spread", "borrow", "financing"), kinds, strict=True):
             if not isinstance(given := getattr(self, name), kind):
@@ -148,14 +137,14 @@ class Venue:
             **self.latency.spec(),
             "impacts": self._impacts(),
             "fees": fees_spec(self.fees),
-            "half_spread_fixed": _scaled(half.fixed, PRICE_SCALE, "half_spread.fixed", least=0),
-            "half_spread_ppm": _scaled(half.bp, PPM_PER_BP, "half_spread.bp", least=0, bits=32),
+            "half_spread_fixed": scaled(half.fixed, PRICE_SCALE, "half_spread.fixed", least=0),
+            "half_spread_ppm": scaled(half.bp, PPM_PER_BP, "half_spread.bp", least=0, bits=32),
             "day_begins_ns": length_ns(self.day_begins, "day_begins"),
             "account": self._account(ids or {}),
             "hours": [] if self.session is None else list(self.session.hours),
             "self_trade": self.self_trade,
-            "auction_share_ppm": _scaled(self.auction_share, 10**6, "auction_share"),
-            "price_band_ppm": None if self.price_band is None else _scaled(self.price_band, 10**6, "price_band"),
+            "auction_share_ppm": scaled(self.auction_share, 10**6, "auction_share"),
+            "price_band_ppm": None if self.price_band is None else scaled(self.price_band, 10**6, "price_band"),
             "queue": self._queue(),
             "fast": self.mode == "fast",
         }
@@ -189,7 +178,7 @@ class Venue:
             if self.queue not in _QUEUES:
                 raise ArgumentError(f"queue is {self.queue!r}: it must be a number or one of {', '.join(_QUEUES)}")
             return self.queue, 0
-        exponent = _scaled(self.queue, 1_000, "queue", least=0.001, bits=32)
+        exponent = scaled(self.queue, 1_000, "queue", least=0.001, bits=32)
         return "power", exponent
 
 
@@ -213,17 +202,17 @@ def _tariff(fees: Fees) -> dict[str, Any]:
         what = f"fees.tiers[{at}]"
         tiers.append(
             (
-                _scaled(tier.volume, scale, f"{what}.volume", least=0),
-                *(_scaled(getattr(tier, f"{s}_per_share"), CASH_SCALE, f"{what}.{s}_per_share") for s in _SIDES),
-                *(_scaled(getattr(tier, f"{s}_bp"), PPM_PER_BP, f"{what}.{s}_bp") for s in _SIDES),
+                scaled(tier.volume, scale, f"{what}.volume", least=0),
+                *(scaled(getattr(tier, f"{s}_per_share"), CASH_SCALE, f"{what}.{s}_per_share") for s in _SIDES),
+                *(scaled(getattr(tier, f"{s}_bp"), PPM_PER_BP, f"{what}.{s}_bp") for s in _SIDES),
             )
         )
     if any(a[0] >= b[0] for a, b in pairwise(tiers)):
         raise ArgumentError("fees.tiers: each tier begins at a higher volume than the one before")
     sale = (
-        _scaled(fees.sell_bp, _PPB_PER_BP, "fees.sell_bp", least=0),
-        _scaled(fees.sell_per_share, CASH_SCALE, "fees.sell_per_share", least=0),
-        0 if fees.sell_cap is None else _scaled(fees.sell_cap, CASH_SCALE, "fees.sell_cap", least=1 / CASH_SCALE),
+        scaled(fees.sell_bp, _PPB_PER_BP, "fees.sell_bp", least=0),
+        scaled(fees.sell_per_share, CASH_SCALE, "fees.sell_per_share", least=0),
+        0 if fees.sell_cap is None else scaled(fees.sell_cap, CASH_SCALE, "fees.sell_cap", least=1 / CASH_SCALE),
     )
     return {
         "tiers": tiers,

@@ -50,20 +50,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from datetime import date as Date
 from datetime import time as Time
 from pathlib import Path
 from typing import Any, Final, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from helios.duration import nanoseconds
 from helios.errors import ArgumentError, ConfigError, RunError
 from helios.live.control import Answer, Operator, Server, ask
-from helios.live.secrets import Secret, secret
-from helios.live.settings import Table
-from helios.settings_file import read_toml, refuse_unknown_keys
+from helios.live.secrets import revealed
+from helios.live.settings import Checker
+from helios.settings_file import Table, converted, read_toml, refuse_unknown_keys
 
 __all__ = ["Exchange", "ExchangeFile", "ask_exchange", "load_exchange"]
 
@@ -308,61 +305,50 @@ def load_exchange(path: Path) -> Exchange:
         raise ConfigError("there is no such file", file=str(path))
     raw = read_toml(path)
     refuse_unknown_keys(raw, ExchangeFile, (), path)
-    try:
-        table = msgspec.convert(raw, ExchangeFile)
-    except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at `$")
-        raise ConfigError(message, file=str(path), key=place.strip("`.") or None) from None
-    return Exchange(path, _spec(table, path))
+    return Exchange(path, _spec(converted(raw, ExchangeFile, path), Checker(path)))
 
 
-def _spec(table: ExchangeFile, file: Path) -> dict[str, Any]:
-    def length(key: str) -> int:
-        try:
-            return nanoseconds(getattr(table, key), key)
-        except ArgumentError as error:
-            raise ConfigError(str(error), file=str(file), key=key) from None
-
+def _spec(table: ExchangeFile, check: Checker) -> dict[str, Any]:
     for key, most in (("seed", 2**64), ("max_clients", 2**20), ("max_output", 2**40)):
-        _whole(getattr(table, key), most, key, file)
+        _whole(getattr(table, key), most, key, check)
     return {
-        "venues": [_venue(venue, f"venue[{n}]", file) for n, venue in enumerate(table.venue)],
-        "users": [_user(user, f"user[{n}]", file) for n, user in enumerate(table.user)],
-        "midnight": _midnight(table, file),
+        "venues": [_venue(venue, f"venue[{n}]", check) for n, venue in enumerate(table.venue)],
+        "users": [_user(user, f"user[{n}]", check) for n, user in enumerate(table.user)],
+        "midnight": _midnight(table, check),
         "seed": table.seed,
         "faults": table.faults.rules,
         "connections": table.max_clients,
-        "login_ns": length("login_timeout"),
-        "silence_ns": length("silence"),
-        "heartbeat_ns": length("heartbeat"),
+        "login_ns": check.length(table.login_timeout, "login_timeout"),
+        "silence_ns": check.length(table.silence, "silence"),
+        "heartbeat_ns": check.length(table.heartbeat, "heartbeat"),
         "bind": table.bind,
         "max_output": table.max_output,
         "ledger": None,
     }
 
 
-def _venue(venue: VenueTable, place: str, file: Path) -> dict[str, Any]:
+def _venue(venue: VenueTable, place: str, check: Checker) -> dict[str, Any]:
     for key, most in (
         ("max_open_orders", 2**32),
         ("max_packet", 2**16),
         ("max_store", 2**48),
         ("max_requests_per_second", 2**32),
     ):
-        _whole(getattr(venue, key), most, f"{place}.{key}", file)
+        _whole(getattr(venue, key), most, f"{place}.{key}", check)
     agents, replay = venue.agents, venue.replay
     if agents is not None and replay is not None:
-        raise ConfigError("a market is of agents or recorded, not both", file=str(file), key=f"{place}.replay")
+        raise check.wrong(f"{place}.replay", "a market is of agents or recorded, not both")
     if agents is None and not venue.symbols:
         hint = 'symbols = ["AAPL"], or a market of agents in [venue.agents].'
-        raise ConfigError("the venue lists nothing", file=str(file), key=f"{place}.symbols", hint=hint)
+        raise check.wrong(f"{place}.symbols", "the venue lists nothing", hint)
     if agents is not None and venue.symbols:
-        raise ConfigError("agents bring their own symbols: leave symbols out", file=str(file), key=f"{place}.symbols")
+        raise check.wrong(f"{place}.symbols", "agents bring their own symbols: leave symbols out")
     market = agents or replay
     return {
         "name": venue.name,
         "symbols": venue.symbols,
-        "agents": None if agents is None else _agents(agents, f"{place}.agents", file),
-        "replay": None if replay is None else _replay(replay, f"{place}.replay", file),
+        "agents": None if agents is None else _agents(agents, f"{place}.agents", check),
+        "replay": None if replay is None else _replay(replay, f"{place}.replay", check),
         "speed": 1.0 if market is None else market.speed,
         "rate": None if market is None else market.messages_per_second,
         "session": venue.session or f"{datetime.now(UTC):%m%d%H%M%S}",
@@ -377,57 +363,47 @@ def _venue(venue: VenueTable, place: str, file: Path) -> dict[str, Any]:
     }
 
 
-def _agents(table: AgentsTable, place: str, file: Path) -> tuple[Any, ...]:
+def _agents(table: AgentsTable, place: str, check: Checker) -> tuple[Any, ...]:
     for key, bits in _BITS.items():
         value = getattr(table, key)
         if value is not None:
-            _whole(value, 2**bits, f"{place}.{key}", file)
+            _whole(value, 2**bits, f"{place}.{key}", check)
     settings = ("symbols", "minutes", "seed", "group_size", "rate", "half_life_s", "deviation_bp", "volatility")
     return tuple(getattr(table, key) for key in settings)
 
 
-def _replay(table: ReplayTable, place: str, file: Path) -> tuple[Path, int]:
-    path = file.parent / table.path
+def _replay(table: ReplayTable, place: str, check: Checker) -> tuple[Path, int]:
+    path = check.file.parent / table.path
     if not path.is_file():
-        raise ConfigError(f"there is no file {path}", file=str(file), key=f"{place}.path")
+        raise check.wrong(f"{place}.path", f"there is no file {path}")
     try:
         start = Time.fromisoformat(table.start)
     except ValueError:
-        raise ConfigError(f"{table.start!r}: write it as 09:30", file=str(file), key=f"{place}.start") from None
+        raise check.wrong(f"{place}.start", f"{table.start!r}: write it as 09:30") from None
     if table.messages_per_second is not None:
-        _whole(table.messages_per_second, 2**64, f"{place}.messages_per_second", file)
+        _whole(table.messages_per_second, 2**64, f"{place}.messages_per_second", check)
     seconds = (start.hour * 60 + start.minute) * 60 + start.second
     return path, seconds * 1_000_000_000 + start.microsecond * 1_000
 
 
-def _user(user: UserTable, place: str, file: Path) -> dict[str, Any]:
-    found: Secret | None = secret(user.password_env, user.password_file, what="password", file=file, key=place)
+def _user(user: UserTable, place: str, check: Checker) -> dict[str, Any]:
     return {
         "name": user.name,
-        "password": "" if found is None else found.reveal(),
+        "password": revealed(check.secret(user.password_env, user.password_file, place)),
         "firm": user.firm,
         "cancel_on_disconnect": user.cancel_on_disconnect,
         "sees_all": user.sees_all,
     }
 
 
-def _whole(value: int, most: int, key: str, file: Path) -> None:
+def _whole(value: int, most: int, key: str, check: Checker) -> None:
     if not 0 <= value < most:
-        raise ConfigError(f"{value} is not between 0 and {most - 1}", file=str(file), key=key)
+        raise check.wrong(key, f"{value} is not between 0 and {most - 1}")
 
 
-def _midnight(table: ExchangeFile, file: Path) -> int:
-    try:
-        zone = ZoneInfo(table.tz)
-    except (ZoneInfoNotFoundError, ValueError):
-        hint = "Write it as America/New_York."
-        raise ConfigError(f"{table.tz!r} is no time zone", file=str(file), key="tz", hint=hint) from None
-    day = datetime.now(zone).date() if table.date == "today" else table.date
-    if not isinstance(day, Date) or isinstance(day, datetime):
-        message = f"{day!r}: write 'today', or a date like 2026-01-05 without quotes"
-        raise ConfigError(message, file=str(file), key="date")
-    midnight = int(datetime.combine(day, Time(), tzinfo=zone).timestamp())
-    # Stamps count from it in 48 bits of nanoseconds.
-    if not 0 <= time.time() - midnight < 2**48 / 1e9:
-        raise ConfigError(f"{day} is not today: stamps of messages count from it", file=str(file), key="date")
-    return midnight * 1_000_000_000
+def _midnight(table: ExchangeFile, check: Checker) -> int:
+    midnight = check.midnight(table.date, table.tz)
+    # Stamps count from it in 48 bits.
+    if not 0 <= time.time_ns() - midnight < 2**48:
+        raise check.wrong("date", f"{table.date} is not today: stamps of messages count from it")
+    return midnight

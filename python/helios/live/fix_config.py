@@ -39,7 +39,7 @@ import msgspec
 
 from helios.duration import nanoseconds
 from helios.errors import ArgumentError, ConfigError
-from helios.settings_file import read_toml, refuse_unknown_keys
+from helios.settings_file import Table, converted, read_toml, refuse_unknown_keys
 
 __all__ = [
     "Client",
@@ -60,11 +60,7 @@ Version = Literal["FIX.4.0", "FIX.4.1", "FIX.4.2", "FIX.4.3", "FIX.4.4", "FIX.5.
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
-class _Table(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A table of the file: every key is known."""
-
-
-class Server(_Table):
+class Server(Table):
     """TLS of an acceptor: PEM files. With `client_ca`, clients need a certificate that it signed."""
 
     certificate: str
@@ -72,7 +68,7 @@ class Server(_Table):
     client_ca: str | None = None
 
 
-class Client(_Table):
+class Client(Table):
     """TLS of an initiator: PEM files. `ca` signs the acceptor's certificate, which carries `server_name`."""
 
     ca: str
@@ -82,21 +78,21 @@ class Client(_Table):
     key: str | None = None
 
 
-class Listen(_Table):
+class Listen(Table):
     """An address to accept at; port 0 takes any that is free."""
 
     address: str
     tls: Server | None = None
 
 
-class Rate(_Table):
+class Rate(Table):
     """Messages that are read of a session; what comes faster waits in the peer's socket."""
 
     per_second: int
     burst: int
 
 
-class Schedule(_Table):
+class Schedule(Table):
     """When a session is open, in local time."""
 
     start: str
@@ -106,7 +102,7 @@ class Schedule(_Table):
     days: list[Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]] | None = None
 
 
-class SessionConfig(_Table):
+class SessionConfig(Table):
     """[[session]]"""
 
     version: Version
@@ -142,7 +138,7 @@ class SessionConfig(_Table):
     #: Of SendingTime; seconds before FIX.4.2 and milliseconds since.
     precision: Literal["s", "ms", "us", "ns"] | None = None
     #: An initiator's host:port, tried in turn.
-    connect: list[str] = []
+    connect: list[str] = msgspec.field(default_factory=list)
     connect_timeout: str = "10s"
     #: The pause after a failure, doubled up to the second.
     reconnect: tuple[str, str] = ("1s", "30s")
@@ -165,11 +161,11 @@ class SessionConfig(_Table):
         return f"{self.version}:{self.sender}->{self.target}"
 
 
-class FixConfig(_Table):
+class FixConfig(Table):
     """The whole file."""
 
     session: list[SessionConfig]
-    listen: list[Listen] = []
+    listen: list[Listen] = msgspec.field(default_factory=list)
     store: str = "fix-store"
     #: Connections that have not logged on.
     max_pending: int = 64
@@ -182,7 +178,7 @@ class FixConfig(_Table):
 class _File(FixConfig):
     """The file as it is written."""
 
-    defaults: dict[str, Any] = {}
+    defaults: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 def load_fix(path: str | Path) -> FixConfig:
@@ -200,11 +196,7 @@ def load_fix(path: str | Path) -> FixConfig:
     refuse_unknown_keys(defaults, SessionConfig, ("defaults",), file)
     if isinstance(raw.get("session"), list):
         raw["session"] = [defaults | one if isinstance(one, dict) else one for one in raw["session"]]
-    try:
-        config = msgspec.convert(raw | {"folder": str(file.parent)}, FixConfig)
-    except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at `$")
-        raise ConfigError(message, file=str(file), key=place.strip("`.") or None) from None
+    config = converted(raw | {"folder": str(file.parent)}, FixConfig, file)
     try:
         spec(config)
     except ArgumentError as error:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from helios.data.feed import FeedSource
 from helios.errors import ConfigError
 from helios.listings import listing, split
+from helios.live.secrets import revealed
 from helios.live.settings import Feed, Session, Settings, covered
 from helios.signals.graph import symbols_of
 
@@ -106,7 +107,7 @@ def _feed(feed: Feed, listed: Sequence[tuple[str, str]]) -> dict[str, Any]:
         "retransmission": feed.retransmission,
         "snapshot": feed.snapshot,
         "user": feed.user,
-        "password": "" if feed.password is None else feed.password.reveal(),
+        "password": revealed(feed.password),
         "midnight_ns": feed.midnight_ns,
         "instruments": [(stock, number) for number, (stock, venue) in enumerate(listed) if venue == feed.venue],
     }
@@ -118,7 +119,7 @@ def _session(session: Session, listed: Sequence[tuple[str, str]]) -> dict[str, A
         "protocol": session.protocol,
         "address": session.address,
         "user": session.user,
-        "password": "" if session.password is None else session.password.reveal(),
+        "password": revealed(session.password),
         "sender": session.sender,
         "target": session.target,
         "heartbeat_ns": session.heartbeat_ns,

@@ -42,6 +42,11 @@ class Secret:
         raise TypeError("a secret is not written anywhere")
 
 
+def revealed(password: Secret | None) -> str:
+    """The text as the core is told it; empty for none."""
+    return "" if password is None else password.reveal()
+
+
 def secret(
     env: str | None, path: str | None, *, what: str, file: Path, key: str, environ: Mapping[str, str] = os.environ
 ) -> Secret | None:

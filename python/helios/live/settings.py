@@ -48,6 +48,7 @@ import msgspec
 from helios.duration import nanoseconds
 from helios.errors import ArgumentError, ConfigError
 from helios.live.secrets import Redaction, Secret, secret
+from helios.settings_file import Table
 
 Address = tuple[str, int]
 Mode = Literal["paper", "live"]
@@ -62,10 +63,6 @@ _SHORTEST_GRACE_NS: Final = 100_000_000
 _PINNED: Final = {"one": 2, "four": 4}
 
 
-class Table(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A table of the file: every key is known."""
-
-
 class LiveTable(Table):
     """[live]"""
 
@@ -73,7 +70,7 @@ class LiveTable(Table):
     directory: str
     threads: Literal["one", "four"] = "one"
     wait: Literal["park", "spin"] = "park"
-    cores: list[int] = []
+    cores: list[int] = msgspec.field(default_factory=list)
     durability: Literal["process", "disk", "replica"] = "process"
     #: What an orderly stop does with orders that rest, and how long it waits for the answers.
     cancel_on_stop: bool = True
@@ -92,7 +89,7 @@ class FeedTable(Table):
     interface: str | None = None
     #: The MoldUDP64 session; the first one heard without it.
     session: str = ""
-    retransmission: list[str] = []
+    retransmission: list[str] = msgspec.field(default_factory=list)
     snapshot: str | None = None
     snapshot_user: str = ""
     snapshot_password_env: str | None = None
@@ -249,49 +246,56 @@ class Tables:
     standby: StandbyTable | None
 
 
-class _Checker:
+class Checker:
     """Says of everything that is wrong in which file and under which key."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
 
     def wrong(self, key: str, message: str, hint: str | None = None) -> ConfigError:
+        """The error, for the caller to raise."""
         return ConfigError(message, file=str(self.file), key=key, hint=hint)
 
     def address(self, text: str, key: str) -> Address:
+        """Host and port."""
         host, colon, port = text.rpartition(":")
         if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:
             raise self.wrong(key, f"{text!r} is no address: write host:port, like 127.0.0.1:7001")
         return host.removeprefix("[").removesuffix("]"), int(port)
 
     def length(self, text: str, key: str) -> int:
+        """Nanoseconds of a length of time."""
         try:
             return nanoseconds(text)
         except ArgumentError as error:
             raise self.wrong(key, str(error)) from None
 
     def fits(self, text: str, most: int, key: str) -> str:
+        """The text, if it has at most so many ASCII characters."""
         if len(text) > most or not text.isascii() or not text.isprintable():
             raise self.wrong(key, f"{text!r}: at most {most} ASCII characters")
         return text
 
     def secret(self, env: str | None, path: str | None, key: str, what: str = "password") -> Secret | None:
+        """See `helios.live.secrets.secret`."""
         return secret(env, path, what=what, file=self.file, key=key)
 
-    def midnight(self, table: FeedTable, key: str) -> int:
+    def midnight(self, date: Any, tz: str, place: str = "") -> int:
+        """Where stamps count from, ns UTC; `date` as it stands in the file."""
         try:
-            zone = ZoneInfo(table.tz)
+            zone = ZoneInfo(tz)
         except (ZoneInfoNotFoundError, ValueError):
-            raise self.wrong(f"{key}.tz", f"there is no time zone {table.tz!r}") from None
-        day = datetime.now(zone).date() if table.date == "today" else table.date
+            hint = "Write it as America/New_York."
+            raise self.wrong(f"{place}tz", f"there is no time zone {tz!r}", hint) from None
+        day = datetime.now(zone).date() if date == "today" else date
         if not isinstance(day, Date) or isinstance(day, datetime):
-            raise self.wrong(f"{key}.date", f"{day!r}: write 'today', or a date like 2026-01-05 without quotes")
+            raise self.wrong(f"{place}date", f"{day!r}: write 'today', or a date like 2026-01-05 without quotes")
         return int(datetime.combine(day, time(), tzinfo=zone).timestamp()) * 1_000_000_000
 
 
 def checked(tables: Tables, mode: Mode, file: Path) -> Settings:
     """The settings, with their secrets. `mode` paper needs no sessions, and uses none."""
-    check = _Checker(file)
+    check = Checker(file)
     live = tables.live
     if live is None:
         raise check.wrong("live", "a live run needs a table [live]", 'At least: [live] directory = "runs/live"')
@@ -334,7 +338,7 @@ def checked(tables: Tables, mode: Mode, file: Path) -> Settings:
     )
 
 
-def _feed(table: FeedTable, key: str, check: _Checker) -> Feed:
+def _feed(table: FeedTable, key: str, check: Checker) -> Feed:
     if not 0 < len(table.lines) <= _MOST_LINES:
         raise check.wrong(f"{key}.lines", f"a feed has one to {_MOST_LINES} lines, like ['127.0.0.1:5001']")
     lines = [check.address(text, f"{key}.lines") for text in table.lines]
@@ -344,9 +348,7 @@ def _feed(table: FeedTable, key: str, check: _Checker) -> Feed:
         _numeric(table.interface, f"{key}.interface", check)
     if table.symbols is not None and not table.symbols:
         raise check.wrong(f"{key}.symbols", "the list is empty: leave it out, or name symbols")
-    password = secret(
-        table.snapshot_password_env, table.snapshot_password_file, what="snapshot_password", file=check.file, key=key
-    )
+    password = check.secret(table.snapshot_password_env, table.snapshot_password_file, key, "snapshot_password")
     return Feed(
         name=table.name,
         venue=table.venue,
@@ -357,19 +359,19 @@ def _feed(table: FeedTable, key: str, check: _Checker) -> Feed:
         snapshot=None if table.snapshot is None else check.address(table.snapshot, f"{key}.snapshot"),
         user=check.fits(table.snapshot_user, _SOUP_USER, f"{key}.snapshot_user"),
         password=password,
-        midnight_ns=check.midnight(table, key),
+        midnight_ns=check.midnight(table.date, table.tz, f"{key}."),
         symbols=table.symbols,
     )
 
 
-def _numeric(host: str, key: str, check: _Checker) -> None:
+def _numeric(host: str, key: str, check: Checker) -> None:
     try:
         ipaddress.ip_address(host)
     except ValueError:
         raise check.wrong(key, f"{host!r}: a line is a numeric address, like 239.1.1.1 or 127.0.0.1") from None
 
 
-def _session(table: SessionTable, key: str, check: _Checker) -> Session:
+def _session(table: SessionTable, key: str, check: Checker) -> Session:
     password = check.secret(table.password_env, table.password_file, key)
     if table.protocol == "fix44":
         _fix(table.sender, table.target, key, check)
@@ -396,7 +398,7 @@ def _session(table: SessionTable, key: str, check: _Checker) -> Session:
     )
 
 
-def _drop_copy(table: DropCopyTable, key: str, check: _Checker) -> Session:
+def _drop_copy(table: DropCopyTable, key: str, check: Checker) -> Session:
     _fix(table.sender, table.target, key, check)
     grace = check.length(table.grace, f"{key}.grace")
     if grace < _SHORTEST_GRACE_NS:
@@ -415,13 +417,13 @@ def _drop_copy(table: DropCopyTable, key: str, check: _Checker) -> Session:
     )
 
 
-def _fix(sender: str, target: str, key: str, check: _Checker) -> None:
+def _fix(sender: str, target: str, key: str, check: Checker) -> None:
     for name, text in (("sender", sender), ("target", target)):
         if not re.fullmatch(r"[!-~]{1,64}", text) or "=" in text:
             raise check.wrong(f"{key}.{name}", f"FIX needs a CompID: {name} is {text!r}")
 
 
-def _standby(table: StandbyTable, check: _Checker) -> Standby:
+def _standby(table: StandbyTable, check: Checker) -> Standby:
     lease = check.secret(table.lease_env, table.lease_file, "standby", "lease")
     if lease is None:
         raise check.wrong("standby.lease_env", "say how to reach the lock's server: lease_env or lease_file")
@@ -435,7 +437,7 @@ def _standby(table: StandbyTable, check: _Checker) -> Standby:
     )
 
 
-def _refuse_twice(names: Iterable[str], table: str, key: str, check: _Checker) -> None:
+def _refuse_twice(names: Iterable[str], table: str, key: str, check: Checker) -> None:
     seen: set[str] = set()
     for number, name in enumerate(names):
         if name in seen:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,6 +11,8 @@ from rich.table import Table
 
 from helios.live.log import utc_text
 from helios.live.run import recovered_text, status_line
+
+_MONEY: Final = frozenset({"value", "realised", "unrealised"})
 
 
 def print_status(status: Any, console: Console) -> None:
@@ -48,11 +50,14 @@ def print_rows(rows: Sequence[Mapping[str, Any]], nothing: str, console: Console
     for heading, value in rows[0].items():
         table.add_column(heading.replace("_", " "), justify="left" if isinstance(value, str) else "right")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.add_row(*(_cell(heading, value) for heading, value in row.items()))
     console.print(table)
 
 
-def _cell(value: Any) -> str:
+def _cell(heading: str, value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:,}" if isinstance(value, int | float) and not isinstance(value, bool) else escape(str(value))
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return escape(str(value))
+    # Money to the cent; a quantity or a price as short as it is.
+    return f"{value:,.2f}" if heading in _MONEY else f"{value:,.9f}".rstrip("0").rstrip(".")

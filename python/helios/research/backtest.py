@@ -41,7 +41,7 @@ from helios.research.feeds import (
     source_name,
 )
 from helios.risk import Limits
-from helios.scales import CASH_SCALE, PRICE_SCALE, QUANTITY_SCALE
+from helios.scales import CASH_SCALE, PRICE_SCALE, QUANTITY_SCALE, scaled
 from helios.signals import Output, Quote, Record, Strategy, Target, compile_graph
 from helios.signals.graph import sources_of, symbols_of
 from helios.signals.strategy import accounts_of, called, declares, in_python, outputs_of, own_signals
@@ -229,7 +229,7 @@ class Plan:
             "nodes": graph.nodes,
             "series": groups,
             "limits": limits.rows(),
-            "cash": _scaled(backtest.cash, CASH_SCALE, "cash"),
+            "cash": scaled(backtest.cash, CASH_SCALE, "cash"),
             "style": (style, backtest.execution.ticks),
             "without_price": [
                 symbol
@@ -527,13 +527,6 @@ def _universe(outputs: list[Output], strategies: list[Strategy], known: set[str]
     return sorted(symbols)
 
 
-def _scaled(value: float, scale: int, what: str) -> int:
-    """As the core's integer."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value * scale) < 2**63 - 1:
-        raise ArgumentError(f"{what} is {value!r}: it must be a finite number that fits 64 bits at 1/{scale:,}")
-    return round(value * scale)
-
-
 def _count(value: int, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**32:
         raise ArgumentError(f"{what} is {value!r}: it must be a whole number from 1 to {2**32 - 1}")
@@ -584,18 +577,18 @@ def _instruments(
         alike = special.get(venues.split(symbol)[0], Instrument(symbol, backtest.tick, backtest.lot))
         instrument = special.get(symbol, alike)
         bands, tick = _ticks(instrument)
-        lot = _scaled(instrument.lot, QUANTITY_SCALE, f"the lot of {symbol!r}")
+        lot = scaled(instrument.lot, QUANTITY_SCALE, f"the lot of {symbol!r}")
         if tick <= 0 or lot <= 0:
             raise ArgumentError(
                 f"instrument {symbol!r}: tick {instrument.tick} and lot {instrument.lot} must be positive"
             )
         round_lot = lot
         if instrument.round_lot is not None:
-            round_lot = _scaled(instrument.round_lot, QUANTITY_SCALE, f"the round lot of {symbol!r}")
+            round_lot = scaled(instrument.round_lot, QUANTITY_SCALE, f"the round lot of {symbol!r}")
             if round_lot <= 0 or round_lot % lot:
                 whole = f"round_lot {instrument.round_lot} is no multiple of the lot {instrument.lot}"
                 raise ArgumentError(f"instrument {symbol!r}: {whole}")
-        least = _scaled(instrument.min_notional, CASH_SCALE, f"the min_notional of {symbol!r}")
+        least = scaled(instrument.min_notional, CASH_SCALE, f"the min_notional of {symbol!r}")
         if least < 0:
             raise ArgumentError(f"instrument {symbol!r}: min_notional {instrument.min_notional} must not be negative")
         rows.append((symbol, tick, round_lot))
@@ -607,9 +600,9 @@ def _ticks(instrument: Instrument) -> tuple[list[tuple[int, int]], int]:
     """Bands of a tick table (none for a single tick), and the step that all of them share."""
     tick, what = instrument.tick, f"the tick of {instrument.symbol!r}"
     if isinstance(tick, int | float):
-        return [], _scaled(tick, PRICE_SCALE, what)
+        return [], scaled(tick, PRICE_SCALE, what)
     try:
-        bands = [(_scaled(start, PRICE_SCALE, what), _scaled(step, PRICE_SCALE, what)) for start, step in tick]
+        bands = [(scaled(start, PRICE_SCALE, what), scaled(step, PRICE_SCALE, what)) for start, step in tick]
     except (TypeError, ValueError):
         raise ArgumentError(f"{what} is {tick!r}: a number, or steps by price like [(0, 0.0001), (1, 0.01)]") from None
     return bands, math.gcd(*(step for _, step in bands))

@@ -3,23 +3,7 @@
 use helios_types::{BookRef, CancelReason, InstrumentId, Price, Quantity, RejectReason, Side, Terms, TimeInForce};
 
 use super::{AuctionKind, Indicative, Phase};
-
-/// Who yields when an order would trade with another of its own firm. The rule of the incoming order holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub enum SelfTrade {
-    /// Nobody: they trade.
-    #[default]
-    Allow = 0,
-    /// What is left of the incoming order is cancelled.
-    CancelNewest = 1,
-    /// The resting order is cancelled whole; the incoming one goes on.
-    CancelOldest = 2,
-    /// Both are cancelled.
-    CancelBoth = 3,
-    /// Both lose the smaller of the two quantities that would have traded, without a trade.
-    Decrement = 4,
-}
+use crate::SelfTrade;
 
 /// An order as it comes to the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +24,8 @@ pub struct NewOrder {
     pub terms: Terms,
     /// Whose it is, for the prevention of self-trades; 0 for nobody's.
     pub firm: u32,
-    /// What to do when it would meet an order of the same firm.
-    pub self_trade: SelfTrade,
+    /// Who yields when it would trade with an order of the same firm; `None`: nobody, they trade.
+    pub self_trade: Option<SelfTrade>,
 }
 
 impl NewOrder {
@@ -56,7 +40,7 @@ impl NewOrder {
             time_in_force: TimeInForce::Day,
             terms: Terms::PLAIN,
             firm: 0,
-            self_trade: SelfTrade::Allow,
+            self_trade: None,
         }
     }
 

@@ -7,7 +7,8 @@ use helios_book::Resting;
 use helios_types::{BookRef, CancelReason, InstrumentId, Price, Quantity, Side, Terms, TimeInForce};
 
 use super::shelf::{Detail, Met, Place};
-use super::{Allocation, Beyond, Event, Events, MatchingEngine, NewOrder, SelfTrade, is_better, less, meets};
+use super::{Allocation, Beyond, Event, Events, MatchingEngine, NewOrder, is_better, less, meets};
+use crate::SelfTrade;
 
 /// An order while it meets others.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +21,7 @@ pub(super) struct Incoming {
     pub(super) left: Quantity,
     pub(super) filled: Quantity,
     pub(super) firm: u32,
-    pub(super) self_trade: SelfTrade,
+    pub(super) self_trade: Option<SelfTrade>,
 }
 
 impl Incoming {
@@ -29,8 +30,9 @@ impl Incoming {
         Self { instrument, order, side, limit, left, filled, firm, self_trade }
     }
 
-    pub(super) fn avoids(&self, resting: &Detail) -> bool {
-        self.firm != 0 && self.firm == resting.firm && self.self_trade != SelfTrade::Allow
+    /// Who yields, when it must not trade with this order.
+    pub(super) fn avoids(&self, resting: &Detail) -> Option<SelfTrade> {
+        self.self_trade.filter(|_| self.firm != 0 && self.firm == resting.firm)
     }
 
     /// What is left goes without a trade.
@@ -201,8 +203,8 @@ impl MatchingEngine {
     /// The incoming order meets one resting order: they trade, or one yields to prevent a self-trade.
     pub(super) fn meet(&mut self, incoming: &mut Incoming, met: &Met, price: Price, out: &mut Events) {
         let quantity = incoming.left.min(met.resting.quantity);
-        if incoming.avoids(&met.detail) {
-            return self.prevent(incoming, met, quantity, out);
+        if let Some(mode) = incoming.avoids(&met.detail) {
+            return self.prevent(mode, incoming, met, quantity, out);
         }
         self.trade(incoming, met, price, quantity, out);
     }
@@ -259,16 +261,22 @@ impl MatchingEngine {
     }
 
     /// The incoming order would trade with one of its own firm.
-    pub(super) fn prevent(&mut self, incoming: &mut Incoming, met: &Met, quantity: Quantity, out: &mut Events) {
+    pub(super) fn prevent(
+        &mut self,
+        mode: SelfTrade,
+        incoming: &mut Incoming,
+        met: &Met,
+        quantity: Quantity,
+        out: &mut Events,
+    ) {
         let (instrument, order, reason) = (incoming.instrument, met.resting.order, CancelReason::SelfTrade);
         let gone = |quantity, left| Event::Cancelled { instrument, order, quantity, left, reason };
-        match incoming.self_trade {
-            SelfTrade::Allow => unreachable!("a firm that allows self-trades avoids nobody"),
+        match mode {
             SelfTrade::CancelNewest => incoming.cancel(reason, out),
             SelfTrade::CancelOldest | SelfTrade::CancelBoth => {
                 self.remove(met);
                 out.push(gone(met.open(), Quantity::ZERO));
-                if incoming.self_trade == SelfTrade::CancelBoth {
+                if mode == SelfTrade::CancelBoth {
                     incoming.cancel(reason, out);
                 }
             }

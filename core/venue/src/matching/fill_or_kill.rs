@@ -4,7 +4,8 @@ use helios_types::{Price, Quantity};
 
 use super::continuous::Incoming;
 use super::shelf::{Detail, Place};
-use super::{MatchingEngine, SelfTrade, meets};
+use super::{MatchingEngine, meets};
+use crate::SelfTrade;
 
 impl MatchingEngine {
     /// Counts what the order would meet if it had no end: displayed and hidden orders within its limit, and pegs at every
@@ -15,11 +16,11 @@ impl MatchingEngine {
         let within = |price: Price| meets(incoming.side, incoming.limit, price);
         let mut found = 0i128;
         let mut count = |quantity: Quantity, detail: &Detail| {
-            if !incoming.avoids(detail) {
-                found += i128::from(quantity.0) + i128::from(detail.reserve.0);
-                return true;
+            if let Some(mode) = incoming.avoids(detail) {
+                return mode == SelfTrade::CancelOldest;
             }
-            incoming.self_trade == SelfTrade::CancelOldest
+            found += i128::from(quantity.0) + i128::from(detail.reserve.0);
+            true
         };
         for place in [Place::Shown, Place::Hidden] {
             let mut orders = self.shelves[place as usize].orders(instrument, other);

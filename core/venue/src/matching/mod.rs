@@ -33,7 +33,7 @@ use helios_book::{Books, Capacity, Top};
 use helios_types::{BookRef, Digest, Hasher, InstrumentId, Price, Quantity, RejectReason, Side};
 
 pub use auction::{AuctionKind, Indicative};
-pub use command::{Amend, Command, Event, NewOrder, Request, SelfTrade};
+pub use command::{Amend, Command, Event, NewOrder, Request};
 pub use phase::Phase;
 pub use rules::{Allocation, Bands, Beyond, Rules};
 pub use shelf::{Place, Working};

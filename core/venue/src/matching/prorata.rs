@@ -49,10 +49,11 @@ impl MatchingEngine {
         if incoming.firm == 0 {
             return false;
         }
-        let own =
-            self.level(incoming.instrument, incoming.side.opposite(), price).find(|met| incoming.avoids(&met.detail));
-        if let Some(met) = own {
-            self.prevent(incoming, &met, incoming.left.min(met.resting.quantity), out);
+        let own = self
+            .level(incoming.instrument, incoming.side.opposite(), price)
+            .find_map(|met| incoming.avoids(&met.detail).map(|mode| (mode, met)));
+        if let Some((mode, met)) = own {
+            self.prevent(mode, incoming, &met, incoming.left.min(met.resting.quantity), out);
         }
         own.is_some()
     }

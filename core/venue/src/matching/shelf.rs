@@ -3,7 +3,7 @@
 use helios_book::{BookError, Books, Capacity, Change, Resting};
 use helios_types::{BookRef, Digest, Hasher, InstrumentId, Price, Quantity, RejectReason, Side, Terms, TimeInForce};
 
-use super::SelfTrade;
+use crate::SelfTrade;
 
 /// Where an order works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,7 +58,7 @@ pub struct Working {
     /// Whose it is.
     pub firm: u32,
     /// What it does when it meets its own firm.
-    pub self_trade: SelfTrade,
+    pub self_trade: Option<SelfTrade>,
 }
 
 /// What a book does not know of an order.
@@ -72,7 +72,7 @@ pub(super) struct Detail {
     /// Limit of a peg or a stop, whose price in the book is another.
     pub(super) limit: Price,
     pub(super) firm: u32,
-    pub(super) self_trade: SelfTrade,
+    pub(super) self_trade: Option<SelfTrade>,
     pub(super) time_in_force: TimeInForce,
     pub(super) post_only: bool,
 }
@@ -84,7 +84,7 @@ impl Detail {
         display: Terms::ALL,
         limit: Price::UNDEFINED,
         firm: 0,
-        self_trade: SelfTrade::Allow,
+        self_trade: None,
         time_in_force: TimeInForce::Day,
         post_only: false,
     };
@@ -260,7 +260,8 @@ impl Digest for Shelf {
                     for number in [filled.0, reserve.0, display.0, limit.0] {
                         hasher.i64(number);
                     }
-                    let flags = [self_trade as u64, time_in_force as u64, u64::from(post_only)];
+                    let self_trade = self_trade.map_or(0, |mode| mode as u64 + 1);
+                    let flags = [self_trade, time_in_force as u64, u64::from(post_only)];
                     flags.into_iter().for_each(|flag| hasher.u64(u64::from(firm) << 8 | flag));
                 }
             }

@@ -2,7 +2,8 @@
 
 use helios_book::Capacity;
 use helios_types::{BookRef, InstrumentId, Price, Quantity, Side, Terms, TimeInForce};
-use helios_venue::matching::{Allocation, Amend, Event, Events, MatchingEngine, NewOrder, Phase, Rules, SelfTrade};
+use helios_venue::SelfTrade;
+use helios_venue::matching::{Allocation, Amend, Event, Events, MatchingEngine, NewOrder, Phase, Rules};
 
 /// Orders of every kind come, trade, change and go; at the end nothing rests.
 fn day(engine: &mut MatchingEngine, orders: u64, out: &mut Events) -> (usize, usize) {
@@ -19,7 +20,7 @@ fn day(engine: &mut MatchingEngine, orders: u64, out: &mut Events) -> (usize, us
             3 => NewOrder { terms: Terms { stop: price, ..Terms::PLAIN }, ..limit },
             4 => NewOrder { time_in_force: TimeInForce::Fok, ..limit },
             5 => NewOrder { time_in_force: TimeInForce::Close, ..limit },
-            6 => NewOrder { firm: 1, self_trade: SelfTrade::Decrement, ..limit },
+            6 => NewOrder { firm: 1, self_trade: Some(SelfTrade::Decrement), ..limit },
             _ => limit,
         };
         // Sums of any size fit.

@@ -2,9 +2,9 @@
 //! looking at all of them. Shares no code with the engine but the types of commands and events.
 
 use helios_types::{BookRef, CancelReason, InstrumentId, Price, Quantity, RejectReason, Side, Terms, TimeInForce};
+use helios_venue::SelfTrade;
 use helios_venue::matching::{
     Allocation, Amend, AuctionKind, Beyond, Command, Event, Indicative, NewOrder, Phase, Place, Request, Rules,
-    SelfTrade,
 };
 
 const NONE: Price = Price::UNDEFINED;
@@ -297,7 +297,7 @@ impl Naive {
             let met = self.held.iter().find(|held| held.new.order == *resting).expect("it rested");
             if !avoids(&coming.new, &met.new) {
                 sum += quantity.0;
-            } else if coming.new.self_trade != SelfTrade::CancelOldest {
+            } else if coming.new.self_trade != Some(SelfTrade::CancelOldest) {
                 return false;
             }
         }
@@ -459,8 +459,8 @@ impl Naive {
         let mode = coming.new.self_trade;
         let new = coming.new;
         match mode {
-            SelfTrade::CancelOldest | SelfTrade::CancelBoth => self.drop_at(at, CancelReason::SelfTrade),
-            SelfTrade::Decrement => {
+            Some(SelfTrade::CancelOldest | SelfTrade::CancelBoth) => self.drop_at(at, CancelReason::SelfTrade),
+            Some(SelfTrade::Decrement) => {
                 let met = self.held[at].clone();
                 coming.left -= quantity;
                 self.cancelled(&met.new, quantity, met.open() - quantity, CancelReason::SelfTrade);
@@ -469,7 +469,7 @@ impl Naive {
             }
             _ => {}
         }
-        if matches!(mode, SelfTrade::CancelNewest | SelfTrade::CancelBoth) {
+        if matches!(mode, Some(SelfTrade::CancelNewest | SelfTrade::CancelBoth)) {
             self.cancelled(&new, coming.left, 0, CancelReason::SelfTrade);
             coming.left = 0;
         }
@@ -750,5 +750,5 @@ fn reaches(side: Side, limit: Option<i64>, price: i64) -> bool {
 }
 
 fn avoids(incoming: &NewOrder, resting: &NewOrder) -> bool {
-    incoming.self_trade != SelfTrade::Allow && incoming.firm != 0 && incoming.firm == resting.firm
+    incoming.self_trade.is_some() && incoming.firm != 0 && incoming.firm == resting.firm
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use helios_book::Capacity;
 use helios_types::{BookRef, Digest, Hasher, InstrumentId, Price, Quantity, Side, Terms, TimeInForce};
+use helios_venue::SelfTrade;
 use helios_venue::matching::{
     Allocation, Amend, AuctionKind, Bands, Beyond, Command, Event, MatchingEngine, NewOrder, Phase, Place, Rules,
-    SelfTrade,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -134,13 +134,13 @@ fn order(dice: &Dice, mix: Mix, number: BookRef, naive: &Naive) -> NewOrder {
     }
     let firm = if dice.luck[4] < mix.firms { 1 + dice.luck[4] % 2 } else { 0 };
     let modes = [
-        SelfTrade::Allow,
-        SelfTrade::CancelNewest,
-        SelfTrade::CancelOldest,
-        SelfTrade::CancelBoth,
-        SelfTrade::Decrement,
+        None,
+        Some(SelfTrade::CancelNewest),
+        Some(SelfTrade::CancelOldest),
+        Some(SelfTrade::CancelBoth),
+        Some(SelfTrade::Decrement),
     ];
-    let self_trade = if firm == 0 { SelfTrade::Allow } else { modes[dice.pick % 5] };
+    let self_trade = if firm == 0 { None } else { modes[dice.pick % 5] };
     NewOrder { price, time_in_force, terms, firm, self_trade, ..plain }
 }
 

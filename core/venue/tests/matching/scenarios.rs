@@ -3,9 +3,10 @@
 
 use helios_book::Capacity;
 use helios_types::{BookRef, InstrumentId, Price, Quantity, Side, Terms, TimeInForce};
+use helios_venue::SelfTrade;
 use helios_venue::matching::{
     Allocation, Amend, AuctionKind, Bands, Beyond, Command, Event, Indicative, MatchingEngine, NewOrder, Phase, Place,
-    Request, Rules, SelfTrade,
+    Request, Rules,
 };
 
 macro_rules! scenarios {
@@ -189,10 +190,10 @@ impl Table {
                 "peg" => new.terms.midpoint = true,
                 "stop" => new.terms.stop = price(next()),
                 "firm" => new.firm = number(next()) as u32,
-                "newest" => new.self_trade = SelfTrade::CancelNewest,
-                "oldest" => new.self_trade = SelfTrade::CancelOldest,
-                "both" => new.self_trade = SelfTrade::CancelBoth,
-                "decrement" => new.self_trade = SelfTrade::Decrement,
+                "newest" => new.self_trade = Some(SelfTrade::CancelNewest),
+                "oldest" => new.self_trade = Some(SelfTrade::CancelOldest),
+                "both" => new.self_trade = Some(SelfTrade::CancelBoth),
+                "decrement" => new.self_trade = Some(SelfTrade::Decrement),
                 _ => panic!("{}: unknown term {word}", self.place),
             }
         }

@@ -196,6 +196,13 @@ pub enum Closed {
     NoSequenceNumber,
 }
 
+impl Closed {
+    /// The Logon was refused, by whichever side: another attempt will hardly fare better.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::RefusedByPeer(_))
+    }
+}
+
 impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |text: &Option<String>| text.as_deref().map_or(String::new(), |text| format!(": {text:?}"));

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use helios_types::{Event, InstrumentId, Market, Nanos, Output};
+use helios_types::{Event, InstrumentId, Link, Market, Nanos, Output};
 use helios_venue::Venues;
 
 use super::copies::Pulse;
 use super::core::Back;
-use super::shared::{INFO, Shared, utc};
+use super::shared::{INFO, Shared, WARNING, utc};
 use super::station::EntryStation;
 use crate::EntryOut;
 use crate::latency::{Stage, Stages, Ticks};
@@ -253,9 +253,25 @@ impl<'a> Port<'a> {
     }
 }
 
+impl Port<'_> {
+    /// What became of the session, for the log: an interruption of a tenth of a second is in no status.
+    #[cold]
+    fn said(&self, link: &Link) {
+        match link {
+            Link::Down { .. } => self.shared.note_of(self.name, WARNING, format_args!("session down: orders wait")),
+            Link::Up { .. } => self.shared.note_of(self.name, INFO, format_args!("session logged in")),
+            Link::Settled { .. } => self.shared.note_of(self.name, INFO, format_args!("session settled")),
+            Link::Heard { .. } | Link::Position { .. } => {}
+        }
+    }
+}
+
 impl EntryOut for Port<'_> {
     #[inline]
     fn event(&mut self, event: Event) {
+        if let Event::Link(link @ (Link::Down { .. } | Link::Up { .. } | Link::Settled { .. })) = &event {
+            self.said(link);
+        }
         self.back.push(event);
     }
 

@@ -12,7 +12,7 @@ use helios_types::{InstrumentId, Nanos, PRICE_SCALE, Price, QUANTITY_SCALE, Quan
 use helios_wire::fix::{Closed, Handled, Message, Outside, Reply, Session, SessionEvent, Stored};
 
 use super::fix::{TICK_NS, decimal, execution_number};
-use super::reconnect::{MAX_REFUSALS, Reconnect};
+use super::reconnect::Reconnect;
 use super::{EntryError, FixConfig};
 
 /// Executions that are recognised when they are told again.
@@ -178,9 +178,7 @@ impl DropCopy {
         if std::mem::take(&mut self.tally.closing) {
             self.session.on_closed(now, &mut Hearing { tally: &mut self.tally, now, out });
             self.tally.closing = false;
-            if self.tally.reconnect.due().is_none() {
-                self.tally.reconnect.failed(now);
-            }
+            self.tally.reconnect.failed(now);
         }
     }
 }
@@ -259,18 +257,12 @@ impl<O: DropCopyOut> Outside for Hearing<'_, O> {
     }
 
     fn close(&mut self, why: &Closed) {
-        let tally = &mut *self.tally;
-        self.out.note(format_args!("{}: {why}", tally.config.name));
+        let Tally { config, reconnect, closing, .. } = &mut *self.tally;
+        self.out.note(format_args!("{}: {why}", config.name));
         self.out.close();
-        tally.closing = true;
-        let refused = matches!(why, Closed::RefusedByPeer(_) | Closed::Refused(_));
-        if refused && !tally.reconnect.refused(self.now) {
-            let name = &tally.config.name;
-            self.out.note(format_args!(
-                "{name}: the logon was refused {MAX_REFUSALS} times: there will be no further attempt"
-            ));
-        } else if !refused {
-            tally.reconnect.failed(self.now);
+        *closing = true;
+        if let Some(given_up) = reconnect.ended(why.is_refusal(), self.now) {
+            self.out.note(format_args!("{}: the logon was {given_up}", config.name));
         }
     }
 

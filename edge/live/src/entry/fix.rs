@@ -198,6 +198,7 @@ impl Fix {
 
     pub(super) fn on_bytes(&mut self, bytes: &[u8], now: Nanos, out: &mut impl EntryOut) {
         self.call(now, out, |session, now, hearing| session.on_bytes(bytes, now, hearing));
+        self.desk.orders.prepare();
     }
 
     pub(super) fn on_closed(&mut self, now: Nanos, out: &mut impl EntryOut) {
@@ -266,9 +267,7 @@ impl Fix {
         if std::mem::take(&mut self.desk.closing) {
             self.session.on_closed(now, &mut Hearing { desk: &mut self.desk, now, out });
             self.desk.closing = false;
-            if self.desk.reconnect.due().is_none() {
-                self.desk.reconnect.failed(now);
-            }
+            self.desk.reconnect.failed(now);
             self.desk.orders.lost(out);
         }
     }
@@ -718,19 +717,12 @@ impl<O: EntryOut> Outside for Hearing<'_, O> {
     }
 
     fn close(&mut self, why: &Closed) {
-        let desk = &mut *self.desk;
-        self.out.note(format_args!("{}: {why}", desk.orders.name));
+        let Desk { orders, reconnect, closing, .. } = &mut *self.desk;
+        self.out.note(format_args!("{}: {why}", orders.name));
         self.out.close();
-        desk.closing = true;
-        let refused = matches!(why, Closed::RefusedByPeer(_) | Closed::Refused(_));
-        if refused && !desk.reconnect.refused(self.now) {
-            self.out.note(format_args!(
-                "{}: the logon was refused {} times: there will be no further attempt",
-                desk.orders.name,
-                super::reconnect::MAX_REFUSALS
-            ));
-        } else if !refused {
-            desk.reconnect.failed(self.now);
+        *closing = true;
+        if let Some(given_up) = reconnect.ended(why.is_refusal(), self.now) {
+            self.out.note(format_args!("{}: the logon was {given_up}", orders.name));
         }
     }
 

@@ -73,6 +73,12 @@ impl Orders {
         if !std::mem::replace(&mut self.begun, true) {
             out.event(Event::Link(Link::Down { session: self.session }));
         }
+        self.prepare();
+    }
+
+    /// Room for the next orders. Called where nothing is to be sent: after answers, for a busy session has no ticks.
+    #[inline]
+    pub(super) fn prepare(&mut self) {
         self.table.prepare();
     }
 

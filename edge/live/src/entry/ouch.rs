@@ -13,7 +13,7 @@ use helios_wire::soupbintcp::{Accepted, Client, ClientOut, ClientSettings, Close
 use helios_wire::text;
 
 use super::orders::Orders;
-use super::reconnect::{MAX_REFUSALS, Reconnect};
+use super::reconnect::Reconnect;
 use super::said::{Said, read42, read50};
 use super::table::Replacing;
 use super::{EntryConfig, EntryCounters, Protocol, Recorded};
@@ -145,6 +145,7 @@ impl Ouch {
         {
             self.account.queries += 1;
         }
+        self.account.orders.prepare();
     }
 
     pub(super) fn on_closed(&mut self, now: Nanos, out: &mut impl EntryOut) {
@@ -394,13 +395,8 @@ impl<O: EntryOut> ClientOut for Hearing<'_, O> {
         let account = &mut *self.account;
         self.out.note(format_args!("{}: {why}", account.orders.name));
         self.out.close();
-        if *why != Closed::Rejected(NOT_AUTHORIZED) {
-            account.reconnect.failed(self.now);
-        } else if !account.reconnect.refused(self.now) {
-            self.out.note(format_args!(
-                "{}: user or password were refused {MAX_REFUSALS} times: there will be no further attempt",
-                account.orders.name
-            ));
+        if let Some(given_up) = account.reconnect.ended(*why == Closed::Rejected(NOT_AUTHORIZED), self.now) {
+            self.out.note(format_args!("{}: user or password were {given_up}", account.orders.name));
         }
         if account.orders.up {
             account.tell_heard(self.out);

@@ -1,6 +1,8 @@
 //! When to connect again: soon after the first failure, later after each further one, never after a password was refused
 //! again and again.
 
+use std::fmt;
+
 use helios_types::{Nanos, Rng};
 
 /// Before the first new attempt.
@@ -8,7 +10,7 @@ const FIRST_NS: u64 = 250_000_000;
 /// Between attempts at most.
 const LAST_NS: u64 = 8_000_000_000;
 /// Refused passwords before it is given up.
-pub(super) const MAX_REFUSALS: u32 = 3;
+const MAX_REFUSALS: u32 = 3;
 
 #[derive(Clone, Debug)]
 pub(super) struct Reconnect {
@@ -41,9 +43,9 @@ impl Reconnect {
         begins
     }
 
-    /// The connection, or the attempt, has failed.
+    /// The connection, or the attempt, has failed; no news when an attempt is due already.
     pub(super) fn failed(&mut self, now: Nanos) {
-        if self.stopped {
+        if self.stopped || self.due.is_some() {
             return;
         }
         let wait = match &mut self.rng {
@@ -55,14 +57,17 @@ impl Reconnect {
         self.delay_ns = (self.delay_ns * 2).min(LAST_NS);
     }
 
-    /// Name or password were refused. False when there will be no further attempt.
-    pub(super) fn refused(&mut self, now: Nanos) -> bool {
-        self.refusals += 1;
+    /// The session ended its connection, perhaps since name or password were refused. Some when there will be no further
+    /// attempt.
+    pub(super) fn ended(&mut self, is_refusal: bool, now: Nanos) -> Option<GivenUp> {
         self.failed(now);
-        if self.refusals >= MAX_REFUSALS {
-            self.stop();
+        if is_refusal {
+            self.refusals += 1;
+            if self.refusals >= MAX_REFUSALS {
+                self.stop();
+            }
         }
-        !self.stopped
+        (is_refusal && self.stopped).then_some(GivenUp)
     }
 
     /// There will be no further attempt.
@@ -82,6 +87,15 @@ impl Reconnect {
     /// No attempt any more.
     pub(super) fn stop(&mut self) {
         (self.stopped, self.due) = (true, None);
+    }
+}
+
+/// What was refused too often, for a note that begins with it.
+pub(super) struct GivenUp;
+
+impl fmt::Display for GivenUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "refused {MAX_REFUSALS} times: there will be no further attempt")
     }
 }
 

@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 
 use helios_types::{InstrumentId, OrderId, Price, Quantity, Side, Terms, TimeInForce};
 
+use crate::present::present;
+
 /// The most orders, and the most references, of one session.
 pub const MAX_ORDERS: usize = 1 << 22;
-const CHUNK: usize = 1 << 12;
+const CHUNK: usize = 1 << 10;
 /// Identifiers so far above the one before are looked up in a map: the others stand in a row.
 const MAX_HOLE: u64 = 1 << 16;
 const NONE: u32 = u32::MAX;
@@ -21,11 +23,17 @@ struct Chunked<T> {
     spare: Vec<T>,
 }
 
+fn chunk<T>() -> Vec<T> {
+    let mut chunk = Vec::with_capacity(CHUNK);
+    present(chunk.spare_capacity_mut());
+    chunk
+}
+
 impl<T> Chunked<T> {
     fn new() -> Self {
         let mut chunks = Vec::with_capacity(MAX_ORDERS / CHUNK + 1);
-        chunks.push(Vec::with_capacity(CHUNK));
-        Self { chunks, spare: Vec::with_capacity(CHUNK) }
+        chunks.push(chunk());
+        Self { chunks, spare: chunk() }
     }
 
     fn len(&self) -> usize {
@@ -43,9 +51,10 @@ impl<T> Chunked<T> {
     }
 
     /// Off the hot path: makes the next chunk ready.
+    #[inline]
     fn prepare(&mut self) {
         if self.spare.capacity() < CHUNK {
-            self.spare.reserve_exact(CHUNK);
+            self.spare = chunk();
         }
     }
 
@@ -228,6 +237,7 @@ impl Table {
     }
 
     /// Makes room for what comes next, off the hot path.
+    #[inline]
     pub(super) fn prepare(&mut self) {
         self.rows.prepare();
         self.references.prepare();

@@ -315,12 +315,17 @@ class Catalog:
         )
 
     def vacuum(self) -> int:
-        """Removes files that no longer belong to it; returns how many. No import and no older reader may be running."""
+        """Removes files that no longer belong to it, and earlier manifests; returns how many of the former.
+
+        No import and no older reader may be running.
+        """
         keep = self.manifest.files()
         self.refresh()
         keep |= self.manifest.files()
         gone = [name for folder in _FOLDERS for name in self.store.names(folder) if name not in keep]
-        for name in gone:
+        # The newest stays: a commit is the first to take the number after it.
+        earlier = [name for name in self.store.names("manifest") if name < name_of(self.manifest.number)]
+        for name in [*gone, *earlier]:
             self.store.delete(name)
         return len(gone)
 
