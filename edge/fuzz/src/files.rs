@@ -112,7 +112,7 @@ fn newest(folder: &std::path::Path) -> std::path::PathBuf {
 pub(crate) fn store_seeds() -> Vec<Vec<u8>> {
     let message = Writing::default().then(&[0]).text(b"8=FIX.4.4 35=D").bytes();
     let secret = Writing::default().then(&[2]).text(b"8=FIX.4.4\x0135=A\x01554=x\x01").bytes();
-    let reopened = |how: &[u8]| [&message, &message, &secret, &[3, 9, 1, 0, 6, 0], how].concat();
+    let reopened = |how: &[u8]| [message.as_slice(), &message, &secret, &[3, 9, 1, 0, 6, 0], how].concat();
     let cut = reopened(&[0, 90, 0, 0, 0, 0, 0, 0, 0]);
     let changed = reopened(&[1, 90, 0, 0, 0, 0, 0, 0, 0, 7]);
     let whole = reopened(&[3]);
