@@ -7,7 +7,7 @@ use helios_book::{Books, Capacity};
 use helios_data::normalise::ItchNormaliser;
 use helios_exchange::{Client, Config, Exchange, ExchangeOut, Fault, Port, Protocol, VenueConfig};
 use helios_types::{InstrumentId, Nanos, Side};
-use helios_venue::matching::SelfTrade;
+use helios_venue::SelfTrade;
 use helios_wire::fix::Version;
 use helios_wire::soupbintcp::{LoginRequest, Packet};
 use helios_wire::{Layout, itch, moldudp64, ouch, ouch42};
@@ -163,18 +163,9 @@ fn request(script: &mut Script<'_>, layouts: &[&'static Layout]) -> Vec<u8> {
 }
 
 fn quiet(script: &mut Script<'_>) -> Config {
-    let rules = [
-        SelfTrade::Allow,
-        SelfTrade::CancelNewest,
-        SelfTrade::CancelOldest,
-        SelfTrade::CancelBoth,
-        SelfTrade::Decrement,
-    ];
-    let venue = VenueConfig {
-        self_trade: rules[script.below(5)],
-        max_open_orders: MAX_OPEN,
-        ..VenueConfig::quiet("XNAS", &SYMBOLS)
-    };
+    let rules = [SelfTrade::CancelNewest, SelfTrade::CancelOldest, SelfTrade::CancelBoth, SelfTrade::Decrement];
+    let rule = rules.get(script.below(5)).copied();
+    let venue = VenueConfig { self_trade: rule, max_open_orders: MAX_OPEN, ..VenueConfig::quiet("XNAS", &SYMBOLS) };
     let mut config = Config::new(vec![venue], MIDNIGHT);
     config.limits.connections = CONNECTIONS;
     USERS.iter().fold(config, |config, user| config.with_user(user, "hunter2"))
