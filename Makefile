@@ -17,7 +17,7 @@ lint: $(VENV)/.complete $(VENV)/.built
 	cargo fmt --check
 	cd core && for crate in */; do (cd $$crate && cargo clippy --quiet --all-targets -- -D warnings) || exit 1; done
 	cargo clippy --quiet --package helios-io --package helios-fix --package helios-exchange --package helios-live \
-	    --package helios-bindings --all-targets -- -D warnings
+	    --package helios-fuzz --package helios-bindings --all-targets -- -D warnings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -36,10 +36,22 @@ bench: $(VENV)/.complete $(VENV)/.built
 	$(BIN)/python benches/catalog.py
 
 # Longer than CI runs it: make fuzz CASES=1000000
+# Guided by coverage, one target of edge/fuzz: make fuzz TARGET=feed SECONDS=60. It wants a C++ compiler and cargo-fuzz
+# (cargo install cargo-fuzz).
 CASES ?= 200000
+SECONDS ?= 60
+SANITIZER ?= none
+TARGET ?=
 fuzz:
+ifeq ($(TARGET),)
 	PROPTEST_CASES=$(CASES) cargo test --release --package helios-wire --package helios-journal --package helios-live \
-	    --package helios-exchange
+	    --package helios-exchange --package helios-fuzz
+else
+	@cargo fuzz --version > /dev/null || { echo "install cargo-fuzz first: cargo install cargo-fuzz"; exit 1; }
+	cargo run --quiet --package helios-fuzz --example seeds -- $(TARGET) fuzz/corpus/$(TARGET)
+	RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir fuzz --sanitizer $(SANITIZER) $(TARGET) -- \
+	    -max_total_time=$(SECONDS) -max_len=4096 -rss_limit_mb=2048 -timeout=10
+endif
 
 # A trader and an exchange in one simulated world in which everything goes wrong, by seed: make world SEEDS=10000 FIRST=1
 # Then with real processes that are killed: KILLS=100

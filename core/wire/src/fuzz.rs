@@ -1,4 +1,4 @@
-//! One door for fuzzers: every decoder on the same arbitrary bytes.
+//! Doors for fuzzers: each decoder on arbitrary bytes, and all of them at once.
 
 use helios_types::Nanos;
 
@@ -14,14 +14,44 @@ pub fn fuzz_decode(bytes: &[u8]) {
     frames(bytes);
     captures(bytes);
     soup(bytes);
-    if let Ok(packet) = moldudp64::decode(bytes) {
-        assert_eq!(packet.messages().count(), usize::from(packet.message_count()));
+    mold(bytes);
+    itch_message(bytes);
+    ouch_message(bytes);
+    fields(bytes);
+    fix_messages(bytes);
+    let (version, rest) = bytes.split_first().map_or((0, bytes), |(first, rest)| (usize::from(*first), rest));
+    fix_session(Version::ALL[version % Version::ALL.len()], rest);
+}
+
+/// A packet's messages are as many as it says, and packed again they are the packet.
+pub fn mold(bytes: &[u8]) {
+    let whole = moldudp64::decode(bytes);
+    let Ok(first) = moldudp64::decode_first(bytes) else { return assert!(whole.is_err()) };
+    assert_eq!(whole.is_ok(), first.length() == bytes.len());
+    assert_eq!(first.messages().count(), usize::from(first.message_count()));
+    if first.is_end_of_session() {
+        return;
     }
+    let header = first.header();
+    let mut builder = moldudp64::PacketBuilder::new(header.session, header.sequence_number, first.length());
+    first.messages().for_each(|message| builder.push(message).expect("it was a packet of this length"));
+    assert_eq!(builder.bytes(), &bytes[..first.length()]);
+    if let Ok(request) = moldudp64::decode_request(bytes) {
+        assert_eq!(request.encode(), bytes);
+    }
+}
+
+/// One message of market data.
+pub fn itch_message(bytes: &[u8]) {
     if let Ok(message) = itch::decode(bytes) {
         assert_eq!(message.reencode(), bytes);
         let _ = (message.timestamp(), message.stock_locate());
     }
     let _ = itch::order_reference_ahead(bytes);
+}
+
+/// One message of order entry, of either version and direction.
+pub fn ouch_message(bytes: &[u8]) {
     if let Ok(message) = ouch42::inbound::decode(bytes) {
         assert_eq!(message.reencode(), bytes);
     }
@@ -38,11 +68,6 @@ pub fn fuzz_decode(bytes: &[u8]) {
         ouch::outbound::append(&decoded.message.reencode(), options(decoded.options), &mut again);
         assert!(bytes.starts_with(&again));
     }
-    fields(bytes);
-    fix_messages(bytes);
-    let _ = fix::peek_logon(bytes);
-    let (version, rest) = bytes.split_first().map_or((0, bytes), |(first, rest)| (usize::from(*first), rest));
-    fix_session(Version::ALL[version % Version::ALL.len()], rest);
 }
 
 /// What a FIX session does to nobody: its store is empty, and its bytes are counted and dropped.
@@ -82,8 +107,9 @@ impl fix::Outside for Nowhere {
     }
 }
 
-/// Every message of a stream is cut, judged by the oldest and the newest dictionary, and written again.
-fn fix_messages(bytes: &[u8]) {
+/// Every message of a stream is cut, judged by every dictionary, and written again; and so is the first as a Logon.
+pub fn fix_messages(bytes: &[u8]) {
+    let _ = fix::peek_logon(bytes);
     let mut rest = bytes;
     let mut fields = Fields::new();
     loop {
@@ -91,7 +117,7 @@ fn fix_messages(bytes: &[u8]) {
             Framed::Incomplete => return,
             Framed::Garbled { used, .. } => used,
             Framed::Message { bytes, used } => {
-                for version in [Version::Fix40, Version::Fix50Sp2] {
+                for version in Version::ALL {
                     let dictionary = Dictionary::of(version);
                     let Ok(message) = fields.parse(bytes, dictionary) else { continue };
                     let _ = fix::validate(dictionary, &message, &fix::Rules::default());
@@ -159,7 +185,8 @@ fn options(options: Option<ouch::Options<'_>>) -> &[u8] {
     options.map_or(&[], ouch::Options::bytes)
 }
 
-fn frames(bytes: &[u8]) {
+/// A file's or a stream's messages, by every framing.
+pub fn frames(bytes: &[u8]) {
     for framing in [Framing::LengthPrefixed, Framing::ByType, Framing::detect(bytes)] {
         let mut frames = Frames::new(bytes, framing);
         let messages: usize = frames.by_ref().map(|message| message.len() + crate::frame::PREFIX).sum();
@@ -169,13 +196,15 @@ fn frames(bytes: &[u8]) {
     }
 }
 
-fn captures(bytes: &[u8]) {
+/// A packet capture.
+pub fn captures(bytes: &[u8]) {
     let Ok(capture) = pcap::Capture::new(bytes) else { return };
     // No record or block is shorter than 12 bytes.
     assert!(capture.count() <= bytes.len() / 12 + 1);
 }
 
-fn soup(bytes: &[u8]) {
+/// A stream of SoupBinTCP packets.
+pub fn soup(bytes: &[u8]) {
     let mut rest = bytes;
     while let Ok(Some((packet, length))) = soupbintcp::decode(rest) {
         let mut again = Vec::new();
@@ -185,7 +214,8 @@ fn soup(bytes: &[u8]) {
     }
 }
 
-fn fields(bytes: &[u8]) {
+/// A message as named fields, and back.
+pub fn fields(bytes: &[u8]) {
     for family in Family::ALL {
         for direction in [Direction::Inbound, Direction::Outbound] {
             let Ok(fields) = generic::to_fields(family, direction, bytes) else { continue };

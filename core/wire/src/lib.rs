@@ -7,7 +7,8 @@
 //! the caller.
 
 mod error;
-mod fuzz;
+#[doc(hidden)]
+pub mod fuzz;
 mod layout;
 mod text;
 

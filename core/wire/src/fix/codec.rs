@@ -439,8 +439,8 @@ fn short_tag(word: u64) -> Option<(i32, usize)> {
         return None;
     }
     let bits = found.trailing_zeros() & !7;
-    // Digits to the top, with zeros in front.
-    let digits = digits << (32 - bits);
+    // Digits to the top, with zeros in front; there are none where a `=` is first and another follows.
+    let digits = digits.checked_shl(32 - bits)?;
     if (digits.wrapping_add(0x7676_7676) | digits) & 0x8080_8080 != 0 {
         return None;
     }

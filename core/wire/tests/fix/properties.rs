@@ -72,6 +72,18 @@ fn logon(version: Version) -> Vec<u8> {
     builder.finish().to_vec()
 }
 
+/// Found by fuzzing: a field that begins with its `=`, and has another.
+#[test]
+fn a_field_without_a_tag_is_refused() {
+    for odd in [b"=F1=2\x01".as_slice(), b"=1=\x01", b"===\x01", b"=\x01"] {
+        let mut builder = Builder::new();
+        builder.begin(b"FIX.4.4", b"0");
+        builder.raw(odd);
+        builder.raw(b"58=behind it\x01");
+        assert!(Fields::new().parse(builder.finish(), Dictionary::of(Version::Fix44)).is_err());
+    }
+}
+
 fn stream() -> impl Strategy<Value = (Version, Vec<u8>)> {
     select(Version::ALL.as_slice()).prop_flat_map(|version| {
         let damage = vec((any::<Index>(), any::<u8>()), 0..2);

@@ -66,7 +66,8 @@ struct Tally {
     ticked: Nanos,
     /// Signed quantity of each execution, by order and number.
     executions: BTreeMap<(String, u64), i64>,
-    positions: Vec<i64>,
+    /// Wider than a quantity: a sum of executions that passes the scale and comes back is exact.
+    positions: Vec<i128>,
     full: bool,
     oddities: u32,
     foreign: u64,
@@ -93,9 +94,10 @@ impl DropCopy {
         Ok(Self { session, tally })
     }
 
-    /// The signed quantity that the executions told come to.
+    /// The signed quantity that the executions told come to; the end of the scale where it is more.
     pub fn position(&self, instrument: InstrumentId) -> Quantity {
-        Quantity(self.tally.positions.get(instrument.index()).copied().unwrap_or(0))
+        let sum = self.tally.positions.get(instrument.index()).copied().unwrap_or(0);
+        Quantity(i64::try_from(sum).unwrap_or(if sum < 0 { -i64::MAX } else { i64::MAX }))
     }
 
     /// Executions told, and executions of instruments that the run does not have.
@@ -158,6 +160,9 @@ impl DropCopy {
         self.tally.reconnect.stop();
         if self.session.is_connected() {
             self.call(now, out, |session, now, hearing| session.logout("", now, hearing));
+        }
+        // A session that was not logged on has closed at once.
+        if self.session.is_connected() {
             out.close();
             self.on_closed(now, out);
         }
@@ -206,7 +211,7 @@ impl Tally {
             self.repeats += 1;
             return;
         }
-        self.positions[at] = self.positions[at].saturating_add(signed - before.unwrap_or(0));
+        self.positions[at] += i128::from(signed) - i128::from(before.unwrap_or(0));
         let instrument = InstrumentId(at as u32);
         out.traded(&Traded { order: &key.0, execution, instrument, side, quantity, price, ts_event });
         if before.is_some() || self.executions.len() < MAX_EXECUTIONS {

@@ -225,6 +225,9 @@ impl Fix {
         self.desk.reconnect.stop();
         if self.session.is_connected() {
             self.call(now, out, |session, now, hearing| session.logout("", now, hearing));
+        }
+        // A session that was not logged on has closed at once.
+        if self.session.is_connected() {
             out.close();
             self.on_closed(now, out);
         }

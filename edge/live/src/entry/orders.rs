@@ -401,6 +401,9 @@ impl Orders {
             Said::Cancelled { quantity, reason, by_itself, .. } => {
                 self.cancelled(at, quantity, reason, by_itself, ts, out);
             }
+            Said::Executed { quantity, execution, .. } if quantity.0 <= 0 => {
+                self.odd(format_args!("execution {execution} is of no shares"), out);
+            }
             Said::Executed { quantity, price, liquidity, execution, .. } => {
                 let row = self.table.row(at);
                 if row.has(execution) {

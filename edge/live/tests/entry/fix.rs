@@ -400,6 +400,64 @@ impl DropCopyOut for Heard {
     }
 }
 
+/// Found by fuzzing: the difference of two such reports does not fit a quantity.
+#[test]
+fn an_execution_that_is_told_again_for_the_other_side_is_counted_whole() {
+    let mut copy = DropCopy::new(&fix_config()).expect("sound");
+    let mut heard = Heard::default();
+    copy.on_tick(at(0.0), &mut heard);
+    copy.on_connected(at(0.0), &mut heard);
+    let mut says = |number: u64, msg_type: &[u8], fields: &[(u32, &str)]| {
+        let mut builder = helios_wire::fix::Builder::new();
+        builder.begin(b"FIX.4.4", msg_type);
+        builder.number(34, number);
+        builder.field(49, b"VENUE");
+        builder.timestamp(52, at(0.0), helios_wire::fix::Precision::Seconds);
+        builder.field(56, b"ME");
+        fields.iter().for_each(|(tag, value)| builder.field(*tag, value.as_bytes()));
+        copy.on_bytes(builder.finish(), at(0.0), &mut heard);
+        copy.position(InstrumentId(0))
+    };
+    says(1, b"A", &[(98, "0"), (108, "1"), (141, "Y")]);
+    for (number, side, shares, expected) in
+        [(2, "1", "92233720368", 92_233_720_368), (3, "2", "92233720368", -92_233_720_368), (4, "1", "5", 5)]
+    {
+        let report = [(37, "1"), (17, "5"), (150, "F"), (39, "1"), (11, "1"), (55, "KO"), (54, side), (32, shares)];
+        let rest = [(31, "10"), (151, "5"), (14, "5"), (6, "10")];
+        let position = says(number, b"8", &[report.as_slice(), &rest].concat());
+        assert_eq!(position, Quantity::whole(expected));
+    }
+}
+
+/// Counts how often the connection is closed.
+struct Closes(u32);
+
+impl helios_live::EntryOut for Closes {
+    fn event(&mut self, _: helios_types::Event) {}
+    fn connect(&mut self) {}
+    fn write(&mut self, _: &[u8]) {}
+    fn close(&mut self) {
+        self.0 += 1;
+    }
+    fn note(&mut self, _: std::fmt::Arguments<'_>) {}
+}
+
+/// Found by fuzzing: a session that is stopped before its logon was answered closed its connection twice.
+#[test]
+fn a_connection_is_closed_once() {
+    let (mut copy, mut heard) = (DropCopy::new(&fix_config()).expect("sound"), Heard::default());
+    copy.on_tick(at(0.0), &mut heard);
+    copy.on_connected(at(0.0), &mut heard);
+    copy.stop(at(0.1), &mut heard);
+    assert_eq!(heard.asked.iter().filter(|asked| *asked == "close").count(), 1, "{:?}", heard.asked);
+
+    let (mut entry, mut closed) = (Entry::fix(&fix_config()).expect("sound"), Closes(0));
+    entry.on_tick(at(0.0), &mut closed);
+    entry.on_connected(at(0.0), &mut closed);
+    entry.stop(at(0.1), &mut closed);
+    assert_eq!(closed.0, 1);
+}
+
 #[test]
 fn a_drop_copy_counts_an_execution_once() {
     let mut copy = DropCopy::new(&fix_config()).expect("sound");

@@ -125,6 +125,19 @@ fn numbers_from_the_end_of_the_world() {
     }
 }
 
+/// Found by fuzzing.
+#[test]
+fn an_execution_of_no_shares_is_no_fill() {
+    for protocol in BOTH {
+        let (mut entry, mut log) = logged_in(protocol);
+        entry.send(&submit(1), at(0.1), &mut log);
+        let nothing = Says::Executed { shares: 0, raw: 100_000, execution: 7, flag: b'A' };
+        entry.on_bytes(&sequenced(&said(protocol, 1, 1, nothing).expect("both have it")), at(0.2), &mut log);
+        assert!(!log.lines.iter().any(|line| line.contains("filled")), "{:?}", log.lines);
+        assert_eq!(entry.counters().odd, 1);
+    }
+}
+
 /// Messages of either version with arbitrary content, and other packets.
 fn babble() -> impl Strategy<Value = Vec<u8>> {
     let of = |layouts: &'static [&'static helios_wire::Layout]| {
