@@ -2,7 +2,7 @@
 //! waits for the interpreter; one with methods in Python holds its lock while a method is called.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use helios_engine::State;
 use helios_execution::OpenOrder;
-use helios_io::{Callbacks, SourceError};
-use helios_journal::{Position, Reader, Record};
+use helios_io::{Callbacks, MAX_TORN, SourceError, written_end};
+use helios_journal::{Position, Reader, Record, Writer};
 use helios_live::feed::{Join, ReceiverConfig, SnapshotLogin};
 use helios_live::{
     Audit, Beside, CopySetup, Durability, Ended, Entry, EntryConfig, EntrySetup, Feed, FeedConfig, FeedSetup,
@@ -756,15 +756,19 @@ fn start(
     let settings = journal_settings(spec, options.layout)?;
     let path = spec.directory.join(JOURNAL_FILE);
     let feeds = spec.feeds.iter().enumerate().map(feed).collect::<Result<Vec<_>, _>>()?;
-    let began = if path.exists() { began(&path)? } else { None };
+    let begun = warm.is_some() || has_begun(&path, config)?;
+    let began = if begun { began(&path)? } else { None };
     let started = began.unwrap_or_else(now);
     let mut stations = Made::new(spec, names, started)?;
     let (beside, chores) = Beside::new(cash, Some(&spec.directory)).map_err(|error| wrong("run", error))?;
     let mut state = Some(state);
-    let (journal, recovered) = match path.exists() {
-        false => (Journal::create(&path, config, settings, chores)?, None),
+    let (journal, recovered) = match begun {
+        false => {
+            empty(&path)?;
+            (Journal::create(&path, config, settings, chores)?, None)
+        }
         true => {
-            let begun = Instant::now();
+            let looked = Instant::now();
             let found = match warm {
                 Some(warm) => {
                     let found;
@@ -776,7 +780,7 @@ fn start(
             let mut journal = Journal::resume(&path, found.position, settings, chores)?;
             found.missing.iter().for_each(|output| journal.output(found.state.next_seq() - 1, output));
             journal.flush()?;
-            let told = left(&found, begun.elapsed().as_secs_f64());
+            let told = left(&found, looked.elapsed().as_secs_f64());
             state = Some(found.state);
             (journal, Some(told))
         }
@@ -1033,6 +1037,49 @@ fn began(path: &Path) -> Result<Option<Nanos>, SourceError> {
         Ok(began.is_none())
     })?;
     Ok(began)
+}
+
+/// Whether there is a run to go on with. A process that was killed, or could not connect, before its first input leaves a
+/// journal that says nothing: it is begun anew. What is neither that nor a journal is for recovery to judge.
+fn has_begun(path: &Path, config: &[u8]) -> Result<bool, SourceError> {
+    if !path.exists() {
+        return Ok(false);
+    }
+    let mut any = false;
+    let behind = walk(path, |record| {
+        any |= matches!(record, Record::Input(_));
+        Ok(!any)
+    })?;
+    if any {
+        return Ok(true);
+    }
+    let io = |error: std::io::Error| wrong(&path.display().to_string(), error);
+    let mut file = File::open(path).map_err(io)?;
+    let end = written_end(&mut file, 0).map_err(io)?;
+    if let Some(behind) = behind {
+        return Ok(end > behind.offset() + MAX_TORN);
+    }
+    // Not even the configuration was written whole: only what this run would write is its own beginning.
+    let writer = Writer::new(config).map_err(|error| wrong(&path.display().to_string(), error))?;
+    let ours = writer.pending();
+    let mut there = vec![0; ours.len().min(usize::try_from(end).unwrap_or(usize::MAX))];
+    file.rewind().and_then(|()| file.read_exact(&mut there)).map_err(io)?;
+    Ok(end > ours.len() as u64 || !ours.starts_with(&there))
+}
+
+/// Takes out what a run left that had not begun.
+fn empty(path: &Path) -> Result<(), SourceError> {
+    match File::options().write(true).open(path).and_then(|file| file.set_len(0)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(wrong(&path.display().to_string(), error)),
+        _ => Ok(()),
+    }
+}
+
+/// The configuration of the run that a folder's journal is of, if there is one to go on with.
+#[pyfunction]
+pub(crate) fn live_journal_config(py: Python<'_>, path: PathBuf, config: Vec<u8>) -> PyResult<Option<Vec<u8>>> {
+    let read = || has_begun(&path, &config)?.then(|| helios_io::config_of(&path)).transpose();
+    py.detach(read).map_err(raise)
 }
 
 /// How the run stood when it was left.

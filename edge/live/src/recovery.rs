@@ -19,6 +19,7 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use helios_engine::State;
@@ -186,7 +187,7 @@ pub fn store_snapshot(dir: &Path, inputs: u64, bytes: &[u8]) -> Result<PathBuf, 
     let path = dir.join(format!("state-{inputs:020}.snapshot"));
     let draft = path.with_extension("draft");
     let written = || {
-        let mut file = File::create(&draft)?;
+        let mut file = private(&draft)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&draft, &path)?;
@@ -198,6 +199,11 @@ pub fn store_snapshot(dir: &Path, inputs: u64, bytes: &[u8]) -> Result<PathBuf, 
     };
     written().map_err(|error| io(&path, &error))?;
     Ok(path)
+}
+
+/// A new file in place of an old one, its owner's alone: positions are in it.
+pub(crate) fn private(path: &Path) -> std::io::Result<File> {
+    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 /// Both at once.

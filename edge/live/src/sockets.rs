@@ -46,8 +46,12 @@ impl Datagrams {
         let (address, say) = (line.address, |what: &'static str| move |e: io::Error| wrong(line.address, what, &e));
         let socket =
             Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP)).map_err(say("cannot open"))?;
-        socket.set_reuse_address(true).map_err(say("SO_REUSEADDR"))?;
         let group = address.ip().is_multicast();
+        // A group's packets come to all who joined. Those to an address of ours would come only to the last who asked, and
+        // the others would not hear of it.
+        if group {
+            socket.set_reuse_address(true).map_err(say("SO_REUSEADDR"))?;
+        }
         // Not bound to the group: answers to requests come to this socket too.
         let own = match address.ip() {
             IpAddr::V4(_) if group => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()),
