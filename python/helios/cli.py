@@ -496,9 +496,14 @@ def bench(
     from helios.research.bench import BENCHES, run_bench
 
     if name == "wire":
-        from helios.live.wire import bench_wire
+        from helios.live.wire import bench_wire, print_wire
 
         result = {"bench": name, "small": small, **bench_wire(small=small)}
+        if not json_:
+            from rich.console import Console
+
+            print_wire(result, Console())
+            return
     elif name in BENCHES:
         result = run_bench(name, small=small, file=file)
     else:

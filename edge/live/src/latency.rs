@@ -18,6 +18,8 @@ pub enum Stage {
     Journaled,
     /// Stepped: book, signals, risk, orders.
     Stepped,
+    /// A strategy outside the core was called, and its wish journaled and stepped; only where the order is its.
+    Called,
     /// Order bytes made, the way to the order thread included where that is another.
     Encoded,
     /// Taken by the kernel.
@@ -30,11 +32,12 @@ pub enum Stage {
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Decoded,
         Self::Handed,
         Self::Journaled,
         Self::Stepped,
+        Self::Called,
         Self::Encoded,
         Self::Written,
         Self::Whole,
@@ -48,6 +51,7 @@ impl Stage {
             Self::Handed => "handed",
             Self::Journaled => "journaled",
             Self::Stepped => "stepped",
+            Self::Called => "called",
             Self::Encoded => "encoded",
             Self::Written => "written",
             Self::Whole => "whole",

@@ -2,8 +2,9 @@
 //!
 //! [`probe`] is a process of its own: it sends ITCH in MoldUDP64 packets, of which some make a live run send an order, and
 //! takes the order's bytes by SoupBinTCP and OUCH 5.0; it measures from before the packet's system call to the return of
-//! the one that brought the first byte. [`floor`] stands in the run's place and does no work: a packet in, fifty bytes
-//! out, over the same kinds of sockets. What lies between the two is ours.
+//! the one that brought the first byte. [`floor`] stands in the run's place and does no work: it takes the same packets at
+//! the same pace, and where the run would send an order it sends fifty bytes, over the same kinds of sockets; it is
+//! answered as the run is. What lies between the two is ours.
 //!
 //! The market: stocks in pairs around a hundred, whose best prices move by a cent at random; a stimulus moves the first
 //! of a pair by half a dollar and, after its orders were answered, back. Every order is accepted and executed whole.
@@ -22,10 +23,12 @@ use helios_wire::{alpha, itch};
 
 use crate::driver::pin;
 use crate::latency::Ticks;
-use crate::sockets::{Change, Connection, Datagrams, Line, MAX_DATAGRAM};
+use crate::sockets::{Change, Connection, Datagrams, Line, MAX_DATAGRAM, MAX_READ};
 
 /// Bytes of an order without options on the wire.
 const ORDER: usize = 50;
+/// Bytes of what says that it was accepted, and executed.
+const ANSWERED: usize = (3 + 64) + (3 + 36);
 /// Nobody answers for so long: the bench gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A stimulus that brings no order in this time brings none.
@@ -36,9 +39,13 @@ const QUIET: Duration = Duration::from_micros(150);
 const NOISE: u64 = 16;
 /// Random ticks of every pair before the first.
 const WARM: u64 = 64;
+/// Between two of these: nobody could ask again for what a socket without room has lost.
+const WARM_GAP: Duration = Duration::from_micros(25);
 /// Between two packets that make no order.
 const GAP: Duration = Duration::from_micros(8);
 const SESSION: [u8; 10] = *b"WIREBENCH1";
+/// Instead of the session's first letter: what the floor answers to. A run would not take it.
+const ANSWER: u8 = b'!';
 /// Hundredths of a dollar in the wire's prices.
 const CENT: i64 = 100;
 const MIDDLE: i64 = 1_000_000;
@@ -91,7 +98,8 @@ fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 10_000_000_000, 3).expect("constant bounds are valid")
 }
 
-/// A packet in, an order's bytes out, nothing between, until a packet of one byte comes: packet received -> order written.
+/// Packets in, an order's bytes out where one is wanted, nothing between, until a packet of one byte comes: packet received
+/// -> order written.
 pub fn floor(listen: SocketAddr, to: SocketAddr, core: Option<usize>) -> Result<Histogram<u64>, SourceError> {
     hold(core)?;
     let socket = Datagrams::open(Line { address: listen, interface: None })?;
@@ -110,9 +118,11 @@ pub fn floor(listen: SocketAddr, to: SocketAddr, core: Option<usize>) -> Result<
     }
     let (mut whole, ticks) = (histogram(), Ticks::default());
     let (mut packet, order) = (Box::new([0; MAX_DATAGRAM]), [0; ORDER]);
+    let mut answers = Box::new([0; MAX_READ]);
     let mut heard = Instant::now();
     loop {
         let Some(length) = socket.receive(&mut packet) else {
+            connection.read(&mut answers);
             if heard.elapsed() > PATIENCE {
                 return Err(wrong("the probe says nothing"));
             }
@@ -122,9 +132,11 @@ pub fn floor(listen: SocketAddr, to: SocketAddr, core: Option<usize>) -> Result<
         if length == 1 {
             return Ok(whole);
         }
-        connection.write(&order);
-        whole.saturating_record(ticks.between(received, ticks.now()));
-        heard = Instant::now();
+        if packet[0] == ANSWER {
+            connection.write(&order);
+            whole.saturating_record(ticks.between(received, ticks.now()));
+            heard = Instant::now();
+        }
     }
 }
 
@@ -144,24 +156,25 @@ pub fn probe(settings: &ProbeSettings) -> Result<Probed, SourceError> {
     let mut probed = Probed { whole: histogram(), silent: 0, orders: 0, packets: 0 };
     let ticks = Ticks::default();
     let pairs = settings.stocks.len() / 2;
-    if !settings.floor {
-        for _ in 0..WARM {
-            for pair in 0..pairs {
-                market.noise(pair)?;
-                peer.serve(Duration::ZERO)?;
-            }
+    for _ in 0..WARM {
+        for pair in 0..pairs {
+            market.noise(pair)?;
+            peer.serve(WARM_GAP)?;
         }
     }
     for number in 0..settings.count {
         // Up, and at the next visit to the same pair down again.
         let (pair, up) = ((number / 2) as usize % pairs, number % 2 == 0);
-        if !settings.floor && up {
+        if up {
             for _ in 0..NOISE {
                 market.noise(pair)?;
                 peer.serve(GAP)?;
             }
         }
         market.stimulus(pair, up);
+        if settings.floor {
+            market.first = ANSWER;
+        }
         let sent = ticks.now();
         market.send()?;
         let begun = Instant::now();
@@ -174,7 +187,7 @@ pub fn probe(settings: &ProbeSettings) -> Result<Probed, SourceError> {
             Some(_) => {}
             None => probed.silent += 1,
         }
-        peer.serve(if settings.floor { GAP } else { QUIET })?;
+        peer.serve(QUIET)?;
     }
     (probed.orders, probed.packets) = (peer.orders, market.packets);
     if settings.floor {
@@ -200,6 +213,8 @@ struct Market {
     order: u64,
     stamp: u64,
     packets: u64,
+    /// First letter of the next packet.
+    first: u8,
 }
 
 impl Market {
@@ -214,7 +229,7 @@ impl Market {
         };
         let stocks = (1..).zip(names).map(stock).collect::<Result<_, SourceError>>()?;
         let packet = PacketBuilder::new(SESSION, 1, 1400);
-        Ok(Self { socket, packet, stocks, rng: Rng::new(5), order: 0, stamp: 0, packets: 0 })
+        Ok(Self { socket, packet, stocks, rng: Rng::new(5), order: 0, stamp: 0, packets: 0, first: SESSION[0] })
     }
 
     fn push(&mut self, message: &[u8]) {
@@ -320,7 +335,10 @@ impl Market {
 
     fn send(&mut self) -> Result<(), SourceError> {
         self.packets += 1;
-        self.socket.send(self.packet.bytes()).map_err(wrong)?;
+        let (mut packet, length) = ([0; 1400], self.packet.bytes().len());
+        packet[..length].copy_from_slice(self.packet.bytes());
+        packet[0] = std::mem::replace(&mut self.first, SESSION[0]);
+        self.socket.send(&packet[..length]).map_err(wrong)?;
         self.packet.next_packet();
         Ok(())
     }
@@ -403,13 +421,15 @@ impl Peer {
     }
 
     fn answer(&mut self) -> Result<(), SourceError> {
-        if self.floor {
-            self.orders += (self.got.len() / ORDER) as u64;
-            self.got.clear();
-            return Ok(());
-        }
         let mut taken = 0;
-        while let Some((packet, length)) = decode(&self.got[taken..]).map_err(|error| wrong(format!("{error:?}")))? {
+        while self.floor && self.got.len() >= taken + ORDER {
+            self.orders += 1;
+            self.answer.extend_from_slice(&[0; ANSWERED]);
+            taken += ORDER;
+        }
+        while !self.floor {
+            let next = decode(&self.got[taken..]).map_err(|error| wrong(format!("{error:?}")))?;
+            let Some((packet, length)) = next else { break };
             match packet {
                 Packet::LoginRequest(_) => {
                     let accepted = LoginAccepted::new("WIREBENCH1", 1).expect("the session's name fits");
@@ -424,7 +444,7 @@ impl Peer {
             taken += length;
         }
         self.got.drain(..taken);
-        if self.beat.elapsed() > Duration::from_millis(900) {
+        if !self.floor && self.beat.elapsed() > Duration::from_millis(900) {
             self.beat = Instant::now();
             Packet::ServerHeartbeat.append_to(&mut self.answer);
         }

@@ -1,9 +1,10 @@
 """`helios bench wire`: from a packet to an order over real sockets, beside the floor of the same machine and run.
 
-Two processes. One is a live run on one thread that never sleeps, with an expression strategy over 300 pairs, journal
-and all; the other sends it ITCH in MoldUDP64 and takes its orders by SoupBinTCP and OUCH 5.0. The floor is the same
-two sockets with no work between: a packet in, fifty bytes out. Inside is from the return of the receive call to the
-return of the send call; outside is from before the packet's system call to the first order byte at the other end.
+Two processes. One is a live run on one thread that never sleeps, with 300 pairs, journal and all; the other sends it
+ITCH in MoldUDP64 and takes its orders by SoupBinTCP and OUCH 5.0. The run's strategies are expressions once, and once
+one Python class that is called at every change of a best price. The floor is the same two sockets, packets and answers
+with no work between: a packet in, fifty bytes out. Inside is from the return of the receive call to the return of the
+send call; outside is from before the packet's system call to the first order byte at the other end.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 PAIRS: Final = 300
 _QUANTILES: Final = ("p50", "p90", "p99", "p99.9")
-_STAGES: Final = ("decoded", "journaled", "stepped", "encoded", "written", "whole")
+_SIDES: Final = ("inside", "outside")
+_STAGES: Final = ("decoded", "journaled", "stepped", "called", "encoded", "written")
 _SECONDS: Final = 120.0
 
 _PROBE: Final = """
@@ -43,25 +45,73 @@ print(json.dumps(bench_wire_probe(**settings)))
 
 def bench_wire(*, small: bool = False) -> dict[str, Any]:
     """Inside and outside, floor and ours, medians of turns about; nanoseconds."""
-    count, turns = (400, 1) if small else (4_000, 3)
+    count, turns = (400, 1) if small else (4_000, 5)
     cores = sorted(os.sched_getaffinity(0))
     ours, other = (cores[0], cores[1]) if len(cores) > 1 else (None, None)
-    floors, runs = [], []
+    kinds: dict[str, Callable[[], dict[str, Any]]] = {
+        "floor": lambda: _floor(count, ours, other),
+        "expression": lambda: _ours(_pairs(), count, ours, other),
+        "callback": lambda: _ours([_called()], count, ours, other),
+    }
+    runs: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds}
     for _ in range(turns):
-        floors.append(_floor(count, ours, other))
-        runs.append(_ours(count, ours, other))
-    result: dict[str, Any] = {"pairs": PAIRS, "orders": runs[0]["outside"]["count"], "cores": len(cores)}
-    for side in ("inside", "outside"):
-        for quantile in _QUANTILES:
-            floor, own = (statistics.median(turn[side][quantile] for turn in turns) for turns in (floors, runs))
-            result[f"{side}_{quantile}_ns"] = own
-            result[f"{side}_{quantile}_ns_floor"] = floor
-            result[f"{side}_{quantile}_ns_above_floor"] = own - floor
-    for stage in _STAGES:
-        for quantile in ("p50", "p99"):
-            result[f"{stage}_{quantile}_ns"] = statistics.median(turn["stages"][stage][quantile] for turn in runs)
-    result["silent"] = sum(turn["outside"]["silent"] for turn in runs)
+        for kind, make in kinds.items():
+            runs[kind].append(make())
+    result: dict[str, Any] = {"pairs": PAIRS, "turns": turns, "cores": len(cores)}
+    for kind, turned in runs.items():
+        result[kind] = {
+            side: {quantile: statistics.median(turn[side][quantile] for turn in turned) for quantile in _QUANTILES}
+            for side in _SIDES
+        }
+        result[kind] |= {name: sum(turn["outside"][name] for turn in turned) for name in ("count", "silent")}
+        if kind != "floor":
+            result[kind]["above_floor"] = {
+                # Of one turn each: what else the machine does differs from turn to turn.
+                side: {
+                    quantile: statistics.median(
+                        turn[side][quantile] - floor[side][quantile]
+                        for turn, floor in zip(turned, runs["floor"], strict=True)
+                    )
+                    for quantile in _QUANTILES
+                }
+                for side in _SIDES
+            }
+            stages = [stage for stage in _STAGES if stage in turned[0]["stages"]]
+            result[kind]["stages"] = {
+                stage: {
+                    quantile: statistics.median(turn["stages"][stage][quantile] for turn in turned)
+                    for quantile in _QUANTILES
+                }
+                for stage in stages
+            }
     return result
+
+
+def print_wire(result: dict[str, Any], console: Any) -> None:
+    """As tables."""
+    from rich.table import Table
+
+    from helios.research import text
+
+    def table(title: str, rows: dict[str, dict[str, float]]) -> None:
+        shown = Table(show_edge=False, padding=(0, 1, 0, 0))
+        shown.add_column(title, no_wrap=True)
+        for quantile in _QUANTILES:
+            shown.add_column(quantile, justify="right", no_wrap=True)
+        for name, row in rows.items():
+            shown.add_row(name, *(text.nanoseconds(row[quantile]) for quantile in _QUANTILES))
+        console.print(shown)
+        console.print()
+
+    kinds = [kind for kind in ("floor", "expression", "callback") if kind in result]
+    for side, title in (("inside", "packet to order"), ("outside", "seen from outside")):
+        rows = {kind: result[kind][side] for kind in kinds}
+        rows |= {f"{kind} above floor": result[kind]["above_floor"][side] for kind in kinds[1:]}
+        table(title, rows)
+    for kind in kinds[1:]:
+        table(f"{kind}: stages", result[kind]["stages"])
+    counts = ", ".join(f"{kind} {result[kind]['count']:,} ({result[kind]['silent']:,} without)" for kind in kinds)
+    console.print(f"{PAIRS} pairs, {result['turns']} turns; stimuli that led to an order: {counts}", style="dim")
 
 
 def _floor(count: int, ours: int | None, other: int | None) -> dict[str, Any]:
@@ -73,12 +123,12 @@ def _floor(count: int, ours: int | None, other: int | None) -> dict[str, Any]:
         return {"inside": inside, "outside": _said(probe)}
 
 
-def _ours(count: int, ours: int | None, other: int | None) -> dict[str, Any]:
+def _ours(strategy: list[Any], count: int, ours: int | None, other: int | None) -> dict[str, Any]:
     from helios.live.driver import native
 
     feed, venue = _ports()
     with tempfile.TemporaryDirectory() as folder:
-        driver = native(_run(Path(folder), feed, venue, ours))
+        driver = native(_run(strategy, Path(folder), feed, venue, ours))
         with _probe(feed, venue, count, floor=False, core=other) as probe, _away_from(ours):
             driver.start()
             try:
@@ -91,6 +141,9 @@ def _ours(count: int, ours: int | None, other: int | None) -> dict[str, Any]:
                 raise RunError("the run of the bench does not end")
             time.sleep(0.01)
         stages = json.loads((Path(folder) / "latency.json").read_text())
+        if "whole" not in stages:
+            lost = driver.status()["dropped"]
+            raise RunError(f"no packet led to an order; {lost:,} were lost at the socket: is the machine busy?")
         return {"inside": stages["whole"], "outside": outside, "stages": stages}
 
 
@@ -106,17 +159,49 @@ def _away_from(core: int | None) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def _run(folder: Path, feed: int, venue: int, core: int | None) -> LiveRun:
-    """300 pairs, each reverting to its mean, on one thread that never sleeps."""
-    from helios.live.plan import plan
-    from helios.live.settings import FeedTable, LiveTable, SessionTable, Tables, checked
-    from helios.research.backtest import Backtest
+def _pairs() -> list[Any]:
+    """300 pairs, each reverting to its mean."""
     from helios.signals import pair
 
     stocks = _stocks()
-    strategy = [pair(a, b, halflife="200ms") for a, b in zip(stocks[::2], stocks[1::2], strict=True)]
+    return [pair(a, b, halflife="200ms") for a, b in zip(stocks[::2], stocks[1::2], strict=True)]
+
+
+def _called() -> Any:
+    """The same in Python: against the first of a pair while it is a quarter dollar dearer than the second."""
+    from helios.signals import Strategy
+
+    class Pairs(Strategy):
+        universe = _stocks()
+
+        def on_start(self) -> None:
+            self.mids = [0.0] * (2 * PAIRS)
+            self.short = [False] * PAIRS
+
+        def on_book(self, book: Any) -> None:
+            at, mids = book.instrument, self.mids
+            mids[at] = (book.bid + book.ask) * 0.5
+            first = at & ~1
+            a, b = mids[first], mids[first + 1]
+            if a == 0.0 or b == 0.0:
+                return
+            short = a - b > 0.15
+            if short != self.short[at >> 1]:
+                self.short[at >> 1] = short
+                self.target(first, -100 if short else 0)
+                self.target(first + 1, 100 if short else 0)
+
+    return Pairs()
+
+
+def _run(strategy: list[Any], folder: Path, feed: int, venue: int, core: int | None) -> LiveRun:
+    """On one thread that never sleeps."""
+    from helios.live.plan import plan
+    from helios.live.settings import FeedTable, LiveTable, SessionTable, Tables, checked
+    from helios.research.backtest import Backtest
+
     live = LiveTable(directory=str(folder), wait="spin", cores=[] if core is None else [core], cancel_on_stop=False)
-    feeds = [FeedTable(name="WIRE", lines=[f"127.0.0.1:{feed}"])]
+    feeds = [FeedTable(name="WIRE", lines=[f"127.0.0.1:{feed}"], symbols=_stocks())]
     sessions = [SessionTable(name="WIRE", protocol="ouch50", address=f"127.0.0.1:{venue}", user="BENCH")]
     settings = checked(Tables(live, feeds, sessions, [], None), "live", folder / "bench")
     return plan(settings, lambda data: Backtest(data=data, strategy=strategy, cash=1e9), strategy, set())

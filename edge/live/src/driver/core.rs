@@ -84,6 +84,16 @@ struct Held {
     stamps: Stamps,
 }
 
+/// A packet's way through the engine, in ticks.
+#[derive(Clone, Copy)]
+struct Trail {
+    /// Zero: it came of no packet, or the packet's order has left.
+    received: u64,
+    begun: u64,
+    journaled: u64,
+    stepped: u64,
+}
+
 /// Why the run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -278,17 +288,15 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
         }
         let journaled = self.stamp();
         self.engine.step();
-        let stepped = self.stamp();
+        let mut trail = Trail { received: stamps.received, begun, journaled, stepped: self.stamp() };
         if !self.engine.outputs().is_empty() {
-            self.give(now, Stamps { stepped, ..stamps });
-            if stamps.received > 0 {
-                self.measure(stamps, [begun, journaled, stepped]);
-            }
+            self.give(now, Stamps { stepped: trail.stepped, ..stamps });
+            self.measure(&mut trail, 0);
         }
         if let Some(tap) = &mut self.copies {
             tap.hear(&self.engine.input().event, self.engine.outputs());
         }
-        self.call(now);
+        self.call(now, trail);
     }
 
     /// What drop copies have found: the venue's position, for the engine to judge.
@@ -344,25 +352,31 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
         }
     }
 
-    fn measure(&mut self, stamps: Stamps, [begun, journaled, stepped]: [u64; 3]) {
-        let Some(stages) = &mut self.stages else { return };
+    /// If this is what the packet led to: the stages so far, once. `called` is when a callback's wish was stepped, or zero.
+    fn measure(&mut self, trail: &mut Trail, called: u64) {
+        let Some(stages) = self.stages.as_deref_mut().filter(|_| trail.received > 0) else { return };
         if !self.engine.outputs().iter().any(is_order) {
             return;
         }
+        let Trail { received, begun, journaled, stepped } = *trail;
         // Another thread has decoded it, or it was done just now.
         if self.decoded > 0 {
-            stages.record(Stage::Decoded, self.ticks.between(stamps.received, self.decoded));
+            stages.record(Stage::Decoded, self.ticks.between(received, self.decoded));
             stages.record(Stage::Handed, self.ticks.between(self.decoded, begun));
         } else {
-            stages.record(Stage::Decoded, self.ticks.between(stamps.received, begun));
+            stages.record(Stage::Decoded, self.ticks.between(received, begun));
         }
         stages.record(Stage::Journaled, self.ticks.between(begun, journaled));
         stages.record(Stage::Stepped, self.ticks.between(journaled, stepped));
+        if called > 0 {
+            stages.record(Stage::Called, self.ticks.between(stepped, called));
+        }
+        trail.received = 0;
     }
 
     /// Strategies outside the core hear of it; what they wish are inputs, of which they hear too.
     #[inline]
-    fn call(&mut self, now: Nanos) {
+    fn call(&mut self, now: Nanos, trail: Trail) {
         if self.mute {
             return;
         }
@@ -371,7 +385,7 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
         }
         self.call_once();
         if !self.wishes.is_empty() {
-            self.grant(now);
+            self.grant(now, trail);
         }
     }
 
@@ -387,7 +401,7 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
     }
 
     #[cold]
-    fn grant(&mut self, now: Nanos) {
+    fn grant(&mut self, now: Nanos, mut trail: Trail) {
         let mut rounds = 0;
         let mut granted = VecDeque::new();
         loop {
@@ -402,7 +416,9 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
                 Ok(false) => continue,
                 Err(error) => return self.fail(error),
             }
-            self.give(now, Stamps::default());
+            let stepped = self.stamp();
+            self.give(now, Stamps { received: trail.received, stepped });
+            self.measure(&mut trail, stepped);
             self.call_once();
         }
     }

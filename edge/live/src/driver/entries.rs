@@ -87,9 +87,9 @@ pub(super) struct Entries<E> {
     pulse: Pulse,
     ticks: Ticks,
     stages: Option<Box<Stages>>,
-    /// Bytes wait for the next flush; of the first that a packet led to, its stamps.
+    /// Bytes wait for the next flush; stamps of the packets that led to them, one each.
     gathered: bool,
-    first: Stamps,
+    packets: Vec<Stamps>,
 }
 
 impl<E: EntryStation> Entries<E> {
@@ -105,8 +105,8 @@ impl<E: EntryStation> Entries<E> {
         });
         let list = list.collect();
         let (bytes, stages) = (Box::new([0; MAX_READ]), measure.then(Box::default));
-        let (gathered, first) = (false, Stamps::default());
-        Self { list, session_of, bytes, shared, pulse, ticks: Ticks::default(), stages, gathered, first }
+        let (gathered, packets) = (false, Vec::with_capacity(1 << 10));
+        Self { list, session_of, bytes, shared, pulse, ticks: Ticks::default(), stages, gathered, packets }
     }
 }
 
@@ -137,8 +137,8 @@ impl<E: EntryStation> Outlet for Entries<E> {
         station.send(output, now, &mut port);
         if port.gathered == Some(true) {
             self.gathered = true;
-            if self.first.received == 0 {
-                self.first = stamps;
+            if stamps.received > 0 && self.stages.is_some() {
+                self.packets.push(stamps);
             }
         }
     }
@@ -152,13 +152,13 @@ impl<E: EntryStation> Outlet for Entries<E> {
         for (_, peer) in &mut self.list {
             peer.connection.flush();
         }
-        // One packet counts once, whatever it leads to.
-        let first = std::mem::take(&mut self.first);
-        if let Some(stages) = self.stages.as_deref_mut().filter(|_| first.received > 0) {
+        if let Some(stages) = self.stages.as_deref_mut().filter(|_| !self.packets.is_empty()) {
             let written = self.ticks.now();
-            stages.record(Stage::Encoded, self.ticks.between(first.stepped, encoded));
-            stages.record(Stage::Written, self.ticks.between(encoded, written));
-            stages.record(Stage::Whole, self.ticks.between(first.received, written));
+            for packet in self.packets.drain(..) {
+                stages.record(Stage::Encoded, self.ticks.between(packet.stepped, encoded));
+                stages.record(Stage::Written, self.ticks.between(encoded, written));
+                stages.record(Stage::Whole, self.ticks.between(packet.received, written));
+            }
         }
     }
 

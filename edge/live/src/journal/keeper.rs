@@ -112,6 +112,10 @@ impl Keeper {
         self.next.pop().ok()
     }
 
+    pub(super) fn has_next(&self) -> bool {
+        !self.next.is_empty()
+    }
+
     /// Unmapping takes time: it is done there.
     pub(super) fn give_back(&mut self, window: Window) {
         drop(self.old.push(window));

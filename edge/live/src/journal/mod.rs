@@ -75,6 +75,8 @@ pub struct Journal {
     window: Window,
     /// The place in the file of the next byte.
     at: u64,
+    /// Where it must be known whether there is another window.
+    look_at: u64,
     keeper: Keeper,
     shared: Arc<Shared>,
     file: File,
@@ -141,7 +143,8 @@ impl Journal {
         let twin = file.try_clone().map_err(|e| io(path, &e))?;
         let keeper = Keeper::start(twin, window.clone(), settings, Arc::clone(&shared), chores)
             .map_err(|error| wrong(path, format!("its thread cannot be started: {error}")))?;
-        let mut journal = Self { writer, window, at, keeper, shared, file, path: path.to_owned(), settings, stalls: 0 };
+        let (look_at, path) = (look_at(&window), path.to_owned());
+        let mut journal = Self { writer, window, at, look_at, keeper, shared, file, path, settings, stalls: 0 };
         // So that a run that is killed early says at least what it was.
         journal.flush()?;
         Ok(journal)
@@ -173,6 +176,9 @@ impl Journal {
         if count < length {
             self.cross(count)?;
         }
+        if self.at >= self.look_at {
+            self.look_ahead();
+        }
         self.writer.clear_pending();
         self.shared.written.store(self.at, Release);
         if self.settings.durability != Durability::Process && !self.settings.spin {
@@ -200,7 +206,9 @@ impl Journal {
             if let Some(next) = self.keeper.next() {
                 assert!(next.offset == self.at, "windows follow each other");
                 let old = std::mem::replace(&mut self.window, next);
+                self.look_at = look_at(&self.window);
                 self.keeper.give_back(old);
+                self.keeper.wake();
                 return Ok(());
             }
             if let Some(trouble) = self.trouble() {
@@ -213,6 +221,19 @@ impl Journal {
             self.keeper.wake();
             std::thread::yield_now();
         }
+    }
+
+    /// A part of the window before its end it must be known whether there is another: an engine that is faster than the
+    /// journal's thread would else hear of a full disk when there is no room left for an orderly end.
+    #[cold]
+    #[inline(never)]
+    fn look_ahead(&mut self) {
+        let begun = Instant::now();
+        while !self.keeper.has_next() && self.trouble().is_none() && begun.elapsed() < PATIENCE {
+            self.keeper.wake();
+            std::thread::yield_now();
+        }
+        self.look_at = u64::MAX;
     }
 
     /// Bytes written, up to the end of the last record in the map.
@@ -274,6 +295,11 @@ impl Journal {
         self.keeper.stop();
         self.file.set_len(self.at).and_then(|()| self.file.sync_all()).map_err(|e| io(&self.path, &e))
     }
+}
+
+/// Where in a window [`Journal::look_ahead`] is due.
+fn look_at(window: &Window) -> u64 {
+    window.end() - (window.end() - window.offset) / 4
 }
 
 fn wrong(path: &Path, message: String) -> SourceError {
