@@ -30,6 +30,19 @@ def until(true: Callable[[], bool], what: str) -> None:
         time.sleep(0.005)
 
 
+@pytest.fixture(autouse=True)
+def engines_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test waits for ever for an engine that it leaves."""
+    wait = fix.Engine.wait
+
+    def limited(engine: fix.Engine, timeout: float | None = None) -> bool:
+        ended = wait(engine, 2 * PATIENCE if timeout is None else timeout)
+        assert ended or timeout is not None, f"after {2 * PATIENCE:g} s not yet: the engine's end; {engine.status()}"
+        return ended
+
+    monkeypatch.setattr(fix.Engine, "wait", limited)
+
+
 class Running:
     """An engine and what it noted."""
 
@@ -67,9 +80,11 @@ def running(
     settings: dict[str, Any] = {"listen": [fix.Listen(address="127.0.0.1:0")]} | (engine or {})
     run = Running(fix.FixConfig(session=sessions, store=str(store), **settings), application)
     with run.engine:
-        yield run
-        if not farewell:
-            hang_up()
+        try:
+            yield run
+        finally:  # what a test that failed left open too, or the engine would wait for it
+            if not farewell:
+                hang_up()
 
 
 def answers(port: int) -> None:
@@ -495,12 +510,13 @@ def test_many_threads_send_and_every_number_is_used_once(tmp_path: Path) -> None
                 assert number is not None
                 numbers.append(number)
 
-        threads = [threading.Thread(target=work) for _ in range(6)]
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(6)]
         for thread in threads:
             thread.start()
         got = [int(client.receive()[34]) for _ in range(600)]
         for thread in threads:
-            thread.join()
+            thread.join(PATIENCE)
+        assert not any(thread.is_alive() for thread in threads), "a thread that sends did not come back"
         assert got == sorted(numbers) == list(range(2, 602))
 
 
@@ -528,6 +544,7 @@ class Server:
 
     def take(self) -> Client:
         sock, _ = self.listener.accept()
+        sock.settimeout(PATIENCE)  # an accepted socket has not its listener's
         if self.context is not None:
             sock = self.context.wrap_socket(sock, server_side=True)
         return Client(self.port, sock=sock)

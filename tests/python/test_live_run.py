@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -361,6 +362,126 @@ def test_signals(stops: str, signals: list[int], code: int, file: Path) -> None:
     assert process.stderr is not None
     last = process.stderr.read().splitlines()[-1]
     assert last == ("stopped as asked" if code == STOPPED else "ended at once")
+
+
+def test_a_terminal_that_closes_stops_in_an_orderly_way(file: Path) -> None:
+    """However often it says so."""
+    file.write_text(RUN.replace("200ms", "1s"))
+    script = SCRIPT.format(here=str(HERE), file=str(file), stops="never")
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+    log = file.parent / "desk" / "log.jsonl"
+    until(lambda: log.exists() and "connected" in log.read_text(), 30)
+    process.send_signal(signal.SIGHUP)
+    until(lambda: "signal: orderly stop" in log.read_text(), 30)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(30) == AT_ONCE
+    assert "the orderly stop took too long: end at once" in [line["text"] for line in logged(file.parent / "desk")]
+
+
+def test_nohup_is_respected(file: Path) -> None:
+    script = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+    script += SCRIPT.format(here=str(HERE), file=str(file), stops="at once")
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+    desk = file.parent / "desk"
+    until((desk / "control.sock").exists, 30)
+    process.send_signal(signal.SIGHUP)
+    assert ask(desk, {"command": "status"})["status"]["state"] == "running"
+    assert ask(desk, {"command": "stop"})["ok"]
+    assert process.wait(30) == STOPPED
+
+
+@pytest.mark.parametrize("gone", ["reader", "closed", "terminal"])
+def test_a_screen_that_is_gone_ends_no_run(gone: str, file: Path) -> None:
+    """`helios run … 2>&1 | head`, `2>&-`, and a window that was closed, whose SIGHUP did not come."""
+    script = SCRIPT.format(here=str(HERE), file=str(file), stops="at once")
+    script = script.replace("FakeDriver(", "FakeDriver(recovered=RECOVERED, ").replace(
+        "import sys\n",
+        'import sys\nRECOVERED = {"inputs": 1, "outputs": 1, "seconds": 1, "unknown": 0, "torn_bytes": 0}\n',
+    )
+    words = [sys.executable, "-c", script]
+    if gone == "closed":
+        process = subprocess.Popen(["sh", "-c", 'exec "$@" 2>&-', "sh", *words])
+    else:
+        ours, theirs = os.pipe() if gone == "reader" else os.openpty()
+        if gone == "reader":
+            os.close(ours)
+        process = subprocess.Popen(words, stderr=theirs, env={**os.environ, "TERM": "xterm"})
+        os.close(theirs)
+    desk = file.parent / "desk"
+    until((desk / "control.sock").exists, 30)
+    if gone == "terminal":
+        until(lambda: b"settled" in os.read(ours, 4_096))
+        os.close(ours)
+    assert ask(desk, {"command": "status"})["status"]["state"] == "running"
+    ask(desk, {"command": "stop"})
+    assert process.wait(30) == STOPPED
+    texts = [line["text"] for line in logged(desk)]
+    assert "stopped as asked" in texts
+    assert any(text.startswith("the terminal is gone") for text in texts) == (gone != "closed")
+
+
+def test_what_fails_beside_the_driver_stops_it_in_order(file: Path) -> None:
+    (file.parent / "desk" / "control.sock.new").mkdir(parents=True)
+    driver = FakeDriver()
+    with pytest.raises(RunError, match=r"cannot open control\.sock"):
+        run(load_live(file, "live"), make=driver)
+    assert driver.told == [False]
+    assert driver.state == "stopped"
+
+
+@pytest.mark.parametrize("name", ["lock", "live.journal", "log.jsonl"])
+def test_a_pipe_in_the_folder_is_not_waited_for(name: str, file: Path) -> None:
+    (file.parent / "desk").mkdir()
+    os.mkfifo(file.parent / "desk" / name)
+    with pytest.raises(RunError, match=f"{name} in it is not a file"):
+        run(load_live(file, "live"), make=FakeDriver())
+
+
+STRANGE = [
+    (b"hello\n", "no run of this version"),
+    (b"[1]\n", "no run of this version"),
+    (b"{}\n", "no run of this version"),
+    (b"\xff\xfe\n", "no run of this version"),
+    (b"[" * 100_000 + b"\n", "no run of this version"),
+    (b'{"ok":', "closed the connection"),
+    (b"", "closed the connection"),
+]
+
+
+@pytest.mark.parametrize(("says", "error"), STRANGE)
+def test_a_strange_socket_is_told(says: bytes, error: str, tmp_path: Path) -> None:
+    with _socket(tmp_path, lambda connection: says and connection.sendall(says)), pytest.raises(RunError, match=error):
+        ask(tmp_path, {"command": "status"})
+
+
+def test_a_socket_that_drips_is_left(tmp_path: Path) -> None:
+    def drip(connection: socket.socket) -> None:
+        while True:
+            connection.sendall(b" ")
+            time.sleep(0.05)
+
+    with _socket(tmp_path, drip), pytest.raises(RunError, match=r"did not answer within 0\.5 s"):
+        ask(tmp_path, {"command": "status"}, seconds=0.5)
+
+
+@contextmanager
+def _socket(folder: Path, serve: Callable[[socket.socket], object]) -> Iterator[None]:
+    """Somebody else's, where a run's would be."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "control.sock"))
+        listener.listen(1)
+
+        def once() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                connection.recv(4_096)
+                serve(connection)
+
+        thread = threading.Thread(target=once)
+        thread.start()
+        yield
+        thread.join(10)
+        assert not thread.is_alive(), "the client left its connection open"
 
 
 # --- Strange clients -------------------------------------------------------------------------------------------------

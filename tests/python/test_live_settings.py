@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import pickle
 from datetime import datetime
 from pathlib import Path
@@ -186,6 +187,25 @@ WRONG = [
     ('sender = "HELIOS"', 'sender = "HEL=IOS"', "key 'drop_copy[0].sender': FIX needs a CompID"),
     ("cores = [2, 3]", "cores = [2, 3, 4]", "key 'live.cores': [2, 3, 4]: at most 2 different cores"),
     ("cores = [2, 3]", "cores = [2, 2]", "at most 2 different cores"),
+    ("cores = [2, 3]", "cores = [99999999999999999999]", "key 'live.cores'"),
+    ("cores = [2, 3]", 'snapshot_every = "1ns"', "key 'live.snapshot_every': '1ns': 1s at least"),
+    ('directory = "desk"', 'directory = ""', "key 'live.directory': '' is no folder"),
+    ('directory = "desk"', 'directory = "a\\u0000b"', "key 'live.directory'"),
+    ('"127.0.0.1:5002"', '"239.1.1.1:5001"', "key 'feed[0].lines': 239.1.1.1:5001 is there twice"),
+    ("date = 2026-01-05", 'interface = "eth0"', "key 'feed[0].interface': 'eth0': an interface is named by its IPv4"),
+    ("date = 2026-01-05", 'interface = "::1"', "key 'feed[0].interface': '::1'"),
+    ("date = 2026-01-05", "date = 1960-01-05", "key 'feed[0].date': 1960-01-05 is not between"),
+    ("date = 2026-01-05", "date = 9999-01-05", "key 'feed[0].date': 9999-01-05 is not between"),
+    ("date = 2026-01-05", 'symbols = ["KO", "PEP", "NINECHARS"]', "key 'feed[0].symbols': 'NINECHARS': a stock's name"),
+    ("date = 2026-01-05", 'symbols = ["KO", "PEP", "A\\u001b["]', "key 'feed[0].symbols'"),
+    ('password_env = "TEST_PASSWORD"', 'password_env = "NOT_ASCII"', "key 'session[0].password': the password is more"),
+    ('password_env = "TEST_PASSWORD"', 'password_env = "TWO_LINES"', "environment variable TWO_LINES has a line end"),
+    (
+        "date = 2026-01-05",
+        'snapshot_password_env = "LONG_ONE"',
+        "key 'feed[0].snapshot_password': the password is more",
+    ),
+    ('"drop.secret"', '"pipe.secret"', "pipe.secret: not a file"),
     ("date = 2026-01-05", 'date = "tomorrow"', "key 'feed[0].date': 'tomorrow'"),
     ("date = 2026-01-05", 'tz = "Mars/Base"', "key 'feed[0].tz': there is no time zone 'Mars/Base'"),
     ('heartbeat = "500ms"', 'venue = "BATS"', "no [[session]] has venue = '', where 'KO' is traded"),
@@ -199,13 +219,23 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("old", "new", "says"), WRONG)
-def test_what_is_wrong_is_named(old: str, new: str, says: str | None, folder: Path) -> None:
+def test_what_is_wrong_is_named(
+    old: str, new: str, says: str | None, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in (("NOT_ASCII", "hunter2\xe4"), ("TWO_LINES", "hunter2\n"), ("LONG_ONE", "hunter2hunter2")):
+        monkeypatch.setenv(name, text)
+    os.mkfifo(folder / "pipe.secret", 0o600)
     assert old in RUN
     text = RUN.replace(old, new, 1)
     if says is None:
         load(folder, text)
     else:
         assert says in refused(folder, text)
+
+
+def test_a_password_in_the_wrong_place_is_not_repeated(folder: Path) -> None:
+    said = refused(folder, RUN.replace('"TEST_PASSWORD"', '"hunter2!"', 1))
+    assert "key 'session[0].password_env': no name of an environment variable" in said
 
 
 def test_replica_needs_a_place_to_serve_the_journal(folder: Path) -> None:

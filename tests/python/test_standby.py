@@ -89,6 +89,22 @@ class Desk:
         self.processes.append(process)
         return process
 
+    def primary(self, number: int | None = None) -> subprocess.Popen[str]:
+        """One that has sent."""
+        process = self.start("run", number)
+        until(self.sends(process))
+        return process
+
+    def pair(self) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
+        """A primary that has sent, and a standby that has caught up with it."""
+        return self.primary(), self.standby(1)
+
+    def standby(self, number: int) -> subprocess.Popen[str]:
+        """One that has caught up; `number` of the run's processes."""
+        process = self.start("standby")
+        until(self.follows(number))
+        return process
+
     def orders(self) -> list[tuple[int, int, int]]:
         """Process, number, when; of each that was sent."""
         if not self.sent.exists():
@@ -136,16 +152,12 @@ def checked(desk: Desk) -> float:
 
 @both
 def test_a_killed_primary_is_taken_over(desk: Desk) -> None:
-    primary = desk.start("run")
-    until(desk.sends(primary))
-    second = desk.start("standby")
-    until(desk.follows(1))
+    primary, second = desk.pair()
     primary.kill()
     until(desk.sends(second))
     assert checked(desk) < 5.0
     # And what is then primary is taken over as well.
-    third = desk.start("standby")
-    until(desk.follows(2))
+    third = desk.standby(2)
     second.kill()
     until(desk.sends(third))
     assert checked(desk) < 5.0
@@ -156,10 +168,7 @@ def test_a_killed_primary_is_taken_over(desk: Desk) -> None:
 
 @both
 def test_a_primary_that_hangs_is_taken_over_and_sends_nothing_after(desk: Desk) -> None:
-    primary = desk.start("run")
-    until(desk.sends(primary))
-    second = desk.start("standby")
-    until(desk.follows(1))
+    primary, second = desk.pair()
     primary.send_signal(signal.SIGSTOP)
     until(desk.sends(second))
     primary.send_signal(signal.SIGCONT)
@@ -172,10 +181,7 @@ def test_a_primary_that_hangs_is_taken_over_and_sends_nothing_after(desk: Desk) 
 
 @both
 def test_an_orderly_end_is_not_taken_over(desk: Desk) -> None:
-    primary = desk.start("run")
-    until(desk.sends(primary))
-    second = desk.start("standby")
-    until(desk.follows(1))
+    primary, second = desk.pair()
     primary.send_signal(signal.SIGTERM)
     assert primary.wait(20) == 0
     assert second.wait(20) == 0
@@ -186,10 +192,7 @@ def test_an_orderly_end_is_not_taken_over(desk: Desk) -> None:
 
 @both
 def test_a_primary_can_hand_over(desk: Desk) -> None:
-    primary = desk.start("run")
-    until(desk.sends(primary))
-    second = desk.start("standby")
-    until(desk.follows(1))
+    primary, second = desk.pair()
     ask(desk.directory(0), {"command": "stop", "hand_over": True})
     assert primary.wait(20) == 0
     until(desk.sends(second))
@@ -198,8 +201,7 @@ def test_a_primary_can_hand_over(desk: Desk) -> None:
 
 @both
 def test_a_second_primary_does_not_start(desk: Desk) -> None:
-    primary = desk.start("run")
-    until(desk.sends(primary))
+    primary = desk.primary()
     other = desk.start("run")
     assert other.wait(30) == 1
     assert other.stderr is not None
@@ -210,10 +212,7 @@ def test_a_second_primary_does_not_start(desk: Desk) -> None:
 
 @pytest.mark.parametrize("desk", ["tcp"], indirect=True)
 def test_an_old_primary_does_not_come_back_with_its_old_journal(desk: Desk) -> None:
-    primary = desk.start("run")
-    until(desk.sends(primary))
-    second = desk.start("standby")
-    until(desk.follows(1))
+    primary, second = desk.pair()
     primary.kill()
     until(desk.sends(second))
     second.kill()
@@ -221,24 +220,20 @@ def test_an_old_primary_does_not_come_back_with_its_old_journal(desk: Desk) -> N
     assert old.wait(30) == 1
     assert old.stderr is not None
     assert "its journal is old" in old.stderr.read()
-    again = desk.start("run", 1)
-    until(desk.sends(again))
+    desk.primary(1)
     checked(desk)
 
 
 def test_a_primary_that_is_started_again_goes_on(desk: Desk) -> None:
-    primary = desk.start("run")
-    until(desk.sends(primary))
+    primary = desk.primary()
     primary.kill()
-    again = desk.start("run")
-    until(desk.sends(again))
+    desk.primary()
     assert checked(desk) < 8.0
 
 
 def test_a_lost_lease_ends_the_run(desk: Desk, database: Server) -> None:
     """The server is away for longer than the lease is valid."""
-    primary = desk.start("run")
-    until(desk.sends(primary))
+    primary = desk.primary()
     database.stop("fast")
     try:
         assert primary.wait(20) == 3
@@ -251,10 +246,7 @@ def test_a_lost_lease_ends_the_run(desk: Desk, database: Server) -> None:
 
 
 def test_a_standby_stops_when_it_is_told_to(desk: Desk) -> None:
-    primary = desk.start("run")
-    until(desk.sends(primary))
-    second = desk.start("standby")
-    until(desk.follows(1))
+    primary, second = desk.pair()
     second.send_signal(signal.SIGTERM)
     assert second.wait(20) == 130
     assert primary.poll() is None

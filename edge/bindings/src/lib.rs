@@ -60,6 +60,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(fix::fix_files, module)?,
         wrap_pyfunction!(fix::fix_records, module)?,
         wrap_pyfunction!(ghosts::ghosts, module)?,
+        wrap_pyfunction!(live::live_journal_config, module)?,
         wrap_pyfunction!(live::bench_wire_floor, module)?,
         wrap_pyfunction!(live::bench_wire_probe, module)?,
         wrap_pyfunction!(matching::bench_matching, module)?,

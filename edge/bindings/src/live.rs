@@ -2,7 +2,7 @@
 //! waits for the interpreter; one with methods in Python holds its lock while a method is called.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Arc, OnceLock};
@@ -13,7 +13,7 @@ use helios_execution::OpenOrder;
 use helios_io::{Callbacks, SourceError};
 use helios_live::{
     Audit, Beside, CopySetup, Durability, Ended, Entry, EntrySetup, Handle, INFO, JOURNAL_FILE, Journal, Recall,
-    Recalled, Recorded, Setup, Shared, Venue, WARNING, Witness, began, recover,
+    Recalled, Recorded, Setup, Shared, Venue, WARNING, Witness, began, has_begun, recover,
 };
 use helios_risk::Mode;
 use helios_types::{
@@ -754,14 +754,15 @@ fn start(
     let settings = journal_settings(spec, options.layout)?;
     let path = spec.directory.join(JOURNAL_FILE);
     let feeds = spec.feeds.iter().enumerate().map(feed).collect::<Result<Vec<_>, _>>()?;
-    let began = if path.exists() { began(&path)? } else { None };
+    let begun = warm.is_some() || has_begun(&path, config)?;
+    let began = if begun { began(&path)? } else { None };
     let started = began.unwrap_or_else(now);
     let made = Made::new(spec, names, started)?;
     let (beside, chores) = Beside::new(cash, Some(&spec.directory)).map_err(|error| wrong("run", error))?;
     let shared = beside.shared();
     let mut called = Called::new(callees);
-    let (journal, state, made, wishes, recovered) = if path.exists() {
-        let begun = Instant::now();
+    let (journal, state, made, wishes, recovered) = if begun {
+        let looked = Instant::now();
         let mut state = Some(state);
         let (found, crew) = match warm {
             Some(warm) => warm.finish()?,
@@ -783,11 +784,12 @@ fn start(
         let mut journal = Journal::resume(&path, found.position, settings, chores)?;
         found.missing.iter().for_each(|output| journal.output(found.state.next_seq() - 1, output));
         journal.flush()?;
-        let told = left(&found, doubts, begun.elapsed().as_secs_f64());
+        let told = left(&found, doubts, looked.elapsed().as_secs_f64());
         (journal, found.state, crew.made.unwrap_or_default(), wishes, Some(told))
     } else {
         // What cannot be saved is better known before the first order.
         called.save()?;
+        empty(&path)?;
         (Journal::create(&path, config, settings, chores)?, state, made, Vec::new(), None)
     };
     let forgetful = called.forgetful();
@@ -846,6 +848,21 @@ fn start(
 fn now() -> Nanos {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Takes out what a run left that had not begun.
+fn empty(path: &Path) -> Result<(), SourceError> {
+    match std::fs::File::options().write(true).open(path).and_then(|file| file.set_len(0)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(wrong(&path.display().to_string(), error)),
+        _ => Ok(()),
+    }
+}
+
+/// The configuration of the run that a folder's journal is of, if there is one to go on with.
+#[pyfunction]
+pub(crate) fn live_journal_config(py: Python<'_>, path: PathBuf, config: Vec<u8>) -> PyResult<Option<Vec<u8>>> {
+    let read = || has_begun(&path, &config)?.then(|| helios_io::config_of(&path)).transpose();
+    py.detach(read).map_err(raise)
 }
 
 /// How the run stood when it was left.

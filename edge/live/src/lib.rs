@@ -43,7 +43,8 @@ pub use out::{EntryOut, FeedOut};
 pub use recall::{MAX_WAITING, Recall, Recalled};
 pub use reconcile::{MAX_MATCHED, MAX_PENDING, Reconcile, ReconcileConfig, ReconcileCounters};
 pub use recovery::{
-    Cut, Follower, MAX_TORN, Recovered, Witness, began, recover, snapshot_bytes, store_snapshot, write_snapshot,
+    Cut, Follower, MAX_TORN, Recovered, Witness, began, has_begun, recover, snapshot_bytes, store_snapshot,
+    write_snapshot,
 };
 pub use ring::{Alarm, Bed, Inlet, Item, Receiver, Sender, ring};
 pub use sockets::{Change, Connection, Datagrams, Drops, Line, MAX_DATAGRAM, MAX_READ, MAX_UNSENT};

@@ -19,12 +19,13 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use helios_engine::State;
 pub use helios_io::MAX_TORN;
 use helios_io::{Comparison, SourceError, written_end};
-use helios_journal::{BEFORE_LEN, Damage, DamageKind, POSITION_LEN, Position, Reader, Record};
+use helios_journal::{BEFORE_LEN, Damage, DamageKind, POSITION_LEN, Position, Reader, Record, Writer};
 use helios_types::{Hasher, Input, Load, Nanos, Output, Persist, Save};
 
 use crate::entry::Recorded;
@@ -193,7 +194,7 @@ pub fn store_snapshot(dir: &Path, inputs: u64, bytes: &[u8]) -> Result<PathBuf, 
     let path = dir.join(format!("state-{inputs:020}.snapshot"));
     let draft = path.with_extension("draft");
     let written = || {
-        let mut file = File::create(&draft)?;
+        let mut file = private(&draft)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&draft, &path)?;
@@ -205,6 +206,11 @@ pub fn store_snapshot(dir: &Path, inputs: u64, bytes: &[u8]) -> Result<PathBuf, 
     };
     written().map_err(|error| io(&path, &error))?;
     Ok(path)
+}
+
+/// A new file in place of an old one, its owner's alone: positions are in it.
+pub(crate) fn private(path: &Path) -> std::io::Result<File> {
+    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 /// Both at once.
@@ -337,7 +343,7 @@ fn tell_until(
     witness: &mut impl Witness,
 ) -> Result<(), SourceError> {
     file.seek(SeekFrom::Start(0)).map_err(|error| io(journal, &error))?;
-    let damaged = walk(journal, file.take(until.offset()), |record| {
+    let walked = walk(journal, file.take(until.offset()), |record| {
         match record {
             Record::Input(input) => witness.recorded(&Recorded::Input(&input.event)),
             Record::Output { output, .. } => witness.recorded(&Recorded::Output(output)),
@@ -345,7 +351,7 @@ fn tell_until(
         }
         true
     })?;
-    damaged.map_or(Ok(()), |damage| Err(wrong(journal, damage.to_string())))
+    walked.damage.map_or(Ok(()), |damage| Err(wrong(journal, damage.to_string())))
 }
 
 /// The stamp of a journal's first input, if it has one.
@@ -361,26 +367,59 @@ pub fn began(journal: &Path) -> Result<Option<Nanos>, SourceError> {
     Ok(began)
 }
 
-/// Record by record, as far as they are whole and `each` wants more; what is wrong with the one that ended it.
-fn walk(
-    journal: &Path,
-    mut file: impl Read,
-    mut each: impl FnMut(&Record<'_>) -> bool,
-) -> Result<Option<Damage>, SourceError> {
-    let (mut reader, mut chunk) = (Reader::new(), vec![0; CHUNK]);
+/// Whether there is a run to go on with. A process that was killed, or could not connect, before its first input leaves a
+/// journal that says nothing: it is begun anew, with `config`. What is neither that nor a journal is for [`recover`] to
+/// judge.
+pub fn has_begun(journal: &Path, config: &[u8]) -> Result<bool, SourceError> {
+    if !journal.exists() {
+        return Ok(false);
+    }
+    let mut file = File::open(journal).map_err(|error| io(journal, &error))?;
+    let mut any = false;
+    let walked = walk(journal, &mut file, |record| {
+        any |= matches!(record, Record::Input(_));
+        !any
+    })?;
+    if any {
+        return Ok(true);
+    }
+    let end = written_end(&mut file, 0).map_err(|error| io(journal, &error))?;
+    if let Some(behind) = walked.position {
+        return Ok(end > behind.offset() + MAX_TORN);
+    }
+    // Not even the configuration was written whole: only what this run would write is its own beginning.
+    let writer = Writer::new(config).map_err(|error| wrong(journal, error.to_string()))?;
+    let ours = writer.pending();
+    let mut there = vec![0; ours.len().min(usize::try_from(end).unwrap_or(usize::MAX))];
+    file.rewind().and_then(|()| file.read_exact(&mut there)).map_err(|error| io(journal, &error))?;
+    Ok(end > ours.len() as u64 || !ours.starts_with(&there))
+}
+
+/// How far a journal was read.
+struct Walked {
+    /// Behind the last whole record.
+    position: Option<Position>,
+    /// What is wrong with the one that ended it.
+    damage: Option<Damage>,
+}
+
+/// Record by record, as far as they are whole and `each` wants more.
+fn walk(journal: &Path, mut file: impl Read, mut each: impl FnMut(&Record<'_>) -> bool) -> Result<Walked, SourceError> {
+    let (mut reader, mut chunk, mut position) = (Reader::new(), vec![0; CHUNK], None);
     loop {
         let got = file.read(&mut chunk).map_err(|error| io(journal, &error))?;
         if got == 0 {
-            return Ok(None);
+            return Ok(Walked { position, damage: None });
         }
         reader.push(&chunk[..got]);
         loop {
             match reader.next_record() {
                 Ok(Some(record)) if each(&record) => {}
-                Ok(Some(_)) => return Ok(None),
+                Ok(Some(_)) => return Ok(Walked { position, damage: None }),
                 Ok(None) => break,
-                Err(damage) => return Ok(Some(damage)),
+                Err(damage) => return Ok(Walked { position, damage: Some(damage) }),
             }
+            position = reader.position().or(position);
         }
     }
 }

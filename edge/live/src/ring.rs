@@ -50,11 +50,11 @@ pub struct Receiver<T> {
 /// A ring of `capacity` items whose reader sleeps at `alarm`.
 pub fn ring<T>(capacity: usize, alarm: &Arc<Alarm>) -> (Sender<T>, Receiver<T>) {
     let (mut producer, consumer) = RingBuffer::new(capacity);
-    let mut all = producer.write_chunk_uninit(capacity).expect("a new ring is empty");
-    let (places, rest) = all.as_mut_slices();
-    present(places);
-    present(rest);
-    drop(all);
+    if let Ok(mut all) = producer.write_chunk_uninit(capacity) {
+        let (places, rest) = all.as_mut_slices();
+        present(places);
+        present(rest);
+    }
     (Sender { ring: producer, alarm: Arc::clone(alarm) }, Receiver { ring: consumer })
 }
 

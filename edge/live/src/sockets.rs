@@ -47,8 +47,11 @@ impl Datagrams {
         let socket =
             Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP)).map_err(say("cannot open"))?;
         let group = address.ip().is_multicast();
-        // Every socket of a group gets each packet; of an address only one does: a second run would take the first one's feed.
-        socket.set_reuse_address(group).map_err(say("SO_REUSEADDR"))?;
+        // A group's packets come to all who joined. Those to an address of ours would come only to the last who asked, and
+        // the others would not hear of it.
+        if group {
+            socket.set_reuse_address(true).map_err(say("SO_REUSEADDR"))?;
+        }
         // Not bound to the group: answers to requests come to this socket too.
         let own = match address.ip() {
             IpAddr::V4(_) if group => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()),

@@ -27,8 +27,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from helios.errors import ArgumentError, HeliosError, RunError
+from helios.errors import HeliosError, RunError
 from helios.live.driver import Done, Driver
+from helios.live.folder import LOCK_FILE
 from helios.live.log import say
 from helios.research.backtest import core_errors
 from helios.risk import Limits
@@ -311,10 +312,13 @@ def ask(directory: str | os.PathLike[str], request: Mapping[str, Any], *, second
     folder = Path(directory)
     hint = "`helios run CONFIG` starts one; its folder is live.directory of the file."
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        end = time.monotonic() + seconds
         connection.settimeout(seconds)
         try:
             with _short(folder) as place:
                 connection.connect(place)
+        except TimeoutError:
+            raise _silent(folder, seconds) from None
         except OSError as error:
             if isinstance(error, PermissionError):
                 raise RunError("only the run's own user may ask it", folder=str(folder)) from None
@@ -323,6 +327,8 @@ def ask(directory: str | os.PathLike[str], request: Mapping[str, Any], *, second
             connection.sendall(json.dumps(request).encode() + b"\n")
             got = bytearray()
             while not got.endswith(b"\n"):
+                # All of it in that time: who sends a byte now and then does not hold us.
+                connection.settimeout(max(end - time.monotonic(), 0.001))
                 part = connection.recv(1 << 16)
                 if not part:
                     raise RunError("the run closed the connection: see its log", folder=str(folder))
@@ -330,10 +336,19 @@ def ask(directory: str | os.PathLike[str], request: Mapping[str, Any], *, second
                 if len(got) > _LONGEST_ANSWER:
                     raise RunError("the answer is too long", folder=str(folder))
         except TimeoutError:
-            raise RunError(f"the run did not answer within {seconds:g} s", folder=str(folder)) from None
+            raise _silent(folder, seconds) from None
         except OSError as error:
             raise RunError(f"the run closed the connection: {error.strerror}", folder=str(folder)) from None
-    answer = json.loads(got)
-    if not isinstance(answer, dict):
-        raise ArgumentError("the run's answer is no object")
+    try:
+        answer = json.loads(got)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict) or not isinstance(answer.get("ok"), bool):
+        hint = "Is another program's socket there?"
+        raise RunError("what answers there is no run of this version", folder=str(folder), hint=hint)
     return answer
+
+
+def _silent(folder: Path, seconds: float) -> RunError:
+    hint = f"The process whose number is in {folder / LOCK_FILE} may hang, or still recover."
+    return RunError(f"the run did not answer within {seconds:g} s", folder=str(folder), hint=hint)

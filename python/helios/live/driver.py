@@ -7,11 +7,12 @@ Nothing here is on the way of a packet.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol, TypedDict
+from typing import Any, Final, Protocol, TypedDict
 
 from helios.errors import RunError
+from helios.live.folder import JOURNAL_FILE
 from helios.live.plan import LiveRun
-from helios.research.backtest import core_errors
+from helios.research.backtest import core_errors, engine_of
 
 
 class LinkStatus(TypedDict):
@@ -168,8 +169,29 @@ def native_from(run: LiveRun, follower: Follower) -> Driver:
     return _driver(run, follower=follower)
 
 
+def refuse_another(run: LiveRun, journal: Path) -> None:
+    """RunError if the journal is of another engine: it could go on for a while, and would not replay afterwards."""
+    from helios import _core
+
+    with core_errors():
+        config = _core.live_journal_config(journal, run.description)
+    if config is None:
+        return
+    there, ours = engine_of(config), engine_of(run.description)
+    differ = [key for key in ours if there.get(key) != ours[key]]
+    if differ:
+        names = ", ".join(_CALLED.get(key, key) for key in differ)
+        hint = "Go on with the configuration that wrote it, or begin anew in another live.directory."
+        raise RunError(f"its journal is of another configuration: {names}", folder=str(journal.parent), hint=hint)
+
+
+#: Parts of the engine's description, as people call them.
+_CALLED: Final = {"nodes": "strategies", "style": "execution", "series": "data series", "rules": "ticks and lots"}
+
+
 def _driver(run: LiveRun, **warm: Any) -> Driver:
     plan = run.plan
+    refuse_another(run, run.settings.directory / JOURNAL_FILE)
     with core_errors(plan.texts):
         driver: Driver = _of_core("Live")(run.engine, plan.venue, run.spec(), config=run.description, **warm)
         if not warm:

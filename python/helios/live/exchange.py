@@ -58,6 +58,7 @@ import msgspec
 
 from helios.errors import ArgumentError, ConfigError, RunError
 from helios.live.control import Answer, Operator, Server, ask
+from helios.live.folder import held
 from helios.live.secrets import revealed
 from helios.live.settings import Checker
 from helios.settings_file import Table, converted, read_toml, refuse_unknown_keys
@@ -251,12 +252,12 @@ def _controlled(folder: Path | None, core: Any) -> Iterator[Server | None]:
     if folder is None:
         yield None
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    server = Server(folder, _Desk(core))
-    try:
-        yield server
-    finally:
-        server.close()
+    with held(folder):
+        server = Server(folder, _Desk(core))
+        try:
+            yield server
+        finally:
+            server.close()
 
 
 class _Desk:

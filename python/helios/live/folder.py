@@ -13,6 +13,7 @@ from helios.errors import RunError
 
 JOURNAL_FILE: Final = "live.journal"
 LOCK_FILE: Final = "lock"
+LOG_FILE: Final = "log.jsonl"
 
 
 class HeldError(RunError):
@@ -27,6 +28,9 @@ def held(directory: Path) -> Iterator[Path]:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name in (LOCK_FILE, JOURNAL_FILE, LOG_FILE):
+            if (directory / name).exists() and not (directory / name).is_file():  # a pipe would be waited for
+                raise RunError(f"{name} in it is not a file", folder=str(directory), hint="Take another folder.")
         lock = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise RunError(f"cannot use it: {error.strerror}", folder=str(directory)) from error

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from helios.errors import RunError
+from helios.live.folder import LOG_FILE
 from helios.live.secrets import Redaction
 
-LOG_FILE: Final = "log.jsonl"
 NAME: Final = "helios.live"
 _FILE_BYTES: Final = 64 << 20
 _FILES: Final = 8

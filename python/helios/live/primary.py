@@ -83,7 +83,7 @@ def begin(lease: Lease, standby: Standby, directory: Path, driver: Driver) -> Re
 def _remember(directory: Path, epoch: int) -> None:
     path = directory / EPOCH_FILE
     draft = path.with_suffix(".new")
-    with draft.open("w") as file:
+    with open(draft, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         json.dump({"epoch": epoch}, file)
         file.flush()
         os.fsync(file.fileno())

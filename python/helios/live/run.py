@@ -1,12 +1,15 @@
 """`helios run`: keeps a live run. Starts the native driver, writes the log, answers operators, stops in an orderly way.
 
 The main thread does all of this, in one loop; packets and orders are on the driver's threads. The first SIGINT or
-SIGTERM asks for an orderly stop, the second ends at once. Exit codes: 0 stopped as asked, 1 could not start, 3 the run
-stopped by itself (its reason is the last line), 130 ended at once.
+SIGTERM asks for an orderly stop, the second ends at once. SIGHUP, a terminal that was closed, asks for an orderly stop
+too, and never for more; `nohup` is respected. A screen that is gone ends nothing: whoever wants to know reads the log.
+Exit codes: 0 stopped as asked, 1 could not start, 3 the run stopped by itself (its reason is the last line), 130 ended
+at once.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import selectors
@@ -38,7 +41,52 @@ _STATUS_SECONDS: Final = 0.5
 _AT_ONCE_SECONDS: Final = 2.0
 
 
-def run(live: LiveRun, *, make: Callable[[LiveRun], Driver] = native, out: TextIO = sys.stderr) -> int:
+class Screen:
+    """Where people look, as long as they do: a closed terminal, or a pipe whose reader is gone, ends no run."""
+
+    def __init__(self, out: TextIO | None) -> None:
+        self._out = out
+
+    def say(self, text: str) -> None:
+        """A line."""
+        with self._shown() as out:
+            print(text, file=out, flush=True)
+
+    @contextmanager
+    def status(self) -> Iterator[Callable[[Status], None]]:
+        """What keeps a line up to date, where there is a terminal."""
+        with ExitStack() as stack:
+            show: Callable[[Status], None] | None = None
+            with self._shown() as out:
+                if out.isatty():
+                    show = stack.enter_context(_display(out))
+
+            def shown(status: Status) -> None:
+                if show is not None:
+                    with self._shown():
+                        show(status)
+
+            try:
+                yield shown
+            finally:
+                with self._shown():
+                    stack.close()
+
+    @contextmanager
+    def _shown(self) -> Iterator[TextIO]:
+        out = self._out if self._out is not None else io.StringIO()
+        try:
+            yield out
+        except (OSError, ValueError):
+            say("the terminal is gone, or whoever read what is shown: this log goes on", level=logging.WARNING)
+            self._out = None
+            with suppress(OSError, ValueError):  # else the interpreter would try again, and fail, at its end
+                nothing = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+                os.dup2(nothing, out.fileno(), inheritable=False)
+                os.close(nothing)
+
+
+def run(live: LiveRun, *, make: Callable[[LiveRun], Driver] = native, out: TextIO | None = sys.stderr) -> int:
     """Runs until it is stopped; returns the exit code. RunError if it cannot start."""
     settings = live.settings
     with ExitStack() as stack:
@@ -55,7 +103,7 @@ def run(live: LiveRun, *, make: Callable[[LiveRun], Driver] = native, out: TextI
                 if lease is None:
                     return AT_ONCE
             driver = make(live)
-        return keep(live, driver, directory, lease, signals, out)
+        return keep(live, driver, directory, lease, signals, Screen(out))
 
 
 @contextmanager
@@ -68,10 +116,10 @@ def told_in_log() -> Iterator[None]:
         raise
 
 
-def keep(live: LiveRun, driver: Driver, directory: Path, lease: Lease | None, signals: Signals, out: TextIO) -> int:
+def keep(live: LiveRun, driver: Driver, directory: Path, lease: Lease | None, signals: Signals, screen: Screen) -> int:
     """Starts a driver, keeps it until it is over, and lets go of the lease. The exit code."""
     renewal = None
-    with ExitStack() as stack, told_in_log():
+    with ExitStack() as stack:
         if lease is not None:
             from helios.live.primary import begin
 
@@ -79,12 +127,13 @@ def keep(live: LiveRun, driver: Driver, directory: Path, lease: Lease | None, si
             renewal = begin(lease, live.settings.standby, directory, driver)
         watch = Watch(driver, signals, live.settings.stop_within_ns / 1e9, renewal)
         try:
-            with core_errors(live.plan.texts):
+            with told_in_log(), core_errors(live.plan.texts):
                 driver.start()
-            server = Server(directory, Desk(driver, watch.stop))
-            stack.callback(server.close)
-            server.selector.register(signals.wake, selectors.EVENT_READ)
-            return _loop(watch, server, signals, out)
+            with _orderly(watch):
+                server = Server(directory, Desk(driver, watch.stop))
+                stack.callback(server.close)
+                server.selector.register(signals.wake, selectors.EVENT_READ)
+                return _loop(watch, server, signals, screen)
         finally:
             # Who waits out the deadline is always right; who is let go at once must know that nothing is sent any more.
             if renewal is not None:
@@ -92,13 +141,26 @@ def keep(live: LiveRun, driver: Driver, directory: Path, lease: Lease | None, si
                 renewal.end(release=over, ended=watch.asked and not watch.hand_over)
 
 
-def _loop(watch: Watch, server: Server, signals: Signals, out: TextIO) -> int:
+@contextmanager
+def _orderly(watch: Watch) -> Iterator[None]:
+    """What fails beside a driver that trades ends the run as an operator would: in order."""
+    try:
+        yield
+    except BaseException as error:
+        say(f"failed, and stops in an orderly way: {error}", level=logging.ERROR)
+        watch.stop()
+        while watch.look() is None:
+            time.sleep(_LOOP_SECONDS)
+        raise
+
+
+def _loop(watch: Watch, server: Server, signals: Signals, screen: Screen) -> int:
     code = watch.look()
     recovered = watch.status["recovered"]
     if recovered is not None:
         say(recovered_text(recovered), station="recovery", **recovered)
-        print(recovered_text(recovered), file=out)
-    with _display(out) as show:
+        screen.say(recovered_text(recovered))
+    with screen.status() as show:
         while code is None:
             server.step(_LOOP_SECONDS)
             signals.clear()
@@ -106,7 +168,7 @@ def _loop(watch: Watch, server: Server, signals: Signals, out: TextIO) -> int:
             show(watch.status)
     reason = watch.reason or ("ended at once" if code == AT_ONCE else "stopped as asked")
     say(reason, level=logging.INFO if code == STOPPED else logging.ERROR, station="run", code=code)
-    print(reason, file=out)
+    screen.say(reason)
     return code
 
 
@@ -171,7 +233,7 @@ class Watch:
 
 
 class Signals:
-    """Counts SIGINT and SIGTERM; `wake` is readable when one came, so that the loop need not wait."""
+    """Counts SIGINT and SIGTERM, and the first SIGHUP; `wake` is readable when one came: the loop need not wait."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -179,9 +241,9 @@ class Signals:
         self.wake.setblocking(False)
         self._writer.setblocking(False)
 
-    def came(self, *_: Any) -> None:
-        """The handler."""
-        self.count += 1
+    def came(self, number: int, *_: Any) -> None:
+        """The handler. A terminal that closes can say so twice."""
+        self.count = max(self.count, 1) if number == signal.SIGHUP else self.count + 1
         with suppress(BlockingIOError):  # full: it is readable then
             self._writer.send(b"\0")
 
@@ -201,9 +263,11 @@ class Signals:
 
 @contextmanager
 def caught_signals() -> Iterator[Signals]:
-    """SIGINT and SIGTERM are counted while the block lasts."""
+    """Signals that ask for the end are counted while the block lasts; what was ignored before (`nohup`) stays so."""
     signals = Signals()
-    before = {number: signal.signal(number, signals.came) for number in (signal.SIGINT, signal.SIGTERM)}
+    wanted = [signal.SIGINT, signal.SIGTERM]
+    wanted += [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    before = {number: signal.signal(number, signals.came) for number in wanted}
     try:
         yield signals
     finally:
@@ -257,10 +321,6 @@ def status_line(status: Status) -> str:
 
 @contextmanager
 def _display(out: TextIO) -> Iterator[Callable[[Status], None]]:
-    """A line that is kept up to date, where there is a terminal."""
-    if not out.isatty():
-        yield lambda _: None
-        return
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text

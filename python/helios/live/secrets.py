@@ -7,6 +7,7 @@ the texts out of whatever is logged, should one come into it.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Final
 from helios.errors import ConfigError
 
 _LONGEST: Final = 4_096
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LINE: Final = re.compile(r"[^\x00-\x1f\x7f]+")
 HIDDEN: Final = "***"
 
 
@@ -57,11 +60,17 @@ def secret(
     if env is not None and path is not None:
         raise ConfigError(f"give {what}_env or {what}_file, not both", file=str(file), key=key)
     if env is not None:
+        if not _NAME.fullmatch(env):  # perhaps the secret itself: it is not repeated
+            message = "no name of an environment variable: letters, digits and _"
+            raise ConfigError(message, file=str(file), key=f"{key}.{what}_env")
         if not (text := environ.get(env, "")):
             hint = f"Set it in the environment of the run, or give {what}_file."
             raise ConfigError(
                 f"there is no environment variable {env}", file=str(file), key=f"{key}.{what}_env", hint=hint
             )
+        if not _LINE.fullmatch(text):
+            message = f"the environment variable {env} has a line end or a control character in it"
+            raise ConfigError(message, file=str(file), key=f"{key}.{what}_env")
         return Secret(text)
     return None if path is None else _from_file(file.parent / path, file, f"{key}.{what}_file")
 
@@ -73,7 +82,8 @@ def _from_file(path: Path, file: Path, key: str) -> Secret:
         return ConfigError(f"{path}: {message}", file=str(file), key=key, hint=hint)
 
     try:
-        with path.open("rb") as opened:
+        # Without waiting: a pipe has perhaps no other end.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as opened:
             found = os.fstat(opened.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise refused("not a file")
@@ -92,6 +102,8 @@ def _from_file(path: Path, file: Path, key: str) -> Secret:
         raise refused("not UTF-8 text") from None
     if not line:
         raise refused("its first line is empty")
+    if not _LINE.fullmatch(line):
+        raise refused("its first line has a control character in it")
     return Secret(line)
 
 

@@ -35,7 +35,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date as Date
 from datetime import datetime, time
@@ -59,6 +59,12 @@ _MOST_LINES: Final = 4
 #: Characters of a SoupBinTCP user name, password and session.
 _SOUP_USER, _SOUP_PASSWORD, _SOUP_SESSION = 6, 10, 10
 _SHORTEST_GRACE_NS: Final = 100_000_000
+#: The engine stands still while a snapshot is made.
+_SHORTEST_SNAPSHOT_NS: Final = 1_000_000_000
+_LONGEST_STOCK: Final = 8
+_MOST_CORES: Final = 8_192
+#: Days that 64 bits of nanoseconds can name.
+_DAYS: Final = (Date(1970, 1, 2), Date(2262, 1, 1))
 #: Threads that can be pinned: feed, engine, order, journal; with one: all but the journal, and the journal.
 _PINNED: Final = {"one": 2, "four": 4}
 
@@ -276,6 +282,17 @@ class Checker:
             raise self.wrong(key, f"{text!r}: at most {most} ASCII characters")
         return text
 
+    def stocks(self, symbols: Iterable[str], key: str) -> None:
+        """Names that ITCH and OUCH have room for."""
+        for symbol in symbols:
+            if not symbol or len(symbol) > _LONGEST_STOCK or not symbol.isascii() or not symbol.isprintable():
+                raise self.wrong(key, f"{symbol!r}: a stock's name has 1 to {_LONGEST_STOCK} ASCII characters")
+
+    def password(self, given: Secret | None, key: str) -> None:
+        """What does not fit SoupBinTCP's login; it is in no message."""
+        if given is not None and (len(given.reveal()) > _SOUP_PASSWORD or not given.reveal().isascii()):
+            raise self.wrong(key, f"the password is more than SoupBinTCP's {_SOUP_PASSWORD} ASCII characters")
+
     def secret(self, env: str | None, path: str | None, key: str, what: str = "password") -> Secret | None:
         """See `helios.live.secrets.secret`."""
         return secret(env, path, what=what, file=self.file, key=key)
@@ -290,6 +307,8 @@ class Checker:
         day = datetime.now(zone).date() if date == "today" else date
         if not isinstance(day, Date) or isinstance(day, datetime):
             raise self.wrong(f"{place}date", f"{day!r}: write 'today', or a date like 2026-01-05 without quotes")
+        if not _DAYS[0] <= day <= _DAYS[1]:
+            raise self.wrong(f"{place}date", f"{day} is not between {_DAYS[0]} and {_DAYS[1]}")
         return int(datetime.combine(day, time(), tzinfo=zone).timestamp()) * 1_000_000_000
 
 
@@ -309,17 +328,29 @@ def checked(tables: Tables, mode: Mode, file: Path) -> Settings:
     told = mode == "live"
     sessions = [_session(each, f"session[{n}]", check) for n, each in enumerate(tables.session)] if told else []
     copies = [_drop_copy(each, f"drop_copy[{n}]", check) for n, each in enumerate(tables.drop_copy)] if told else []
+    if not live.directory or "\0" in live.directory:
+        raise check.wrong("live.directory", f"{live.directory!r} is no folder", 'Like directory = "runs/live".')
     _refuse_twice([each.name for each in feeds], "feed", "name", check)
+    _refuse_same_line(feeds, check)
     _refuse_twice([each.venue for each in feeds], "feed", "venue", check)
     _refuse_twice([each.name for each in (*sessions, *copies)], "session", "name", check)
     _refuse_twice([each.venue for each in sessions], "session", "venue", check)
     _refuse_twice([each.venue for each in copies], "drop_copy", "venue", check)
     most = _PINNED[live.threads]
-    if len(live.cores) > most or len(set(live.cores)) < len(live.cores) or any(core < 0 for core in live.cores):
+    if (
+        len(live.cores) > most
+        or len(set(live.cores)) < len(live.cores)
+        or not all(0 <= n < _MOST_CORES for n in live.cores)
+    ):
         raise check.wrong("live.cores", f"{live.cores}: at most {most} different cores with threads = '{live.threads}'")
     standby = None if tables.standby is None else _standby(tables.standby, check)
     if live.durability == "replica" and (standby is None or standby.journal is None):
         raise check.wrong("live.durability", 'durability = "replica" needs [standby] journal = "host:port"')
+    snapshot_every_ns = check.length(live.snapshot_every, "live.snapshot_every")
+    if snapshot_every_ns < _SHORTEST_SNAPSHOT_NS:
+        raise check.wrong(
+            "live.snapshot_every", f"{live.snapshot_every!r}: 1s at least, for the engine waits meanwhile"
+        )
     return Settings(
         file=file,
         mode=mode,
@@ -330,7 +361,7 @@ def checked(tables: Tables, mode: Mode, file: Path) -> Settings:
         durability=live.durability,
         cancel_on_stop=live.cancel_on_stop,
         stop_within_ns=check.length(live.stop_within, "live.stop_within"),
-        snapshot_every_ns=check.length(live.snapshot_every, "live.snapshot_every"),
+        snapshot_every_ns=snapshot_every_ns,
         feeds=feeds,
         sessions=sessions,
         drop_copies=copies,
@@ -343,12 +374,18 @@ def _feed(table: FeedTable, key: str, check: Checker) -> Feed:
         raise check.wrong(f"{key}.lines", f"a feed has one to {_MOST_LINES} lines, like ['127.0.0.1:5001']")
     lines = [check.address(text, f"{key}.lines") for text in table.lines]
     for host, _ in lines:
-        _numeric(host, f"{key}.lines", check)
-    if table.interface is not None:
-        _numeric(table.interface, f"{key}.interface", check)
+        if not _is_address(host, ipaddress.ip_address):
+            message = f"{host!r}: a line is a numeric address, like 239.1.1.1 or 127.0.0.1"
+            raise check.wrong(f"{key}.lines", message)
+    if table.interface is not None and not _is_address(table.interface, ipaddress.IPv4Address):
+        message = f"{table.interface!r}: an interface is named by its IPv4 address, like 10.0.0.5"
+        raise check.wrong(f"{key}.interface", message)
     if table.symbols is not None and not table.symbols:
         raise check.wrong(f"{key}.symbols", "the list is empty: leave it out, or name symbols")
-    password = check.secret(table.snapshot_password_env, table.snapshot_password_file, key, "snapshot_password")
+    check.stocks(table.symbols or (), f"{key}.symbols")
+    what = "snapshot_password"
+    password = check.secret(table.snapshot_password_env, table.snapshot_password_file, key, what)
+    check.password(password, f"{key}.{what}")
     return Feed(
         name=table.name,
         venue=table.venue,
@@ -364,11 +401,22 @@ def _feed(table: FeedTable, key: str, check: Checker) -> Feed:
     )
 
 
-def _numeric(host: str, key: str, check: Checker) -> None:
+def _is_address(host: str, kind: Callable[[str], object]) -> bool:
     try:
-        ipaddress.ip_address(host)
+        kind(host)
     except ValueError:
-        raise check.wrong(key, f"{host!r}: a line is a numeric address, like 239.1.1.1 or 127.0.0.1") from None
+        return False
+    return True
+
+
+def _refuse_same_line(feeds: Iterable[Feed], check: Checker) -> None:
+    """Two lines of one address are one: what it loses is lost on both."""
+    seen: set[Address] = set()
+    for number, feed in enumerate(feeds):
+        for host, port in feed.lines:
+            if (host, port) in seen:
+                raise check.wrong(f"feed[{number}].lines", f"{host}:{port} is there twice")
+            seen.add((host, port))
 
 
 def _session(table: SessionTable, key: str, check: Checker) -> Session:
@@ -381,10 +429,7 @@ def _session(table: SessionTable, key: str, check: Checker) -> Session:
         if not table.user:
             raise check.wrong(f"{key}.user", f"{table.protocol} logs in with a user")
         check.fits(table.user, _SOUP_USER, f"{key}.user")
-        if password is not None and len(password.reveal()) > _SOUP_PASSWORD:
-            raise check.wrong(
-                f"{key}.password", f"the password is longer than SoupBinTCP's {_SOUP_PASSWORD} characters"
-            )
+        check.password(password, f"{key}.password")
     return Session(
         name=table.name,
         protocol=table.protocol,

@@ -35,7 +35,7 @@ from helios.live.lease import Last, Lease
 from helios.live.log import logging_to, say
 from helios.live.plan import LiveRun
 from helios.live.primary import lease_of
-from helios.live.run import AT_ONCE, STOPPED, Signals, caught_signals, keep, told_in_log
+from helios.live.run import AT_ONCE, STOPPED, Screen, Signals, caught_signals, keep, told_in_log
 
 LOG_FILE: Final = "standby.jsonl"
 _PIECE: Final = 1 << 20
@@ -50,7 +50,7 @@ def standby(
     *,
     follow: Callable[[LiveRun, Path], Follower] = native_follower,
     make: Callable[[LiveRun, Follower], Driver] = native_from,
-    out: TextIO = sys.stderr,
+    out: TextIO | None = sys.stderr,
 ) -> int:
     """Follows, and takes over; returns the exit code, that of `helios run` after a takeover."""
     settings = live.settings
@@ -67,10 +67,10 @@ def standby(
             stack.enter_context(held(settings.directory))
         elif not settings.directory.is_dir():
             raise RunError("there is no run to follow", folder=str(settings.directory))
-        signals = stack.enter_context(caught_signals())
+        signals, screen = stack.enter_context(caught_signals()), Screen(out)
         with logging_to(settings.directory, settings.redaction(), LOG_FILE), told_in_log():
             say(f"standby of {settings.file}", pid=os.getpid())
-            watcher = _Standby(live, follow, signals, out)
+            watcher = _Standby(live, follow, signals, screen)
             try:
                 waiter = watcher.wait()
                 if waiter is None:
@@ -85,20 +85,20 @@ def standby(
         with told_in_log():
             driver = make(live, follower)
             lease = waiter.hand_on()
-        return keep(live, driver, settings.directory, lease, signals, out)
+        return keep(live, driver, settings.directory, lease, signals, screen)
 
 
 class _Standby:
     """Until the lease is ours."""
 
     def __init__(
-        self, live: LiveRun, follow: Callable[[LiveRun, Path], Follower], signals: Signals, out: TextIO
+        self, live: LiveRun, follow: Callable[[LiveRun, Path], Follower], signals: Signals, screen: Screen
     ) -> None:
         assert live.settings.standby is not None
         self._live = live
         self._follow = follow
         self._signals = signals
-        self._out = out
+        self._screen = screen
         self._journal = live.settings.directory / JOURNAL_FILE
         self._follower: Follower | None = None
         self._looker = lease_of(live.settings.standby)
@@ -173,7 +173,7 @@ class _Standby:
 
     def _say(self, text: str) -> None:
         say(text, station="standby")
-        print(text, file=self._out)
+        self._screen.say(text)
 
 
 class _Waiter:

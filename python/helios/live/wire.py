@@ -160,11 +160,11 @@ def _away_from(core: int | None) -> Iterator[None]:
 
 
 def _pairs() -> list[Any]:
-    """300 pairs, each reverting to its mean."""
+    """300 pairs, each reverting to its mean; the noise between the stimuli is far from where they enter."""
     from helios.signals import pair
 
     stocks = _stocks()
-    return [pair(a, b, halflife="200ms") for a, b in zip(stocks[::2], stocks[1::2], strict=True)]
+    return [pair(a, b, halflife="200ms", enter=6.0, exit=3.0) for a, b in zip(stocks[::2], stocks[1::2], strict=True)]
 
 
 def _called() -> Any:

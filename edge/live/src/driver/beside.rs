@@ -1,7 +1,7 @@
 //! What is done beside the engine, on the journal's thread: tables for people, `latency.json`, the kernel's drop counts.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use helios_types::{Nanos, Output};
 use super::shared::{Shared, lock};
 use crate::journal::Chore;
 use crate::latency::Stages;
-use crate::recovery::store_snapshot;
+use crate::recovery::{private, store_snapshot};
 use crate::ring::{Alarm, Receiver, Sender, ring};
 
 /// Rows kept for the tables, all together: some hundred megabytes. The journal has everything.
@@ -197,7 +197,7 @@ impl Files {
 /// A reader sees the old file or the new one.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let fresh = path.with_extension("json.new");
-    fs::write(&fresh, text)?;
+    private(&fresh)?.write_all(text.as_bytes())?;
     fs::rename(&fresh, path)
 }
 

@@ -17,6 +17,7 @@ mod replica;
 mod window;
 
 use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -85,10 +86,16 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// A new file; it must not exist. `config` is the run's description.
+    /// A new file, its owner's alone; one that is there must be empty. `config` is the run's description.
     pub fn create(path: &Path, config: &[u8], settings: Settings, chores: Vec<Chore>) -> Result<Self, SourceError> {
         let writer = Writer::new(config).map_err(|error| wrong(path, error.to_string()))?;
-        let file = File::options().read(true).write(true).create_new(true).open(path).map_err(|e| io(path, &e))?;
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(path).map_err(|e| io(path, &e))?;
+        let length = file.metadata().map_err(|e| io(path, &e))?.len();
+        if length > 0 {
+            return Err(wrong(path, format!("it exists, with {length} bytes: a journal begins in a new file")));
+        }
         Self::start(path, file, writer, 0, settings, chores)
     }
 
