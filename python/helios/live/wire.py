@@ -103,7 +103,7 @@ def print_wire(result: dict[str, Any], console: Any) -> None:
         console.print(shown)
         console.print()
 
-    kinds = [kind for kind in ("floor", "expression", "callback") if kind in result]
+    kinds: list[str] = ["floor", "expression", "callback"]
     for side, title in (("inside", "packet to order"), ("outside", "seen from outside")):
         rows = {kind: result[kind][side] for kind in kinds}
         rows |= {f"{kind} above floor": result[kind]["above_floor"][side] for kind in kinds[1:]}
@@ -142,8 +142,8 @@ def _ours(strategy: list[Any], count: int, ours: int | None, other: int | None) 
             time.sleep(0.01)
         stages = json.loads((Path(folder) / "latency.json").read_text())
         if "whole" not in stages:
-            lost = driver.status()["dropped"]
-            raise RunError(f"no packet led to an order; {lost:,} were lost at the socket: is the machine busy?")
+            lost = sum(feed["missed"] for feed in driver.status()["feeds"])
+            raise RunError(f"no packet led to an order; the socket lost {lost:,} messages: is the machine busy?")
         return {"inside": stages["whole"], "outside": outside, "stages": stages}
 
 
