@@ -35,6 +35,13 @@ pub trait Callbacks {
         venue: Option<&Venues>,
         wishes: &mut Vec<Intent>,
     ) -> Result<(), SourceError>;
+    /// Around the life of a thread that calls it, for what makes a call quick.
+    fn during<R: Send>(life: impl FnOnce() -> R + Send) -> R
+    where
+        Self: Sized,
+    {
+        life()
+    }
     /// When the next timer is due, later than `after`, if it wants any.
     fn next_timer(&self, _after: Nanos) -> Option<Nanos> {
         None

@@ -221,7 +221,7 @@ where
                             let told = Arc::clone(&shared);
                             spawn("helios-engine", shared, move || {
                                 pin_noted(own, &told);
-                                four::run(core, ends)
+                                C::during(|| four::run(core, ends))
                             })
                         })
                     }
@@ -248,7 +248,7 @@ fn engine_thread<F: FeedStation + 'static, O: Outlet + Send + 'static, C: Callba
     let (spin, core_number, own) = (options.spin, options.cores.first().copied(), Arc::clone(shared));
     spawn("helios-engine", Arc::clone(shared), move || {
         pin_noted(core_number, &own);
-        one::run(feeds, core, &own, (!spin).then_some(bed))
+        C::during(|| one::run(feeds, core, &own, (!spin).then_some(bed)))
     })
 }
 
