@@ -10,8 +10,8 @@ use helios_types::{
     Control, Event, InstrumentId, Intent, IntentKind, Link, NANOS_PER_SECOND, Nanos, OrderId, OrderState, Output,
     Price, Quantity, Rng, Rule, Side, StrategyId, Terms, TimeInForce,
 };
+use helios_venue::SelfTrade;
 use helios_venue::agents;
-use helios_venue::matching::SelfTrade;
 use helios_wire::{ouch, ouch42, soupbintcp};
 
 use crate::net::{Happening, Net, Weather, uniform};
@@ -179,7 +179,8 @@ impl World {
         // What becomes of our orders that would trade with each other: orders end, or lose a part, while we ask for changes.
         let self_trade =
             [SelfTrade::CancelNewest, SelfTrade::Decrement, SelfTrade::CancelOldest, SelfTrade::CancelBoth];
-        let venue = VenueConfig { self_trade: self_trade[(seed / 3 % 4) as usize], ..VenueConfig::agents("XNAS", day) };
+        let venue =
+            VenueConfig { self_trade: Some(self_trade[(seed / 3 % 4) as usize]), ..VenueConfig::agents("XNAS", day) };
         let config = Config::new(vec![venue], MIDNIGHT).with_user(USER, PASSWORD);
         let exchange = Exchange::new(config).expect("sound settings");
         let symbols = exchange.symbols(0).map(str::to_owned).collect();
