@@ -8,7 +8,9 @@
 //! An execution that is on its way is no difference, however long its connection is down. So the grace time of one that the
 //! venue lacks runs only while the drop copy is logged on and has told what it had told before, that of one that we lack
 //! while order entry is settled; and the other side must have been heard since, in the second half of the grace time,
-//! whatever it said: order on a connection does the rest. It takes a grace time of more than twice the delay of the network.
+//! whatever it said: order on a connection does the rest. A connection that stood still brings at first a part of what it
+//! held back: so a quarter of the grace time more is waited. It takes a grace time of more than twice the delay of the
+//! network.
 //!
 //! After a restart the fills of the journal are told first. The drop copy tells the venue's day from its beginning; what
 //! either side has of earlier days is not compared, and positions brought into the day are those of the journal. What the
@@ -76,6 +78,8 @@ struct Pending {
     ours: i64,
     theirs: i64,
     since: Nanos,
+    /// Since then it looks like a difference.
+    doubted: Option<Nanos>,
     said: bool,
     /// It was executed before the journal began.
     before: bool,
@@ -232,7 +236,16 @@ impl Reconcile {
         let (before, waiting) = (stamp < self.config.began, &mut self.waiting);
         let pending = self.pending.entry(key).or_insert_with(|| {
             waiting.push_back(key);
-            Pending { holder, ours: known, theirs: known, since: now, said: false, before, order: order() }
+            Pending {
+                holder,
+                ours: known,
+                theirs: known,
+                since: now,
+                doubted: None,
+                said: false,
+                before,
+                order: order(),
+            }
         });
         // What was said and is no more is said at once.
         if pending.said {
@@ -301,6 +314,8 @@ impl Reconcile {
         for ((instrument, execution, _), pending) in &mut self.pending {
             let lasts = (pending.ours == 0 || venue.denies(pending.since, now, grace))
                 && (pending.theirs == 0 || entry.denies(pending.since, now, grace));
+            pending.doubted = if lasts { pending.doubted.or(Some(now)) } else { None };
+            let lasts = pending.doubted.is_some_and(|doubted| now.since(doubted) >= grace / 4);
             if !pending.said && !lasts {
                 waits[pending.holder] = true;
                 continue;
@@ -418,11 +433,17 @@ mod tests {
             self.reconcile.on_told(&told(execution, Side::of(Quantity(shares)), shares.abs()), at(second));
         }
 
-        /// The lines of a tick at which nobody was heard.
+        /// The lines of a tick at which nobody was heard, and of one a quarter of the grace time later.
         fn silent(&mut self, second: u64) -> Vec<String> {
+            let mut said = self.look(at(second));
+            said.extend(self.look(at(second).plus(SECOND / 2)));
+            said
+        }
+
+        fn look(&mut self, now: Nanos) -> Vec<String> {
             let said = std::cell::RefCell::new(Vec::new());
             self.reconcile.on_tick(
-                at(second),
+                now,
                 &mut |instrument, differs| said.borrow_mut().push(format!("{} {differs}", instrument.0)),
                 &mut |text| said.borrow_mut().push(text.to_string()),
             );
@@ -481,6 +502,21 @@ mod tests {
         assert_eq!(desk.tick(7), ["0 0"]);
         assert_eq!(desk.tick(9), ["0 0"]);
         assert_eq!((desk.reconcile.counters().differences, desk.reconcile.counters().matched), (2, 2));
+    }
+
+    #[test]
+    fn a_connection_that_stood_still_may_bring_the_rest_a_little_later() {
+        let mut desk = Desk::new();
+        desk.told(1, 70, -30);
+        desk.reconcile.on_entry_heard(at(4));
+        assert!(desk.look(at(4)).is_empty());
+        desk.reconcile.on_fill(&fill(5, 70, -30), at(4).plus(SECOND / 4));
+        assert_eq!((desk.silent(5), desk.tick(7)), (vec![], vec!["0 0".to_owned()]));
+        // What does not come is said: it was heard again, or not.
+        desk.told(10, 71, -30);
+        desk.reconcile.on_entry_heard(at(13));
+        assert!(desk.look(at(13)).is_empty());
+        assert_eq!(desk.look(at(13).plus(SECOND / 2))[1], "0 -30");
     }
 
     #[test]

@@ -571,7 +571,7 @@ impl World {
                     self.tally.never_arrived += 1;
                 }
                 Output::Quality(quality) if quality.kind == helios_types::QualityKind::Gap => self.tally.gaps += 1,
-                Output::Difference(difference) => panic!("{difference:?}"),
+                Output::Difference(difference) => panic!("{difference:?}; {}", self.last_notes()),
                 _ => {}
             }
         }
