@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use helios_types::{Digest, Hasher, InstrumentId, Nanos, OrderId, Output};
+use helios_types::{Digest, Hasher, InstrumentId, Nanos, OrderId, OrderState, Output};
 
 use crate::lifecycle::{Happening, next};
 use crate::orders::{Working, change};
@@ -43,7 +43,7 @@ pub struct Links {
     session_of: Vec<u32>,
     /// Every session is settled, and none was ever down: the only question on the way of an order.
     untroubled: bool,
-    /// Working orders whose cancel waits for their session.
+    /// Working orders whose cancel waits for their session, or was sent behind a replace that is refused.
     pub(crate) cancels: BTreeSet<OrderId>,
 }
 
@@ -132,6 +132,18 @@ impl Links {
         working.asked_at = now;
         change(working, to, None, out);
         out.push(Output::Cancel { order: working.order.id, instrument: working.order.instrument });
+    }
+
+    /// A change was refused while a cancel was on its way. If it was a replace, the cancel may name what that would have made
+    /// of the order; then it is refused too, and is sent once more.
+    pub(crate) fn cancel_refused(&mut self, now: Nanos, working: &mut Working, out: &mut Vec<Output>) {
+        if working.state != OrderState::CancelPending {
+            if self.cancels.contains(&working.order.id) {
+                self.ask_cancel(now, working, out);
+            }
+        } else if !self.sessions.is_empty() {
+            self.cancels.insert(working.order.id);
+        }
     }
 }
 

@@ -674,6 +674,8 @@ impl Orders {
             return;
         };
         let Some(to) = answer(working, &report.kind) else { return misfit(report, out) };
+        let refused =
+            matches!(report.kind, ReportKind::ChangeRejected { .. }) && working.state == OrderState::CancelPending;
         let room = working.room();
         let (before, reject) = (working.clone(), settle(working, to, &report.kind));
         let delta = Quantity(working.room().0 - room.0);
@@ -682,6 +684,9 @@ impl Orders {
             return misfit(report, out);
         }
         told(working, before.state, reject, out);
+        if refused {
+            self.links.cancel_refused(now, working, out);
+        }
         if (before.order.quantity, before.order.price) != (working.order.quantity, working.order.price) {
             self.remember(&before.order);
         }

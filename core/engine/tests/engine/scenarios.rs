@@ -19,6 +19,7 @@ scenarios! {
     order_life messages_cross kill_pause_resume partial_ioc_is_retried target_waits_for_a_price bad_values
     lost_execution replace_takes_room book_data splits split_shared dividends charges listings session_lost
     session_told_again session_quotes sessions positions_differ flatten set_limit silent_venue taken_off_during_replace
+    cancel_behind_replace
 }
 
 #[test]
