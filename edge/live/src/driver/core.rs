@@ -402,6 +402,9 @@ impl<O: Outlet, C: Callbacks> Core<O, C> {
 
     #[inline]
     fn call_once(&mut self) {
+        if self.mute {
+            return;
+        }
         let engine = &self.engine;
         // Nobody looks at a venue, not even a simulated one: who goes on from a journal has none.
         let called = self.callbacks.after(engine.input(), engine.outputs(), engine.state(), None, &mut self.wishes);
