@@ -14,7 +14,7 @@ use helios_wire::soupbintcp::{self, LoginAccepted, Packet};
 use helios_wire::{Layout, ouch, ouch42};
 
 use crate::fix::{self, Counterparty};
-use crate::script::{Script, Writing};
+use crate::script::{SECRET, Script, Writing};
 use crate::wire::Wire;
 
 const SESSION: u32 = 3;
@@ -153,7 +153,7 @@ impl EntryOut for World {
     }
 
     fn note(&mut self, text: fmt::Arguments<'_>) {
-        assert!(!text.to_string().contains("hunter2"), "a secret in a note");
+        assert!(!text.to_string().contains(SECRET), "a secret in a note");
     }
 }
 
@@ -328,7 +328,7 @@ fn config(protocol: Protocol) -> EntryConfig {
         session: SESSION,
         protocol,
         user: "me".to_owned(),
-        password: Secret::new("hunter2"),
+        password: Secret::new(SECRET),
         symbols: vec![Some("KO".to_owned()), None],
         midnight: Nanos(1_700_000_000_000_000_000),
         first_reference: 1,
@@ -355,7 +355,7 @@ fn fix_config() -> FixConfig {
         sender: "ME".to_owned(),
         target: "VENUE".to_owned(),
         user: Some("me".to_owned()),
-        password: Some(Secret::new("hunter2")),
+        password: Some(Secret::new(SECRET)),
         heartbeat_s: 1,
         symbols: vec![Some("KO".to_owned()), None],
         first_reference: 1,
@@ -437,7 +437,7 @@ impl DropCopyOut for Told {
     }
 
     fn note(&mut self, text: fmt::Arguments<'_>) {
-        assert!(!text.to_string().contains("hunter2"), "a secret in a note");
+        assert!(!text.to_string().contains(SECRET), "a secret in a note");
     }
 }
 

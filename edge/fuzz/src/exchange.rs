@@ -13,7 +13,7 @@ use helios_wire::soupbintcp::{LoginRequest, Packet};
 use helios_wire::{Layout, itch, moldudp64, ouch, ouch42};
 
 use crate::fix::{self, Counterparty};
-use crate::script::{Script, Writing};
+use crate::script::{SECRET, Script, Writing};
 
 const MIDNIGHT: Nanos = Nanos(1_700_006_400_000_000_000);
 const OPEN: Nanos = Nanos(MIDNIGHT.0 + 36_000_000_000_000);
@@ -56,7 +56,7 @@ impl ExchangeOut for World {
     }
 
     fn note(&mut self, text: fmt::Arguments<'_>) {
-        assert!(!text.to_string().contains("hunter2"), "a secret in a note");
+        assert!(!text.to_string().contains(SECRET), "a secret in a note");
     }
 
     fn room(&self, _: Client) -> usize {
@@ -168,7 +168,7 @@ fn quiet(script: &mut Script<'_>) -> Config {
     let venue = VenueConfig { self_trade: rule, max_open_orders: MAX_OPEN, ..VenueConfig::quiet("XNAS", &SYMBOLS) };
     let mut config = Config::new(vec![venue], MIDNIGHT);
     config.limits.connections = CONNECTIONS;
-    USERS.iter().fold(config, |config, user| config.with_user(user, "hunter2"))
+    USERS.iter().fold(config, |config, user| config.with_user(user, SECRET))
 }
 
 /// The exchange: whatever clients send, the feed makes the books, shares and money are conserved, clients hear whole
@@ -177,7 +177,7 @@ pub fn exchange(bytes: &[u8]) {
     let mut script = Script::new(bytes);
     let mut exchange = Exchange::new(quiet(&mut script)).expect("settings that can be");
     let (mut out, mut now, mut fresh, mut faulty) = (World::default(), OPEN, 0, false);
-    let party = |user| Counterparty::new(Version::Fix44, user, "XNAS").with_password("hunter2");
+    let party = |user| Counterparty::new(Version::Fix44, user, "XNAS").with_password(SECRET);
     let mut parties = USERS.map(party);
     exchange.on_tick(now, &mut out);
     while let Some(step) = script.step() {
@@ -264,7 +264,7 @@ fn login(script: &mut Script<'_>, protocol: Protocol, parties: &mut [Counterpart
         return parties[user].logon(true, now);
     }
     let mut login = Vec::new();
-    let request = LoginRequest::new(USERS[user], "hunter2", "", u64::from(script.byte())).expect("short texts");
+    let request = LoginRequest::new(USERS[user], SECRET, "", u64::from(script.byte())).expect("short texts");
     Packet::LoginRequest(request).append_to(&mut login);
     login
 }

@@ -11,7 +11,7 @@ use helios_wire::moldudp64::{
 use helios_wire::soupbintcp::{LoginAccepted, Packet};
 use helios_wire::{Layout, itch};
 
-use crate::script::{Script, Writing};
+use crate::script::{SECRET, Script, Writing};
 use crate::wire::Wire;
 
 const MIDNIGHT: Nanos = Nanos(1_700_006_400_000_000_000);
@@ -223,7 +223,7 @@ impl FeedOut for Heard {
     }
 
     fn note(&mut self, text: fmt::Arguments<'_>) {
-        assert!(!text.to_string().contains("hunter2"), "a secret in a note");
+        assert!(!text.to_string().contains(SECRET), "a secret in a note");
     }
 }
 
@@ -267,7 +267,7 @@ pub fn feed(bytes: &[u8]) {
     let receiver = receiver_config(&mut script);
     let mut out = Heard { servers: receiver.servers, incomplete: vec![false; OURS.len()], ..Heard::default() };
     let instruments = (0..).map(InstrumentId).zip(OURS.map(str::to_owned)).collect();
-    let login = SnapshotLogin { username: "U".to_owned(), password: "hunter2".to_owned() };
+    let login = SnapshotLogin { username: "U".to_owned(), password: SECRET.to_owned() };
     let config = FeedConfig {
         join: [Join::Snapshot, Join::Replay, Join::Live][script.below(3)],
         receiver,

@@ -265,7 +265,8 @@ pub fn fix_session(bytes: &[u8]) {
             }
             _ => {}
         }
-        if step & 8 != 0 {
+        // Of a connection that the network has cut the session is told first.
+        if step & 8 != 0 && !out.closing {
             session.on_tick(now, &mut out);
         }
         if std::mem::take(&mut out.closing) && connected {
