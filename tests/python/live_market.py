@@ -55,13 +55,14 @@ class Feed:
 
 
 class Venue:
-    """Takes one session; accepts every order and fills it whole at its limit."""
+    """Takes one session after another, and tells again what a login asks for; fills every order whole at its limit."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.orders: list[dict[str, int | str]] = []
         self.logins = 0
+        self._said: list[bytes] = []
         self.left = threading.Event()
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -93,12 +94,16 @@ class Venue:
             kind, payload, got = got[2:3], got[3 : 2 + length], got[2 + length :]
             if kind == b"L":
                 self.logins += 1
-                send(b"A", b"TESTDAY001" + b"1".rjust(20))
+                first = min(int(payload[26:46]), len(self._said) + 1)
+                send(b"A", b"TESTDAY001" + str(first).encode().rjust(20))
+                for said in self._said[first - 1 :]:
+                    send(b"S", said)
             elif kind == b"O":
                 self.left.set()
                 return
             elif kind == b"U":
                 for answer in self._answers(payload):
+                    self._said.append(answer)
                     send(b"S", answer)
                 send(b"H", b"")
 

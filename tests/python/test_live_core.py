@@ -234,6 +234,9 @@ def test_what_is_written_is_its_owners_alone(desk: Desk) -> None:
     (desk.folder / "desk").chmod(0o755)
     run = desk.folder / "run.toml"
     run.write_text(run.read_text().replace("[live]", '[live]\nsnapshot_every = "1s"'))
+    # Only what says what it remembers is in a snapshot.
+    says = "\n    def on_save(self):\n        return {}\n\n    def on_load(self, memory):\n        pass\n"
+    (desk.folder / "strategy.py").write_text(STRATEGY + says)
     desk.start("paper")
     until(lambda: list((desk.folder / "desk").glob("state-*.snapshot")), desk.driver)
     desk.stop()

@@ -86,14 +86,14 @@ def test_a_killed_process_remembers(tmp_path: Path, saves: bool) -> None:
     (tmp_path / "keeper.py").write_text(KEEPER + (SAVING if saves else ""))
     with world(tmp_path, "ouch50", False, run_too='\n[[strategy]]\nclass = "keeper.py:Keeper"\n') as one:
         run = tmp_path / "run.toml"
-        run.write_text(run.read_text().replace('directory = "live"', 'directory = "live"\nsnapshot_every = "300ms"'))
+        run.write_text(run.read_text().replace('directory = "live"', 'directory = "live"\nsnapshot_every = "1s"'))
         recovered = []
         for kill in range(4):
             with one.live() as process:
                 wait_until(lambda: journaled(tmp_path), 20, "a journal")
                 status = wait_until(lambda: settled(one.ask("status")), 60, "a settled session")
                 recovered.append(status["recovered"])
-                time.sleep(one.random.uniform(0.5, 1.5))
+                time.sleep(one.random.uniform(0.5, 2.5))
                 process.send_signal(signal.SIGKILL if kill < 3 else signal.SIGTERM)
                 code = process.wait(30)
         assert code == 0

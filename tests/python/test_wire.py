@@ -26,7 +26,7 @@ def test_packets_become_orders_over_real_sockets() -> None:
 
 
 def test_the_tables_fit_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    row = {"p50": 3_270.0, "p99": 11_100.0, "p99.9": 21_900.0}
+    row = {"p50": 3_270.0, "p90": 4_000.0, "p99": 11_100.0, "p99.9": 21_900.0}
     sides = {"inside": row, "outside": row}
     ours = {**sides, "above_floor": sides, "stages": {"stepped": row, "called": row}, "count": 20_000, "silent": 12}
     told = {"turns": 5, "floor": {**sides, "count": 20_000, "silent": 0}, "expression": ours, "callback": ours}
