@@ -396,8 +396,8 @@ def test_a_screen_that_is_gone_ends_no_run(gone: str, file: Path) -> None:
     script = SCRIPT.format(here=str(HERE), file=str(file), stops="at once")
     script = script.replace("FakeDriver(", "FakeDriver(recovered=RECOVERED, ").replace(
         "import sys\n",
-        'import sys\nRECOVERED = {"inputs": 1, "outputs": 1, "seconds": 1, "unknown": 0, "torn_bytes": 0, "snapshot": 0,'
-        ' "doubts": []}\n',
+        'import sys\nRECOVERED = {"inputs": 1, "outputs": 1, "seconds": 1, "unknown": 0, "torn_bytes": 0, '
+        '"snapshot": 0, "doubts": []}\n',
     )
     words = [sys.executable, "-c", script]
     if gone == "closed":
