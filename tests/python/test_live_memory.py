@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
 from collections import defaultdict, deque
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -249,3 +251,37 @@ def test_what_lies_too_deep_or_in_itself_is_refused() -> None:
     loop["again"] = loop
     with pytest.raises(ArgumentError, match="which lies deeper than 32"):
         saved(held(loop))
+
+
+COUNTING = """
+import helios as hx
+from helios.signals import wishes
+
+
+class Buyer(hx.Strategy):
+    universe = ("KO", "PEP")
+    memory = 2
+
+    @staticmethod
+    @hx.compiled
+    def on_book(event, books, p, memory, out):
+        memory[0] += 1
+        # Far more books than one process hears.
+        if memory[0] > 300 and memory[1] == 0:
+            memory[1] = 1
+            wishes.buy(out, 0, 100.0, 11.0)
+"""
+
+
+@pytest.mark.skipif(find_spec("numba") is None and "CI" not in os.environ, reason="compiled methods need numba")
+def test_what_compiled_methods_keep_is_kept(desk: Desk) -> None:
+    (desk.folder / "strategy.py").write_text(COUNTING)
+    for run in range(3):
+        driver = desk.start("live")
+        for number in range(run * 120, run * 120 + 120):
+            # The best bid, one cent higher with each.
+            desk.feed.send([add(1, "KO", 10 + number, 10 + number, "B", 100, 5.0 + number / 100)])
+        if run < 2:
+            until(lambda driver=driver: driver.status()["feeds"][0]["messages"] >= 126, driver)
+            assert desk.stop()["sent"] == 0
+    until(lambda: driver.status()["fills"] == 1, driver)
