@@ -172,11 +172,9 @@ pub fn probe(settings: &ProbeSettings) -> Result<Probed, SourceError> {
             }
         }
         market.stimulus(pair, up);
-        if settings.floor {
-            market.first = ANSWER;
-        }
+        let first = if settings.floor { ANSWER } else { SESSION[0] };
         let sent = ticks.now();
-        market.send()?;
+        market.send(first)?;
         let begun = Instant::now();
         let mut came = None;
         while came.is_none() && begun.elapsed() < NO_ORDER {
@@ -213,8 +211,6 @@ struct Market {
     order: u64,
     stamp: u64,
     packets: u64,
-    /// First letter of the next packet.
-    first: u8,
 }
 
 impl Market {
@@ -229,7 +225,7 @@ impl Market {
         };
         let stocks = (1..).zip(names).map(stock).collect::<Result<_, SourceError>>()?;
         let packet = PacketBuilder::new(SESSION, 1, 1400);
-        Ok(Self { socket, packet, stocks, rng: Rng::new(5), order: 0, stamp: 0, packets: 0, first: SESSION[0] })
+        Ok(Self { socket, packet, stocks, rng: Rng::new(5), order: 0, stamp: 0, packets: 0 })
     }
 
     fn push(&mut self, message: &[u8]) {
@@ -293,7 +289,7 @@ impl Market {
                 };
                 self.push(&resting.encode());
             }
-            self.send()?;
+            self.send(SESSION[0])?;
             // A socket with room for little is not overrun.
             std::thread::sleep(Duration::from_micros(50));
         }
@@ -326,18 +322,19 @@ impl Market {
         let at = 2 * pair + self.rng.below(2) as usize;
         let cents = self.rng.below(5) as i64 - 2;
         self.quote(at, cents);
-        self.send()
+        self.send(SESSION[0])
     }
 
     fn stimulus(&mut self, pair: usize, up: bool) {
         self.quote(2 * pair, if up { 50 } else { 0 });
     }
 
-    fn send(&mut self) -> Result<(), SourceError> {
+    /// `first`: the packet's first letter.
+    fn send(&mut self, first: u8) -> Result<(), SourceError> {
         self.packets += 1;
         let (mut packet, length) = ([0; 1400], self.packet.bytes().len());
         packet[..length].copy_from_slice(self.packet.bytes());
-        packet[0] = std::mem::replace(&mut self.first, SESSION[0]);
+        packet[0] = first;
         self.socket.send(&packet[..length]).map_err(wrong)?;
         self.packet.next_packet();
         Ok(())

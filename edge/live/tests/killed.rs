@@ -3,13 +3,16 @@
 //!
 //! The child is this test again, told by the environment what to do.
 
+mod folder;
+
 use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
+use folder::Folder;
 use helios_engine::{Config, State};
 use helios_journal::{Reader, Record};
 use helios_live::{Durability, Engine, Journal, JournalSettings};
@@ -91,21 +94,7 @@ fn child(directory: &Path) {
     }
 }
 
-struct Place(PathBuf);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn place(name: &str) -> Place {
-    let place = env::temp_dir().join(format!("helios-killed-{}-{name}", std::process::id()));
-    fs::create_dir_all(&place).unwrap();
-    Place(place)
-}
-
-fn spawn(place: &Place, durability: &str, shell: Option<&str>) -> std::process::Child {
+fn spawn(place: &Folder, durability: &str, shell: Option<&str>) -> std::process::Child {
     let own = env::current_exe().unwrap();
     let arguments = ["--exact", "the_child", "--nocapture", "--quiet"];
     let mut command = match shell {
@@ -121,8 +110,8 @@ fn spawn(place: &Place, durability: &str, shell: Option<&str>) -> std::process::
 }
 
 /// Inputs and orders in the journal, as far as it is whole; a replay says the same.
-fn read(place: &Place) -> (u64, BTreeSet<u64>) {
-    let bytes = fs::read(place.0.join("live.journal")).unwrap();
+fn read(place: &Folder) -> (u64, BTreeSet<u64>) {
+    let bytes = fs::read(place.journal()).unwrap();
     let (mut reader, mut inputs, mut orders) = (Reader::new(), 0, BTreeSet::new());
     reader.push(&bytes);
     while let Ok(Some(record)) = reader.next_record() {
@@ -136,7 +125,7 @@ fn read(place: &Place) -> (u64, BTreeSet<u64>) {
             Record::Output { .. } | Record::Config(_) | Record::End(_) => {}
         }
     }
-    let replayed = helios_io::replay(&place.0.join("live.journal"), &mut state()).unwrap();
+    let replayed = helios_io::replay(&place.journal(), &mut state()).unwrap();
     assert_eq!((replayed.difference, replayed.inputs), (None, inputs));
     (inputs, orders)
 }
@@ -152,7 +141,7 @@ fn the_child() {
 fn kill_at_random_moments(durability: &str, rounds: u64, most: u64) {
     let mut rng = Rng::new(11);
     for round in 0..rounds {
-        let place = place(&format!("{durability}-{round}"));
+        let place = Folder::new(&format!("killed-{durability}-{round}"));
         let mut child = spawn(&place, durability, None);
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let after = rng.below(most);
@@ -195,13 +184,13 @@ fn with_the_disk_too() {
 #[test]
 fn a_full_disk_is_an_orderly_end_and_no_signal() {
     // A limit on the file's size is as good as a full disk: 512 blocks of 512 bytes, four windows.
-    let place = place("full");
+    let place = Folder::new("killed-full");
     let mut child = spawn(&place, "process", Some("trap '' XFSZ; ulimit -f 512"));
     let lines: Vec<String> = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok).collect();
     assert!(child.wait().unwrap().success(), "it was not killed by a signal");
     let trouble = lines.iter().find_map(|line| line.strip_prefix("trouble ")).expect("it said why");
     assert!(trouble.contains("the disk has no room for the next 65536 bytes"), "{trouble}");
     assert!(!lines.iter().any(|line| line.starts_with("error ")), "there was room for the end");
-    let replayed = helios_io::replay(&place.0.join("live.journal"), &mut state()).unwrap();
+    let replayed = helios_io::replay(&place.journal(), &mut state()).unwrap();
     assert_eq!((replayed.difference, replayed.damage), (None, None), "the journal is closed");
 }

@@ -1,10 +1,12 @@
 //! Strategies with a memory, whose process is killed at any byte: they remember what they remembered, go on as if nothing
 //! had been, and who does not do again what it did is named.
 
+mod folder;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
 
+use folder::Folder;
 use helios_book::Capacity;
 use helios_engine::{Config, State, step};
 use helios_execution::{CALLER_IDS, Style};
@@ -18,27 +20,6 @@ use helios_types::{
     Update,
 };
 use helios_venue::Venues;
-
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("helios-recall-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).expect("a writable folder");
-        Self(path)
-    }
-
-    fn journal(&self) -> PathBuf {
-        self.0.join("live.journal")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 fn fresh() -> Result<State, SourceError> {
     let instrument = |symbol: &str| Instrument { symbol: symbol.to_owned(), tick: Price(1), lot: Quantity::whole(1) };
@@ -350,7 +331,7 @@ fn whoever_is_killed_goes_on_as_if_nothing_had_been() {
     let (mut granted, mut shortened) = (0, 0);
     for seed in 0..24 {
         for saves in [false, true] {
-            let folder = Folder::new(&format!("killed-{seed}-{saves}"));
+            let folder = Folder::new(&format!("recall-killed-{seed}-{saves}"));
             let whole = lived(&folder, seed, 150, saves, u64::MAX);
             let mut rng = Rng::new(seed + 99);
             for _ in 0..6 {
@@ -391,7 +372,7 @@ fn whoever_is_killed_goes_on_as_if_nothing_had_been() {
 fn what_was_wished_and_not_journaled_is_refused_after_the_restart_and_heard() {
     let mut refused = 0;
     for seed in 0..30 {
-        let folder = Folder::new(&format!("refused-{seed}"));
+        let folder = Folder::new(&format!("recall-refused-{seed}"));
         let mut rng = Rng::new(seed);
         let mut process = lived(&folder, seed, 60, seed % 2 == 0, u64::MAX);
         for kill in 0..5 {
@@ -401,7 +382,7 @@ fn what_was_wished_and_not_journaled_is_refused_after_the_restart_and_heard() {
             let (found, recalled) = brought_back(&folder, Minds::new(seed % 2 == 0));
             assert_eq!(recalled.doubts, [""; 0], "seed {seed}, kill {kill}");
             let (whole, alone) = {
-                let other = Folder::new(&format!("refused-alone-{seed}"));
+                let other = Folder::new(&format!("recall-refused-alone-{seed}"));
                 fs::write(other.journal(), &process.bytes).unwrap();
                 brought_back(&other, Minds::new(false))
             };
@@ -442,7 +423,7 @@ fn what_was_wished_and_not_journaled_is_refused_after_the_restart_and_heard() {
 
 #[test]
 fn who_does_not_do_again_what_it_did_is_named_and_the_others_are_not() {
-    let folder = Folder::new("other");
+    let folder = Folder::new("recall-other");
     let process = lived(&folder, 5, 120, false, u64::MAX);
     fs::write(folder.journal(), &process.bytes).unwrap();
     let (_, recalled) = brought_back(&folder, Minds { salt: 1, ..Minds::new(false) });
@@ -460,7 +441,7 @@ fn who_does_not_do_again_what_it_did_is_named_and_the_others_are_not() {
 
 #[test]
 fn as_many_wishes_that_are_others_are_told_with_the_input_of_the_first() {
-    let folder = Folder::new("price");
+    let folder = Folder::new("recall-price");
     let process = lived(&folder, 5, 120, false, u64::MAX);
     fs::write(folder.journal(), &process.bytes).unwrap();
     let mut other = Minds::new(false);
@@ -478,7 +459,7 @@ fn as_many_wishes_that_are_others_are_told_with_the_input_of_the_first() {
 
 #[test]
 fn an_exception_is_told_and_the_strategies_are_called_again_when_sessions_go_down() {
-    let folder = Folder::new("fails");
+    let folder = Folder::new("recall-fails");
     let mut process = lived(&folder, 6, 80, false, 70);
     assert!(process.mute);
     let failed = process.minds.clone();
@@ -500,7 +481,7 @@ fn an_exception_is_told_and_the_strategies_are_called_again_when_sessions_go_dow
 
 #[test]
 fn a_journal_is_read_no_further_than_it_is_whole() {
-    let folder = Folder::new("began");
+    let folder = Folder::new("recall-began");
     let process = lived(&folder, 1, 5, false, u64::MAX);
     let mut reader = Reader::new();
     reader.push(&process.bytes);

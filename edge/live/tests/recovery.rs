@@ -1,9 +1,12 @@
 //! A live run whose process is killed at any byte: what is recovered goes on to the same journal, with and without
 //! snapshots, and a replay of the whole says the same.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod folder;
 
+use std::fs;
+use std::path::Path;
+
+use folder::Folder;
 use helios_book::Capacity;
 use helios_engine::{Config, State, step};
 use helios_execution::{CALLER_IDS, Style};
@@ -16,28 +19,6 @@ use helios_types::{
     Cash, Control, Event, Input, Instrument, InstrumentId, Intent, IntentKind, Link, Liquidity, Market, Nanos, OrderId,
     Output, Price, Quantity, Report, ReportKind, Rng, Side, StrategyId, Terms, TimeInForce, Update,
 };
-
-/// A folder of its own, which goes with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("helios-recovery-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).expect("a writable folder");
-        Self(path)
-    }
-
-    fn journal(&self) -> PathBuf {
-        self.0.join("live.journal")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 fn fresh() -> Result<State, SourceError> {
     Ok(made(1.0))
@@ -194,7 +175,7 @@ fn files(dir: &Path) -> Vec<String> {
 
 #[test]
 fn killed_at_every_byte_it_goes_on_as_if_nothing_had_happened() {
-    let folder = Folder::new("bytes");
+    let folder = Folder::new("recovery-bytes");
     let (bytes, _) = written(&folder, 3, 120, &[40, 80], &[]);
     let (mut with_snapshot, mut whole, mut missing) = (0, 0, 0);
     let header = bytes.len() - 1;
@@ -238,7 +219,7 @@ fn killed_at_every_byte_it_goes_on_as_if_nothing_had_happened() {
 /// The file grows under it as a mapped one does: bytes in front of zeros, cut anywhere, also in a record.
 #[test]
 fn a_follower_stands_where_a_recovery_would() {
-    let folder = Folder::new("follower");
+    let folder = Folder::new("recovery-follower");
     for snapshots in [&[][..], &[40]] {
         let (bytes, all) = written(&folder, 11, 150, snapshots, &[]);
         let config = 60;
@@ -276,7 +257,7 @@ fn a_follower_stands_where_a_recovery_would() {
 
 #[test]
 fn a_follower_passes_an_end_that_is_written_over_and_refuses_another_run() {
-    let folder = Folder::new("follower-end");
+    let folder = Folder::new("recovery-follower-end");
     let (bytes, _) = written(&folder, 13, 60, &[], &[]);
     let (state, _) = by_hand(&bytes);
     let mut none = |_: &Recorded<'_>| {};
@@ -307,7 +288,7 @@ fn a_follower_passes_an_end_that_is_written_over_and_refuses_another_run() {
 
 #[test]
 fn stations_that_know_by_the_snapshot_are_told_what_came_after_it() {
-    let folder = Folder::new("stations");
+    let folder = Folder::new("recovery-stations");
     let blobs = [b"venue one".to_vec(), Vec::new()];
     let (bytes, all) = written(&folder, 5, 200, &[50, 90, 120], &blobs);
     fs::write(folder.journal(), &bytes).unwrap();
@@ -324,7 +305,7 @@ fn stations_that_know_by_the_snapshot_are_told_what_came_after_it() {
 
 #[test]
 fn a_snapshot_that_is_not_sound_is_passed_over() {
-    let folder = Folder::new("unsound");
+    let folder = Folder::new("recovery-unsound");
     let (bytes, _) = written(&folder, 7, 150, &[40, 100], &[]);
     fs::write(folder.journal(), &bytes).unwrap();
     let [older, newer] = [41, 101].map(|inputs| folder.0.join(format!("state-{inputs:020}.snapshot")));
@@ -343,7 +324,7 @@ fn a_snapshot_that_is_not_sound_is_passed_over() {
     assert_eq!(used(&[&newer]), (41, 1));
     assert_eq!(used(&[&older]), (0, 2));
     // Sound, but of another journal.
-    let other = Folder::new("other");
+    let other = Folder::new("recovery-other");
     let (theirs, _) = written(&other, 8, 150, &[40], &[]);
     fs::write(other.journal(), &theirs).unwrap();
     fs::copy(other.0.join(format!("state-{:020}.snapshot", 41)), &older).unwrap();
@@ -358,7 +339,7 @@ fn a_snapshot_that_is_not_sound_is_passed_over() {
 
 #[test]
 fn a_journal_of_another_run_or_with_damage_is_refused() {
-    let folder = Folder::new("refused");
+    let folder = Folder::new("recovery-refused");
     let (bytes, _) = written(&folder, 11, 2_500, &[], &[]);
     let said = |bytes: &[u8], enter: f64, cut_more: bool| {
         fs::write(folder.journal(), bytes).unwrap();
@@ -383,7 +364,7 @@ fn a_journal_of_another_run_or_with_damage_is_refused() {
 
 #[test]
 fn a_run_that_was_closed_goes_on_before_its_end_record() {
-    let folder = Folder::new("closed");
+    let folder = Folder::new("recovery-closed");
     let (bytes, _) = written(&folder, 13, 100, &[], &[]);
     let (state, _) = by_hand(&bytes);
     let mut reader = Reader::new();

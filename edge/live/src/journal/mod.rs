@@ -3,8 +3,8 @@
 //! A record is in the map before an output leaves, so a process that is killed loses nothing: the kernel has the bytes.
 //! What a machine that loses its power may lose is said by [`Durability`]. The file grows by windows, which a thread of
 //! its own prepares one ahead: the engine's thread allocates nothing, and waits only when the disk is slower than the run
-//! (which is counted). Room on the disk is reserved when a window is prepared: a full disk is told a whole window before
-//! it matters ([`Journal::trouble`]), and is never a signal.
+//! (which is counted). Room on the disk is reserved when a window is prepared: a full disk is told a quarter of
+//! a window before it matters at the latest ([`Journal::trouble`]), and is never a signal.
 //!
 //! A file that was not closed ends in zeros, which the reader knows as "never written". An orderly end writes the end
 //! record and cuts the file to its length.

@@ -178,6 +178,24 @@ impl Out<'_, '_> {
     }
 }
 
+/// What every station wishes of its connection.
+macro_rules! connection {
+    () => {
+        fn connect(&mut self) {
+            self.open();
+        }
+        fn write(&mut self, bytes: &[u8]) {
+            self.say(bytes);
+        }
+        fn close(&mut self) {
+            self.shut();
+        }
+        fn note(&mut self, text: fmt::Arguments<'_>) {
+            self.noted(text);
+        }
+    };
+}
+
 impl FeedOut for Out<'_, '_> {
     fn event(&mut self, event: Event) {
         self.waiting.push_back(event);
@@ -187,36 +205,14 @@ impl FeedOut for Out<'_, '_> {
             self.around.net.request(bytes);
         }
     }
-    fn connect(&mut self) {
-        self.open();
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        self.say(bytes);
-    }
-    fn close(&mut self) {
-        self.shut();
-    }
-    fn note(&mut self, text: fmt::Arguments<'_>) {
-        self.noted(text);
-    }
+    connection!();
 }
 
 impl EntryOut for Out<'_, '_> {
     fn event(&mut self, event: Event) {
         self.waiting.push_back(event);
     }
-    fn connect(&mut self) {
-        self.open();
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        self.say(bytes);
-    }
-    fn close(&mut self) {
-        self.shut();
-    }
-    fn note(&mut self, text: fmt::Arguments<'_>) {
-        self.noted(text);
-    }
+    connection!();
 }
 
 impl AuditOut for Out<'_, '_> {
@@ -226,18 +222,7 @@ impl AuditOut for Out<'_, '_> {
     fn lacks(&mut self, text: fmt::Arguments<'_>) {
         self.noted(text);
     }
-    fn connect(&mut self) {
-        self.open();
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        self.say(bytes);
-    }
-    fn close(&mut self) {
-        self.shut();
-    }
-    fn note(&mut self, text: fmt::Arguments<'_>) {
-        self.noted(text);
-    }
+    connection!();
 }
 
 /// What a process's start found.
