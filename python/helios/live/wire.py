@@ -58,32 +58,23 @@ def bench_wire(*, small: bool = False) -> dict[str, Any]:
             runs[kind].append(make())
     result: dict[str, Any] = {"pairs": PAIRS, "turns": turns, "cores": len(cores)}
     for kind, turned in runs.items():
-        result[kind] = {
-            side: {quantile: statistics.median(turn[side][quantile] for turn in turned) for quantile in _QUANTILES}
-            for side in _SIDES
-        }
-        result[kind] |= {name: sum(turn["outside"][name] for turn in turned) for name in ("count", "silent")}
+        own: dict[str, Any] = {side: _medians([turn[side] for turn in turned]) for side in _SIDES}
+        own |= {name: sum(turn["outside"][name] for turn in turned) for name in ("count", "silent")}
         if kind != "floor":
-            result[kind]["above_floor"] = {
-                # Of one turn each: what else the machine does differs from turn to turn.
-                side: {
-                    quantile: statistics.median(
-                        turn[side][quantile] - floor[side][quantile]
-                        for turn, floor in zip(turned, runs["floor"], strict=True)
-                    )
-                    for quantile in _QUANTILES
-                }
+            # Against the floor of the same turn: what else the machine does differs from turn to turn.
+            pairs = list(zip(turned, runs["floor"], strict=True))
+            own["above_floor"] = {
+                side: _medians([{q: turn[side][q] - floor[side][q] for q in _QUANTILES} for turn, floor in pairs])
                 for side in _SIDES
             }
             stages = [stage for stage in turned[0]["stages"] if stage not in ("whole", "packet")]
-            result[kind]["stages"] = {
-                stage: {
-                    quantile: statistics.median(turn["stages"][stage][quantile] for turn in turned)
-                    for quantile in _QUANTILES
-                }
-                for stage in stages
-            }
+            own["stages"] = {stage: _medians([turn["stages"][stage] for turn in turned]) for stage in stages}
+        result[kind] = own
     return result
+
+
+def _medians(rows: list[dict[str, float]]) -> dict[str, float]:
+    return {quantile: statistics.median(row[quantile] for row in rows) for quantile in _QUANTILES}
 
 
 def print_wire(result: dict[str, Any], console: Any) -> None:
